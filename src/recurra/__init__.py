@@ -1,0 +1,83 @@
+"""recurra: recurrent networks that one trains, sees into and streams, where the three give the same numbers.
+
+Names are loaded when first used: `import recurra` is quick and does not need PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from recurra.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from recurra import cells as cells
+    from recurra import convert as convert
+    from recurra import engine as engine
+    from recurra import init as init
+    from recurra import inspection as inspection
+    from recurra import models as models
+    from recurra import program as program
+    from recurra import runtime as runtime
+    from recurra import state as state
+    from recurra import train as train
+    from recurra.cells import Cell as Cell
+    from recurra.cells import Probed as Probed
+    from recurra.cells import RecurrentDropout as RecurrentDropout
+    from recurra.cells import Zoneout as Zoneout
+    from recurra.engine import explain as explain
+    from recurra.layers import GRU as GRU
+    from recurra.layers import LSTM as LSTM
+    from recurra.layers import RNN as RNN
+    from recurra.layers import Bidirectional as Bidirectional
+    from recurra.layers import GRUCell as GRUCell
+    from recurra.layers import LockedDropout as LockedDropout
+    from recurra.layers import LSTMCell as LSTMCell
+    from recurra.layers import Recurrent as Recurrent
+    from recurra.layers import Residual as Residual
+    from recurra.layers import RNNCell as RNNCell
+    from recurra.layers import Stack as Stack
+    from recurra.layers import WeightDropout as WeightDropout
+    from recurra.layers import replace as replace
+    from recurra.stream import Stream as Stream
+
+__version__ = "0.1.0"
+
+_HOME = {
+    **dict.fromkeys(("Cell", "Zoneout", "RecurrentDropout", "Probed"), "recurra.cells"),
+    **dict.fromkeys(
+        ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "Recurrent", "Stack", "Bidirectional", "Residual",
+         "LockedDropout", "WeightDropout", "replace"), "recurra.layers",
+    ),
+    "explain": "recurra.engine",
+    "Stream": "recurra.stream",
+}  # fmt: skip
+_MODULES = (
+    "cells", "convert", "engine", "errors", "init", "inspection", "layers", "models", "program", "runtime", "state",
+    "stream", "train",
+)  # fmt: skip
+
+__all__ = sorted([*_HOME, *_MODULES])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(_load(_HOME[name], name), name)
+    if name in _MODULES:
+        return _load(f"recurra.{name}", name)
+    raise AttributeError(f"module 'recurra' has no attribute {name!r}")
+
+
+def _load(module: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise MissingDependency(
+                f'recurra.{name} needs PyTorch; install it with: pip install "recurra[train]"'
+            ) from None
+        raise
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

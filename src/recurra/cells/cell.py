@@ -1,0 +1,309 @@
+"""What a cell is: names, shapes and one to three phases of equations. It owns no tensor, no loop, no device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recurra.cells.named import named_type
+from recurra.errors import ArgumentError
+
+EPS = 1e-5
+"""Added to the variance in every layer norm of the cells, as in torch.nn.LayerNorm."""
+
+RESERVED = frozenset({"u", "v", "new", "noise"})
+Weights = Mapping[str, Tensor]
+Values = dict[str, Tensor]
+
+
+def previous_h(s: Known) -> Tensor:
+    """The operand of an ordinary recurrent product: the output of the step before."""
+    return s.h
+
+
+class Phase(NamedTuple):
+    """One part of a step: an operand, its product or norm `v`, then elementwise maths.
+
+        v   = operand @ weight.T                      (weight None: v = operand)
+        v   = layer_norm(v) * gain + bias             (norm empty: v = v + bias)
+        new = pointwise(u + v, values known so far)
+
+    Attributes:
+        pointwise: the maths, elementwise only: `(a, s) -> {name: value}`.
+        gates: the blocks of v, in the weight's row order; empty where nothing is multiplied.
+        operand: what is multiplied, elementwise from what is known.
+        reads: the value whose width the operand has.
+        weight: rows of this weight are used, after those of earlier phases that name it.
+        bias, gain: the vectors added and, where there is a norm, multiplied.
+        norm: groups of gates that are normalised together, each over its whole row.
+    """
+
+    pointwise: Callable[[Pre, Known], Values]
+    gates: tuple[str, ...] = ()
+    operand: Callable[[Known], Tensor] = previous_h
+    reads: str = "h"
+    weight: str | None = "weight_hh"
+    bias: str = "bias_hh"
+    gain: str | None = None
+    norm: tuple[tuple[str, ...], ...] = ()
+
+
+class Noise(NamedTuple):
+    """A random factor drawn before a scan: 0 with probability `zero`, else `value`.
+
+    `of` names the value whose width it has. A `lasting` one is drawn once a sequence and carried in the
+    state, so that chunks equal the whole in training too. `zero=None`: never drawn, only handed in.
+    """
+
+    of: str
+    zero: float | None
+    value: float = 1.0
+    lasting: bool = False
+
+
+class Pre:
+    """Pre-activations by gate: `a.f` is u.f + v.f; the parts are `a.u.f` (input) and `a.v.f` (recurrent)."""
+
+    def __init__(self, u: Values, v: Values) -> None:
+        self.u, self.v = Block("u", u), Block("v", v)
+
+    def __getattr__(self, gate: str) -> Tensor:
+        u, v = self.u.values.get(gate), self.v.values.get(gate)
+        if u is None:
+            return getattr(self.v, gate) if v is None else v  # type: ignore[no-any-return]
+        return u if v is None else u + v
+
+
+class Block:
+    """Values by name, read as attributes."""
+
+    def __init__(self, label: str, values: Values) -> None:
+        self.label, self.values = label, values
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self.values[name]
+        except KeyError:
+            have = ", ".join(self.values) or "nothing"
+            raise AttributeError(f"{self.label}.{name} must be one of: {have}") from None
+
+
+class Known(Block):
+    """What a phase may read: `s.h` the old state, `s.p_i` a parameter, `s.new.c` found in this step, `s.noise`."""
+
+    def __init__(self, values: Values, noise: Values) -> None:
+        super().__init__("s", values)
+        self.new, self.noise = Block("s.new", {}), noise
+
+
+class Cell:
+    """A recurrent cell: its state, its gates and its equations; everything else is derived from them.
+
+    Subclass it, name `state` (the output first) and `gates`, and write `pointwise`; a cell with a second
+    product, a norm or a projection says so in `phases`. What you write runs by every method that a built-in
+    cell has. Make subclasses with options frozen dataclasses, so that equal cells compare equal.
+
+    >>> from torch import sigmoid, tanh
+    >>> class CoupledLSTM(Cell):
+    ...     state, gates = ("h", "c"), ("f", "g", "o")
+    ...     def pointwise(self, a, s):
+    ...         f, g, o = sigmoid(a.f), tanh(a.g), sigmoid(a.o)
+    ...         c = f * s.c + (1 - f) * g
+    ...         return dict(h=o * tanh(c), c=c, f=f, g=g, o=o)
+    >>> CoupledLSTM().weights(input_size=3, hidden_size=4)["weight_hh"]
+    (12, 4)
+    """
+
+    state: tuple[str, ...] = ("h",)
+    gates: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    input_norm: tuple[tuple[str, ...], ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for kind in ("state", "gates", "params"):
+            names = getattr(cls, kind)
+            if isinstance(names, (tuple, list)) and RESERVED & set(names):
+                raise ArgumentError(
+                    f"{kind} of {cls.__name__} must avoid the reserved names {', '.join(sorted(RESERVED))}, got {tuple(names)}"
+                )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    # What a cell may say
+
+    def pointwise(self, a: Pre, s: Known) -> Values:
+        """The equations of a one-phase cell, elementwise: returns the new state and the gates by name."""
+        raise NotImplementedError(f"{type(self).__name__} must define pointwise(self, a, s) or phases(self)")
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The parts of a step, in order; one ordinary recurrent product unless the cell says otherwise."""
+        return (Phase(self.pointwise, self.gates),)
+
+    def width(self, name: str, hidden_size: int) -> int:
+        """Units of the value `name`; all are `hidden_size` wide unless the cell says otherwise."""
+        return hidden_size
+
+    def noises(self) -> dict[str, Noise]:
+        """The random factors that training draws, by name."""
+        return {}
+
+    def retention(self, gates: Any) -> Tensor:
+        """The share of the old state that each unit keeps, in [0, 1]; of the shape of the gates."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it keeps; define retention(self, gates)")
+
+    # What follows from it
+
+    def weights(self, input_size: int, hidden_size: int, biases: int = 2) -> dict[str, tuple[int, ...]]:
+        """The shape of each weight, in torch.nn's names and order.
+
+        Args:
+            input_size: I.
+            hidden_size: H.
+            biases: 2 as in torch (`bias_ih` and `bias_hh`), 1 as in textbooks (`bias_ih`), or 0.
+        """
+        if biases not in (0, 1, 2):
+            raise ArgumentError(f"biases must be 0, 1 or 2, got {biases!r}")
+        rows = len(self.gates) * hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
+        for phase in self.phases():
+            unit = self.phase_width(phase, hidden_size) * len(phase.gates)
+            if phase.gates and phase.weight:
+                before = shapes.get(phase.weight, (0,))[0]
+                shapes[phase.weight] = (before + unit, self.width(phase.reads, hidden_size))
+        if biases >= 1:
+            shapes["bias_ih"] = (rows,)
+        if self.input_norm:
+            shapes["gain_ih"] = (rows,)
+        for phase in self.phases():
+            unit = self.phase_width(phase, hidden_size) * len(phase.gates)
+            for name in (phase.bias, phase.gain):
+                absent = not name or not unit or (name == "bias_hh" and biases < 2) or phase.weight not in (None, "weight_hh")
+                if name and not absent:
+                    shapes[name] = (shapes.get(name, (0,))[0] + unit,)
+        return shapes | {name: (self.width(name, hidden_size),) for name in self.params}
+
+    def phase_width(self, phase: Phase, hidden_size: int) -> int:
+        """Units of a phase's v blocks: those of the state it is named after, else `hidden_size`."""
+        return self.width(phase.gates[0], hidden_size) if phase.gates and phase.gates[0] in self.state else hidden_size
+
+    def first_block(self, phase: Phase) -> int:
+        """How many blocks of the phase's weight belong to earlier phases."""
+        before = 0
+        for other in self.phases():
+            if other.gates == phase.gates and other.weight == phase.weight:
+                return before
+            before += len(other.gates) if other.weight == phase.weight else 0
+        raise ArgumentError(f"phase must be one of the cell's own, got one with gates {phase.gates}")
+
+    def lasting(self) -> tuple[str, ...]:
+        """Names of the masks that last a whole sequence and so ride in the state."""
+        return tuple(name for name, noise in self.noises().items() if noise.lasting)
+
+    def state_type(self) -> Any:
+        """The named tuple of this cell's state: its own values, then its lasting masks (None at evaluation)."""
+        return named_type("State", self.state + self.lasting())
+
+    def gates_type(self) -> Any:
+        """The named tuple of this cell's gates."""
+        return named_type("Gates", self.gates)
+
+    def project(self, weights: Weights, x: Tensor) -> Tensor:
+        """The part of a step that needs no state, for all steps at once: u = x W_ih^T + b_ih.
+
+        Args:
+            weights: `weight_ih` (G*H, I) and, where there are biases, `bias_ih` (G*H,).
+            x: (..., I).
+
+        Returns:
+            u (..., G*H) in blocks, in the order of `gates`.
+        """
+        bias = weights.get("bias_ih")
+        if not self.input_norm:
+            return F.linear(x, weights["weight_ih"], bias)
+        u = F.linear(x, weights["weight_ih"])
+        return _row_norm(u, self.gates, self.input_norm, weights["gain_ih"], bias)
+
+    def step(self, weights: Weights, u: Tensor, state: Any, noise: Values | None = None) -> tuple[Any, Any]:
+        """Advance the memory by one time step: run the phases.
+
+        Args:
+            weights: as `weights` names them.
+            u: (B, G*H), this step's projected input.
+            state: the state before, each value (B, width).
+            noise: this step's random factors, each (B, width); None at evaluation.
+
+        Returns:
+            The next state, and the gates after their nonlinearities.
+        """
+        lasting = self.lasting()
+        masks: Values = {name: getattr(state, name) for name in lasting if getattr(state, name) is not None}
+        known = {name: getattr(state, name) for name in self.state} | {name: weights[name] for name in self.params}
+        s = Known(known, (noise or {}) | masks)
+        blocks = dict(zip(self.gates, u.chunk(len(self.gates), -1))) if self.gates else {}
+        for phase in self.phases():
+            found = phase.pointwise(Pre(blocks, self._product(phase, weights, s)), s)
+            s.new.values.update(found)
+        new = s.new.values
+        values = [new[name] for name in self.state] + [masks.get(name) for name in lasting]
+        return self.state_type()(*values), self.gates_type()(*(new[name] for name in self.gates))
+
+    def _product(self, phase: Phase, weights: Weights, s: Known) -> Values:
+        """The blocks of v: the phase's operand after its product, norm and bias."""
+        if not phase.gates:
+            return {}
+        v = phase.operand(s)
+        gain, bias = weights.get(phase.gain or ""), weights.get(phase.bias)
+        if phase.weight:
+            weight = weights[phase.weight]
+            total = sum(len(p.gates) for p in self.phases() if p.weight == phase.weight)
+            if len(phase.gates) < total:
+                unit, start = weight.shape[0] // total, self.first_block(phase)
+                rows = slice(start * unit, (start + len(phase.gates)) * unit)
+                weight, gain, bias = weight[rows], _rows(gain, rows), _rows(bias, rows)
+            v = F.linear(v, weight, None if phase.norm or phase.weight != "weight_hh" else bias)
+        if phase.norm:
+            v = _row_norm(v, phase.gates, phase.norm, gain, bias)
+        return dict(zip(phase.gates, v.chunk(len(phase.gates), -1)))
+
+
+def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, generator: torch.Generator | None = None) -> Values:
+    """Draw every random factor of a cell for one sequence, before the scan.
+
+    Args:
+        cell: the cell.
+        shape: (T, B).
+        hidden_size: H.
+        like: gives dtype and device.
+        generator: the source of randomness; torch's own if None.
+
+    Returns:
+        By name, (T, B, width) each, or (B, width) for a mask that lasts the sequence.
+    """
+    drawn = {}
+    for name, noise in cell.noises().items():
+        if noise.zero is not None:
+            size = (*(shape[1:] if noise.lasting else shape), cell.width(noise.of, hidden_size))
+            chance = torch.full(size, 1 - noise.zero, dtype=like.dtype, device=like.device)
+            drawn[name] = torch.bernoulli(chance, generator=generator) * noise.value
+    return drawn
+
+
+def _rows(vector: Tensor | None, rows: slice) -> Tensor | None:
+    return None if vector is None else vector[rows]
+
+
+def _row_norm(v: Tensor, gates: tuple[str, ...], groups: tuple[tuple[str, ...], ...], gain: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Normalise each group of gates over its whole row, then scale and shift."""
+    unit = v.shape[-1] // len(gates)
+    parts, start = [], 0
+    for group in groups:
+        rows = slice(start, start + len(group) * unit)
+        parts.append(F.layer_norm(v[..., rows], (len(group) * unit,), _rows(gain, rows), _rows(bias, rows), EPS))
+        start = rows.stop
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)

@@ -1,0 +1,21 @@
+"""The engine: one scan, several methods that must give the same numbers. `loop.py` is the definition."""
+
+from recurra.engine.context import Probe, forcing, listening, probing
+from recurra.engine.explain import explain
+from recurra.engine.job import Job, Scan, prepare
+from recurra.engine.scan import METHODS, Choice, choose_method, scan
+
+__all__ = [
+    "METHODS",
+    "Choice",
+    "Job",
+    "Probe",
+    "Scan",
+    "choose_method",
+    "explain",
+    "forcing",
+    "listening",
+    "prepare",
+    "probing",
+    "scan",
+]

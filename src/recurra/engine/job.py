@@ -1,0 +1,206 @@
+"""What a scan is to do, checked and completed: every method gets the same `Job` and returns a `Scan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from recurra.cells import Cell
+from recurra.cells.cell import Values, Weights
+from recurra.errors import ArgumentError, DtypeError, ShapeError, choice_text, shape_text
+
+KEEPS = ("states", "gates")
+
+
+class Scan(NamedTuple):
+    """What a scan gives back.
+
+    Attributes:
+        h: (T, B, width of h), the output of each step; zero past a row's length.
+        final: the state after the last step.
+        states: every step's state, each value (T, B, width), if asked for.
+        gates: every step's gates, each (T, B, H), zero past a row's length, if asked for.
+    """
+
+    h: Tensor
+    final: Any
+    states: Any = None
+    gates: Any = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan, with every argument checked.
+
+    Attributes:
+        x: (T, B, I), zero past a row's length.
+        state: the state to begin with.
+        initial: the state that a reset gives: the layer's own.
+        lengths: (B,) int64, or None.
+        valid, resets: (T, B) bool, or None; resets are False past a row's length.
+        noise: random factors, (T, B, width) or, lasting, in the state; None at evaluation.
+    """
+
+    cell: Cell
+    weights: Weights
+    x: Tensor
+    state: Any
+    initial: Any
+    lengths: Tensor | None
+    valid: Tensor | None
+    resets: Tensor | None
+    reverse: bool
+    noise: Values | None
+    keep: frozenset[str]
+
+    @property
+    def hidden_size(self) -> int:
+        """H, read off the weights."""
+        return self.weights["weight_ih"].shape[0] // len(self.cell.gates)
+
+    def part(self, start: int, stop: int, state: Any) -> Job:
+        """The same job over steps start..stop only, from another state."""
+
+        def cut(steps: Tensor | None) -> Tensor | None:
+            return None if steps is None else steps[start:stop]
+
+        noise = self.noise and {name: factor[start:stop] for name, factor in self.noise.items()}
+        lengths = None if self.lengths is None else (self.lengths - start).clamp(0, stop - start)
+        return replace(
+            self, x=self.x[start:stop], state=state, lengths=lengths, valid=cut(self.valid), resets=cut(self.resets), noise=noise
+        )
+
+
+def prepare(
+    cell: Cell, weights: Weights, x: Tensor, state: Any, *, lengths: Any = None, resets: Any = None,
+    reverse: bool = False, noise: Values | None = None, keep: Iterable[str] = (),
+) -> Job:  # fmt: skip
+    """Check the arguments of `scan` and make a job of them."""
+    if not isinstance(cell, Cell):
+        raise ArgumentError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
+    _check_x(cell, weights, x)
+    steps, rows = x.shape[:2]
+    lengths = check_lengths(lengths, steps, rows, x.device)
+    resets = check_resets(resets, steps, rows, x.device)
+    valid = None if lengths is None else torch.arange(steps, device=x.device)[:, None] < lengths
+    if valid is not None:
+        x = torch.where(valid[..., None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+        resets = None if resets is None else resets & valid
+    keeps = frozenset(keep)
+    for name in keeps - set(KEEPS):
+        raise ArgumentError(choice_text("keep", name, KEEPS))
+    drawn, masks = _split_noise(cell, noise, x)
+    initial = initial_state(cell, weights, x, masks)
+    state = initial if state is None else check_state(cell, weights, state, x, masks)
+    initial = initial._replace(**{name: getattr(state, name) for name in cell.lasting()})
+    return Job(cell, weights, x, state, initial, lengths, valid, resets, reverse, drawn, keeps)
+
+
+def _check_x(cell: Cell, weights: Weights, x: Any) -> None:
+    if not isinstance(x, Tensor):
+        raise DtypeError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor")
+    weight = weights["weight_ih"]
+    if x.ndim != 3 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"x must have shape (T, B, {weight.shape[1]}), got {shape_text(x.shape)}")
+    if not x.shape[0] or not x.shape[1]:
+        raise ShapeError(f"x must have at least one step and one row, got shape {shape_text(x.shape)}")
+    if x.device != weight.device:
+        raise DtypeError(f"x must be on the device of the weights, {weight.device}, got {x.device}; use x.to({str(weight.device)!r})")
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise DtypeError(f"x must have the dtype of the weights, {weight.dtype}, got {x.dtype}; use x.to({weight.dtype})")
+
+
+def check_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
+    """Return `lengths` as int64 (B,), each within 0..T."""
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths, device=device)
+    if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
+        raise DtypeError(f"lengths must be whole numbers, got {lengths.dtype}")
+    if tuple(lengths.shape) != (rows,):
+        raise ShapeError(f"lengths must have shape ({rows},), one for each row, got {shape_text(lengths.shape)}")
+    if not torch.compiler.is_compiling():
+        low, high = int(lengths.min()), int(lengths.max())
+        if low < 0 or high > steps:
+            raise ArgumentError(f"lengths must be between 0 and T = {steps}, got {low if low < 0 else high}")
+    return lengths.long()
+
+
+def check_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
+    """Return `resets` as bool (T, B)."""
+    if resets is None:
+        return None
+    resets = torch.as_tensor(resets, device=device)
+    if tuple(resets.shape) != (steps, rows):
+        raise ShapeError(f"resets must have shape ({steps}, {rows}), as the first axes of x, got {shape_text(resets.shape)}")
+    if resets.dtype.is_floating_point:
+        raise DtypeError(f"resets must be bool, True where a step begins a new segment, got {resets.dtype}")
+    return resets.bool()
+
+
+def state_dtype(x: Tensor) -> torch.dtype:
+    """The dtype that a state has: that of x, or autocast's."""
+    return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+
+
+def initial_state(cell: Cell, weights: Weights, x: Tensor, masks: Mapping[str, Tensor]) -> Any:
+    """The layer's own first state: learned where the weights hold `initial_h` and so on, else zero."""
+    rows, hidden = x.shape[1], weights["weight_ih"].shape[0] // len(cell.gates)
+    values = []
+    for name in cell.state:
+        learned = weights.get(f"initial_{name}")
+        shape = (rows, cell.width(name, hidden))
+        zero = x.new_zeros(shape, dtype=state_dtype(x))
+        values.append(zero if learned is None else learned.to(zero.dtype).expand(shape))
+    return cell.state_type()(*values, *(masks.get(name) for name in cell.lasting()))
+
+
+def check_state(cell: Cell, weights: Weights, state: Any, x: Tensor, masks: Mapping[str, Tensor]) -> Any:
+    """Return a given state as the cell's own type, every value of the right shape and dtype."""
+    fields = cell.state + cell.lasting()
+    if not isinstance(state, tuple) or len(state) not in (len(fields), len(cell.state)):
+        got = f"{type(state).__name__} of {len(state)}" if isinstance(state, tuple) else type(state).__name__
+        raise ShapeError(f"state must be a tuple ({', '.join(fields)}), got {got}; {cell!r} makes it")
+    if hasattr(state, "_fields") and state._fields[: len(cell.state)] != cell.state:
+        raise ShapeError(f"state must have the values {cell.state} of {cell!r}, got {state._fields}; it is another cell's")
+    hidden = weights["weight_ih"].shape[0] // len(cell.gates)
+    values = [
+        check_value(f"state.{name}", value, (x.shape[1], cell.width(name, hidden)), x)
+        for name, value in zip(cell.state, state)
+    ]
+    carried = dict(zip(cell.lasting(), state[len(cell.state) :]))
+    lasting = [masks.get(name) if masks and carried.get(name) is None else carried.get(name) for name in cell.lasting()]
+    return cell.state_type()(*values, *(lasting if masks else [None] * len(lasting)))
+
+
+def check_value(name: str, value: Any, shape: tuple[int, ...], x: Tensor) -> Tensor:
+    """Return one value of a state after looking at its shape, device and dtype."""
+    if not isinstance(value, Tensor):
+        raise DtypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    if tuple(value.shape) != shape:
+        raise ShapeError(f"{name} must have shape {shape_text(shape)}, got {shape_text(value.shape)}; nothing is broadcast")
+    if value.device != x.device:
+        raise DtypeError(f"{name} must be on the device of x, {x.device}, got {value.device}")
+    wanted = state_dtype(x)
+    if value.dtype not in (wanted, x.dtype):
+        raise DtypeError(f"{name} must have the dtype of x, {x.dtype}, got {value.dtype}")
+    return value.to(wanted)
+
+
+def _split_noise(cell: Cell, noise: Values | None, x: Tensor) -> tuple[Values | None, Values]:
+    """Sort noise into what is drawn each step and the masks that ride in the state."""
+    if noise is None:
+        return None, {}
+    known = cell.noises()
+    for name, factor in noise.items():
+        if name not in known:
+            raise ArgumentError(choice_text("noise", name, known) if known else f"noise must be None for {cell!r}, got {name!r}")
+        shape = tuple(x.shape[1:2]) if known[name].lasting else tuple(x.shape[:2])
+        if tuple(factor.shape[:-1]) != shape:
+            raise ShapeError(f"noise[{name!r}] must have shape {shape_text((*shape, 'width'))}, got {shape_text(factor.shape)}")
+    each_step = {name: factor for name, factor in noise.items() if not known[name].lasting}
+    return each_step, {name: factor for name, factor in noise.items() if known[name].lasting}

@@ -1,0 +1,107 @@
+"""`scan`: one cell over a sequence, by the method asked for or by a fixed rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from recurra.cells import Cell, Probed
+from recurra.cells.cell import Values, Weights
+from recurra.engine import checkpointed, fused, loop, parallel, vendor
+from recurra.engine.context import Probe, forced, probes_wanted, tell
+from recurra.engine.job import Job, Scan, prepare
+from recurra.errors import ArgumentError, MethodUnavailable, choice_text
+
+METHODS: dict[str, ModuleType] = {
+    "checkpointed": checkpointed, "fused": fused, "loop": loop, "parallel": parallel, "vendor": vendor,
+}  # fmt: skip
+AUTO = ("vendor", "parallel", "fused", "loop")
+"""The rule of "auto": the first of these that can run the job. docs/decisions/0003 quotes the benchmark."""
+
+
+def scan(
+    cell: Cell, weights: Weights, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None,
+    reverse: bool = False, noise: Values | None = None, method: str = "auto", keep: Iterable[str] = (),
+) -> Scan:  # fmt: skip
+    """Run a cell over a sequence.
+
+    Args:
+        cell: the cell.
+        weights: by name, as `cell.weights` lists them; `initial_h` (H,) and so on make the first state learned.
+        x: (T, B, I).
+        state: the state to begin with, each value (B, width); the layer's own (zero or learned) if None.
+        lengths: (B,), steps of each row. Past them the state is held, the output is zero, x is never read.
+        resets: (T, B) bool: step t begins a new segment of that row, from the layer's own state. Going
+            backward the state is reset after t. Ignored past a row's length.
+        reverse: run from each row's own last step to its first.
+        noise: by name, what `recurra.cells.draw` drew; None at evaluation.
+        method: "auto", "loop" (the definition), "checkpointed", "fused", "parallel" or "vendor".
+        keep: "states", "gates" or both: also return them for every step.
+
+    Returns:
+        A `Scan`: h (T, B, width of h), final state, and states and gates if asked for.
+
+    Raises:
+        ShapeError, DtypeError, ArgumentError: an argument does not fit; names it and both sides.
+        MethodUnavailable: the method cannot run this; gives the reason.
+
+    >>> import torch
+    >>> from recurra.cells import Elman
+    >>> weights = {"weight_ih": torch.eye(2), "weight_hh": torch.zeros(2, 2)}
+    >>> scan(Elman("relu"), weights, torch.ones(3, 1, 2)).h[:, 0, 0]
+    tensor([1., 1., 1.])
+    """
+    if (probes := probes_wanted()) is not None:
+        cell, noise = _probe(cell, weights, x, reverse, noise, probes)
+    job = prepare(cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, keep=keep)
+    choice = choose_method(job, forced(method))
+    tell(job, choice)
+    return METHODS[choice.method].run(job)
+
+
+def _probe(cell: Cell, weights: Weights, x: Tensor, reverse: bool, noise: Values | None, probes: list[Probe]) -> tuple[Cell, Values]:
+    """Wrap the cell so that its h takes a probe, and note the probe."""
+    width = cell.width(cell.state[0], weights["weight_ih"].shape[0] // len(cell.gates))
+    probe = x.new_zeros(*x.shape[:2], width, requires_grad=True)
+    probes.append(Probe(cell, probe, reverse))
+    return Probed(cell), (noise or {}) | {"probe": probe}
+
+
+class Choice(NamedTuple):
+    """Which method runs, and why.
+
+    Attributes:
+        method: its name.
+        why: one line.
+        refused: by method, why it could not.
+    """
+
+    method: str
+    why: str
+    refused: dict[str, str]
+
+
+WHY = {
+    "vendor": "PyTorch's own operator is the fastest with gradients for a plain cell",
+    "parallel": "the cell is linear in its state, so all steps run at once",
+    "fused": "the native module runs the cell's own program, without gradients",
+    "loop": "the plain loop runs everything",
+}
+
+
+def choose_method(job: Job, method: str) -> Choice:
+    """Resolve a method's name for a job: "auto" by the fixed rule, any other only if it fits."""
+    if method == "auto":
+        refused = {}
+        for name in AUTO:
+            if (why := METHODS[name].reason(job)) is None:
+                return Choice(name, WHY[name], refused)
+            refused[name] = why
+    if method not in METHODS:
+        raise ArgumentError(choice_text("method", method, ["auto", *METHODS]))
+    if (why := METHODS[method].reason(job)) is not None:
+        raise MethodUnavailable(f"method {method!r} cannot run this: {why}; use method='auto' or 'loop'")
+    return Choice(method, "asked for", {})

@@ -1,0 +1,17 @@
+"""Is the call inside a function transform (vmap, grad, jvp) or forward-mode differentiation?"""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd import forward_ad
+
+
+def transform_active() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work: operators without rules for it are then wrong.
+
+    >>> torch.func.vmap(lambda x: x * transform_active())(torch.ones(1))
+    tensor([1.])
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0

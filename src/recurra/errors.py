@@ -1,0 +1,71 @@
+"""What can go wrong, one small class for each meaning.
+
+Every message reads `<argument> must <need>, got <value>; <what to do>`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RecurraError(Exception):
+    """The root of every error that recurra raises on purpose."""
+
+
+class ShapeError(RecurraError, ValueError):
+    """A tensor's shape, or a state's, does not fit; names the argument and both shapes."""
+
+
+class ArgumentError(RecurraError, ValueError):
+    """An argument's value is outside its range."""
+
+
+class DtypeError(RecurraError, TypeError):
+    """A tensor's dtype, device or type does not fit."""
+
+
+class MethodUnavailable(RecurraError, ValueError):
+    """The chosen way to run a scan cannot run this one; the message gives the reason."""
+
+
+class ProgramError(RecurraError, ValueError):
+    """A cell's equations cannot be traced into a program; the message names what is in the way."""
+
+
+class ConversionError(RecurraError, ValueError):
+    """Foreign weights or a foreign node cannot be taken exactly; the message names the attribute."""
+
+
+class DataError(RecurraError, ValueError):
+    """Data cannot be used: an empty file, text that is not UTF-8, a symbol the model never saw."""
+
+
+class RunError(RecurraError, RuntimeError):
+    """A run folder cannot be written, read or gone on with."""
+
+
+class MissingDependency(RecurraError, ImportError):
+    """A package that this feature needs is not installed; the message gives the command."""
+
+
+def shape_text(shape: Iterable[int | str]) -> str:
+    """Write a shape as in `(T, B, 3)`, one axis as `(3,)`.
+
+    >>> shape_text(("T", "B", 3)), shape_text([4])
+    ('(T, B, 3)', '(4,)')
+    """
+    axes = [str(axis) for axis in shape]
+    return f"({axes[0]},)" if len(axes) == 1 else f"({', '.join(axes)})"
+
+
+def choice_text(argument: str, value: object, choices: Iterable[str]) -> str:
+    """Say which values an argument takes, with the nearest one when the value looks mistyped.
+
+    >>> choice_text("method", "fussed", ["loop", "fused"])
+    "method must be one of 'fused', 'loop', got 'fussed'; did you mean 'fused'?"
+    """
+    names = sorted(choices)
+    text = f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}"
+    near = difflib.get_close_matches(str(value), names, n=1)
+    return f"{text}; did you mean {near[0]!r}?" if near else text

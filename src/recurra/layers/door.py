@@ -1,0 +1,80 @@
+"""The door between torch.nn's forms of a batch and the one form inside: (T, B, I) with lengths."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from recurra.errors import ArgumentError, DtypeError, ShapeError, shape_text
+
+
+class Arrival(NamedTuple):
+    """A batch as it is inside, and what is needed to give the output the form that the input had.
+
+    Attributes:
+        x: (T, B, I).
+        lengths: (B,) or None.
+        resets: (T, B) or None.
+        unbatched: the input was one sequence (T, I).
+        packed: the PackedSequence that came, or None; its rows are inside in its sorted order.
+        order, back: row numbers from the caller's order to the sorted one and back, or None.
+    """
+
+    x: Tensor
+    lengths: Any
+    resets: Any
+    unbatched: bool = False
+    packed: PackedSequence | None = None
+    order: Tensor | None = None
+    back: Tensor | None = None
+
+
+def enter(x: Any, batch_first: bool, input_size: int, lengths: Any, resets: Any) -> Arrival:
+    """Bring a batch inside.
+
+    Raises:
+        ShapeError: `input` has the wrong number of axes or the wrong width.
+        ArgumentError: a PackedSequence came together with lengths or resets.
+    """
+    if isinstance(x, PackedSequence):
+        if lengths is not None or resets is not None:
+            raise ArgumentError("lengths and resets must be None for a PackedSequence, got one; pass the padded tensor instead")
+        _check_width(x.data, input_size, ("N", input_size), 2)
+        padded, row_lengths = pad_packed_sequence(x._replace(sorted_indices=None, unsorted_indices=None))
+        return Arrival(padded, row_lengths.to(padded.device), None, False, x, x.sorted_indices, x.unsorted_indices)
+    if not isinstance(x, Tensor):
+        raise DtypeError(f"input must be a tensor or a PackedSequence, got {type(x).__name__}")
+    if x.ndim == 2:
+        _check_width(x, input_size, ("T", input_size), 2)
+        resets = None if resets is None else torch.as_tensor(resets, device=x.device)[:, None]
+        lengths = None if lengths is None else torch.as_tensor(lengths, device=x.device).reshape(1)
+        return Arrival(x[:, None], lengths, resets, unbatched=True)
+    _check_width(x, input_size, ("B", "T", input_size) if batch_first else ("T", "B", input_size), 3)
+    if batch_first:
+        x = x.transpose(0, 1)
+        if resets is not None:
+            resets = torch.as_tensor(resets, device=x.device)
+            if tuple(resets.shape) != (x.shape[1], x.shape[0]):
+                wanted = (x.shape[1], x.shape[0])
+                raise ShapeError(f"resets must have shape {shape_text(wanted)}, as the first axes of input, got {shape_text(resets.shape)}")
+            resets = resets.transpose(0, 1)
+    return Arrival(x, lengths, resets)
+
+
+def leave(y: Tensor, came: Arrival, batch_first: bool) -> Any:
+    """Give an output (T, B, .) the form of the input."""
+    if came.packed is not None:
+        packed = pack_padded_sequence(y, came.lengths.cpu())
+        return PackedSequence(packed.data, packed.batch_sizes, came.packed.sorted_indices, came.packed.unsorted_indices)
+    if came.unbatched:
+        return y.squeeze(1)
+    return y.transpose(0, 1) if batch_first else y
+
+
+def _check_width(x: Tensor, input_size: int, wanted: tuple[int | str, ...], axes: int) -> None:
+    if x.ndim != axes or x.shape[-1] != input_size:
+        also = f" or (T, {input_size}) for one sequence" if axes == 3 else ""
+        raise ShapeError(f"input must have shape {shape_text(wanted)}{also}, got {shape_text(x.shape)}")

@@ -1,0 +1,115 @@
+"""One cell over time, with its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurra import init as initialisers
+from recurra.cells import Cell, draw
+from recurra.engine import Scan, scan
+from recurra.errors import ArgumentError
+from recurra.layers.sequence import SequenceModule
+
+
+class Recurrent(SequenceModule):
+    """A cell over time.
+
+    Args:
+        cell: the equations; `recurra.cells` has them, or your own subclass of `recurra.Cell`.
+        input_size: I.
+        hidden_size: H.
+        biases: 2 as in torch, 1 as in textbooks (an LSTM then has exactly 4 (H^2 + H I + H) parameters), or 0.
+        learned_state: learn the first state (`initial_h` and so on) in place of zero.
+        init: "orthogonal" (with forget bias 1), "torch", or a function of `recurra.init`.
+        device, dtype: of the parameters.
+
+    Raises:
+        ArgumentError: a size is not positive, or `biases` or `init` is unknown.
+
+    >>> layer = Recurrent(recurra.cells.LSTM(), 3, 4, biases=1)
+    >>> y, state = layer(torch.zeros(7, 2, 3))
+    >>> y.shape, state.c.shape
+    (torch.Size([7, 2, 4]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self, cell: Cell, input_size: int, hidden_size: int, biases: int = 2, learned_state: bool = False,
+        init: Any = "orthogonal", device: Any = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not isinstance(cell, Cell):
+            raise ArgumentError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
+        self.cell, self.input_size, self.hidden_size, self.biases = cell, input_size, hidden_size, biases
+        self.output_size = cell.width(cell.state[0], hidden_size)
+        shapes = cell.weights(input_size, hidden_size, biases)
+        if learned_state:
+            shapes |= {f"initial_{name}": (cell.width(name, hidden_size),) for name in cell.state}
+        self._names = tuple(shapes)
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self.init = init
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start the weights anew, as `init` says; a learned state starts at zero."""
+        initialisers.apply(self, self.init)
+        with torch.no_grad():
+            for name in self._names:
+                if name.startswith("initial_"):
+                    getattr(self, name).zero_()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name, as `scan` takes them."""
+        return {name: getattr(self, name) for name in self._names}
+
+    def parts(self) -> Iterator[tuple[Cell, dict[str, Tensor]]]:
+        """The cell with its weights, for `recurra.init` and inspection; not its learned state."""
+        yield self.cell, {name: w for name, w in self.weights().items() if not name.startswith("initial_")}
+
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None, method: str = "auto"
+    ) -> tuple[Tensor, Any]:
+        """Run a sequence.
+
+        Args:
+            x: (T, B, I).
+            state: the state to begin with; the layer's own if None.
+            lengths: (B,), steps of each row; past them the output is zero and the state is held.
+            resets: (T, B) bool, True where a step begins a new segment.
+            method: how, as for `recurra.engine.scan`.
+
+        Returns:
+            The output (T, B, H) and the final state.
+        """
+        done = self.scan(x, state, lengths=lengths, resets=resets, method=method)
+        return done.h, done.final
+
+    def scan(
+        self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None, reverse: bool = False,
+        method: str = "auto", keep: Iterable[str] = (), weights: dict[str, Tensor] | None = None, noise: Any = None,
+    ) -> Scan:  # fmt: skip
+        """Run a sequence with every option of `recurra.engine.scan`; noise is drawn here when training.
+
+        `weights` stands in for the layer's own (a weight transform's), `noise` for what would be drawn.
+        """
+        weights = self.weights() if weights is None else weights
+        if self.training and self.cell.noises() and x.ndim == 3:
+            noise = draw(self.cell, tuple(x.shape[:2]), self.hidden_size, x) | (noise or {})
+        return scan(
+            self.cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, method=method, keep=keep
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.cell!r}, {self.input_size}, {self.hidden_size}, biases={self.biases}"
+
+
+def check_size(name: str, value: Any) -> None:
+    """Raise unless a size is a positive whole number."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")

@@ -1,0 +1,110 @@
+"""Swap torch.nn's recurrent modules for recurra's inside a model, keeping the parameters themselves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from recurra.errors import ArgumentError
+from recurra.layers.torch_like import GRU, LSTM, RNN
+from recurra.layers.torch_like_cell import GRUCell, LSTMCell, RNNCell
+
+LAYERS = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: GRU}
+CELLS = {nn.RNNCell: RNNCell, nn.LSTMCell: LSTMCell, nn.GRUCell: GRUCell}
+
+
+class Replacement(NamedTuple):
+    """What `replace` did.
+
+    Attributes:
+        replaced: by module name, what it was.
+        left: by module name, why a recurrent module was left.
+    """
+
+    replaced: dict[str, str]
+    left: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"replaced {name}: {what}" for name, what in self.replaced.items()]
+        lines += [f"left {name}: {why}" for name, why in self.left.items()]
+        return "\n".join(lines) or "no recurrent module of torch.nn was found"
+
+
+def replace(model: nn.Module) -> Replacement:
+    """Swap every torch.nn RNN, LSTM, GRU and cell in a model for recurra's, in place.
+
+    The new modules hold the same Parameter objects, so optimisers and state dicts stay good.
+
+    Args:
+        model: any module that contains them.
+
+    Returns:
+        What was replaced, and what was left and why (a subclass, hooks, parametrisations).
+
+    Raises:
+        ArgumentError: `model` itself is such a module, which cannot be swapped in place.
+
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.GRU(4, 5))
+    >>> print(replace(model))
+    replaced 1: GRU(4, 5)
+    """
+    if type(model) in {**LAYERS, **CELLS}:
+        raise ArgumentError(f"model must contain the modules to swap, got a bare {model!r}; use recurra.convert.from_torch")
+    replaced, left, new = {}, {}, {}
+    for path, module in list(model.named_modules(remove_duplicate=False)):
+        if not isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+            continue
+        if why := _obstacle(module):
+            left[path] = why
+            continue
+        if module not in new:
+            new[module] = from_torch(module)
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, new[module])
+        replaced[path] = repr(module)
+    return Replacement(replaced, left)
+
+
+def _obstacle(module: nn.Module) -> str | None:
+    if type(module) not in {**LAYERS, **CELLS}:
+        return f"{type(module).__name__} is a subclass, whose own forward would be lost"
+    if nn.utils.parametrize.is_parametrized(module):
+        return "it has parametrisations"
+    if any(getattr(module, kind) for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")):
+        return "it has hooks"
+    return None
+
+
+def from_torch(module: nn.Module) -> nn.Module:
+    """Make the recurra module of a torch.nn RNN, LSTM, GRU or cell; they share the parameters.
+
+    Args:
+        module: a torch.nn.RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell.
+
+    Returns:
+        The module of the same name in recurra.
+
+    Raises:
+        ArgumentError: `module` is something else, or has hooks or parametrisations.
+
+    >>> from_torch(nn.LSTM(3, 4))
+    LSTM(3, 4)
+    """
+    if why := _obstacle(module):
+        raise ArgumentError(f"module must be a plain torch.nn recurrent module, got {type(module).__name__}: {why}")
+    options: dict[str, object] = {"bias": module.bias}
+    if type(module) in LAYERS:
+        options |= {name: getattr(module, name) for name in ("num_layers", "batch_first", "dropout", "bidirectional")}
+    if isinstance(module, nn.LSTM):
+        options["proj_size"] = module.proj_size
+    if isinstance(module, (nn.RNN, nn.RNNCell)):
+        options["nonlinearity"] = module.nonlinearity
+    kind = {**LAYERS, **CELLS}[type(module)]  # type: ignore[index]
+    with torch.device("meta"):
+        new = kind(module.input_size, module.hidden_size, init=lambda _: None, **options)  # type: ignore[operator]
+    new.init = "torch"
+    for name, parameter in module.named_parameters():
+        new.register_parameter(name, parameter)
+    return new.train(module.training)

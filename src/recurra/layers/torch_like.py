@@ -1,0 +1,289 @@
+"""RNN, LSTM and GRU with the signature, parameter names and state of torch.nn's, and more."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from recurra import init as initialisers
+from recurra.cells import GRU as GRUCellEquations
+from recurra.cells import LSTM as LSTMCellEquations
+from recurra.cells import Cell, Elman, ProjectedLSTM
+from recurra.engine import scan
+from recurra.errors import ArgumentError, ShapeError, shape_text
+from recurra.layers import door
+from recurra.layers.recurrent import check_size
+from recurra.layers.sequence import SequenceModule
+
+
+class Options(NamedTuple):
+    """The options that RNN, LSTM and GRU share, in torch.nn's words."""
+
+    num_layers: int = 1
+    bias: bool = True
+    batch_first: bool = False
+    dropout: float = 0.0
+    bidirectional: bool = False
+    proj_size: int = 0
+
+
+class TorchLike(SequenceModule):
+    """Layers and directions of one cell, as torch.nn arranges them; RNN, LSTM and GRU say which cell.
+
+    Parameters have torch.nn's names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...), so state dicts go both ways.
+    """
+
+    mode: str
+
+    def __init__(self, cell: Cell, sizes: tuple[int, int], options: Options, init: Any, device: Any, dtype: Any) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = sizes
+        _check(type(self).__name__, self.input_size, self.hidden_size, options)
+        self.num_layers, self.bias, self.batch_first, self.dropout, self.bidirectional, self.proj_size = options
+        self.dropout = float(self.dropout)
+        self.cell, self.init = cell, init
+        self.output_size = cell.width("h", self.hidden_size) * self.directions
+        for layer, direction in self._places():
+            size = self.input_size if layer == 0 else self.output_size
+            shapes = cell.weights(size, self.hidden_size, 2 if self.bias else 0)
+            for name in sorted(shapes, key=lambda name: name == "weight_hr"):
+                parameter = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
+                self.register_parameter(_torch_name(name, layer, direction), parameter)
+        self.reset_parameters()
+
+    @property
+    def directions(self) -> int:
+        """D: 2 if bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        yield from ((layer, direction) for layer in range(self.num_layers) for direction in range(self.directions))
+
+    def reset_parameters(self) -> None:
+        """Start the weights anew, as `init` says."""
+        initialisers.apply(self, self.init)
+
+    def layer_weights(self, layer: int, direction: int = 0) -> dict[str, Tensor]:
+        """One layer's weights under the cell's own names."""
+        size = self.input_size if layer == 0 else self.output_size
+        names = self.cell.weights(size, self.hidden_size, 2 if self.bias else 0)
+        return {name: getattr(self, _torch_name(name, layer, direction)) for name in names}
+
+    def parts(self) -> Iterator[tuple[Cell, dict[str, Tensor]]]:
+        """Every layer and direction, for `recurra.init` and inspection."""
+        yield from ((self.cell, self.layer_weights(layer, direction)) for layer, direction in self._places())
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """As in torch.nn: a list for each layer and direction."""
+        return [list(self.layer_weights(*place).values()) for place in self._places()]
+
+    def flatten_parameters(self) -> None:
+        """Kept because torch.nn has it: weights are packed when a sequence runs, so nothing is to be done before."""
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Any = None, *, lengths: Any = None, resets: Any = None, method: str = "auto"
+    ) -> tuple[Any, Any]:
+        """Run a sequence, as torch.nn does; `lengths` and `resets` do without packing.
+
+        Args:
+            input: (T, B, I), (B, T, I) with batch_first, (T, I) for one sequence, or a PackedSequence.
+            hx: the first state: (L*D, B, H), for an LSTM a pair (h, c); zero if None.
+            lengths: (B,), steps of each row; past them the output is zero and the state is held.
+            resets: bool, the first two axes of `input`: True where a step begins a new segment of its row.
+            method: how each layer's scan runs, as for `recurra.engine.scan`.
+
+        Returns:
+            The output (T, B, D*H) in the form of `input`, and the final state in the form of `hx`.
+
+        Raises:
+            ShapeError: `input` or `hx` does not fit; names both shapes.
+        """
+        came = door.enter(input, self.batch_first, self.input_size, lengths, resets)
+        rows = came.x.shape[1]
+        state = self._enter_state(hx, rows, came)
+        x, finals = came.x, []
+        for layer in range(self.num_layers):
+            outs = []
+            for direction in range(self.directions):
+                before = None if state is None else state[layer * self.directions + direction]
+                done = scan(
+                    self.cell, self.layer_weights(layer, direction), x, before, lengths=came.lengths, resets=came.resets,
+                    reverse=bool(direction), method=method,
+                )  # fmt: skip
+                outs.append(done.h)
+                finals.append(done.final)
+            x = torch.cat(outs, -1) if len(outs) > 1 else outs[0]
+            if self.dropout and layer < self.num_layers - 1:
+                x = F.dropout(x, self.dropout, self.training)
+        return door.leave(x, came, self.batch_first), self._leave_state(finals, came)
+
+    def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """Run one step.
+
+        Args:
+            input: (B, I), or (I,) for one sequence.
+            hx: the state before, as for `forward`.
+
+        Returns:
+            The output (B, H), and the state after.
+
+        Raises:
+            ArgumentError: the net is bidirectional.
+        """
+        if why := self.streaming_obstacle():
+            raise ArgumentError(f"step must be called on a module that can stream, got {type(self).__name__}: {why}")
+        axis = 1 if self.batch_first and input.ndim == 2 else 0
+        y, state = self(input.unsqueeze(axis), hx)
+        return y.squeeze(axis), state
+
+    def streaming_obstacle(self) -> str | None:
+        return "a bidirectional layer needs the whole future before its first output" if self.bidirectional else None
+
+    def _enter_state(self, hx: Any, rows: int, came: door.Arrival) -> list[tuple[Tensor, ...]] | None:
+        """From torch's (L*D, B, H) to one state for each layer and direction."""
+        if hx is None:
+            return None
+        values = hx if len(self.cell.state) > 1 else (hx,)
+        if not isinstance(values, (tuple, list)) or len(values) != len(self.cell.state):
+            got = f"a {type(values).__name__} of {len(values)}" if isinstance(values, (tuple, list)) else type(values).__name__
+            raise ShapeError(f"hx must be a tuple ({', '.join(self.cell.state)}), got {got}")
+        entered = []
+        for name, value in zip(self.cell.state, values):
+            if not isinstance(value, Tensor):
+                raise ShapeError(f"hx must hold tensors, got {type(value).__name__}")
+            width = self.cell.width(name, self.hidden_size)
+            wanted = (self.num_layers * self.directions, *([] if came.unbatched else [rows]), width)
+            if tuple(value.shape) != wanted:
+                raise ShapeError(f"hx ({name}) must have shape {shape_text(wanted)}, got {shape_text(value.shape)}")
+            value = value.unsqueeze(1) if came.unbatched else value
+            entered.append(value if came.order is None else value.index_select(1, came.order))
+        return [tuple(parts) for parts in zip(*(value.unbind(0) for value in entered))]
+
+    def _leave_state(self, finals: list[Any], came: door.Arrival) -> Any:
+        """From one state for each layer and direction to torch's."""
+        values = [torch.stack([final[i] for final in finals]) for i in range(len(self.cell.state))]
+        values = [value.squeeze(1) if came.unbatched else value for value in values]
+        values = [value if came.back is None else value.index_select(1, came.back) for value in values]
+        return tuple(values) if len(values) > 1 else values[0]
+
+    def extra_repr(self) -> str:
+        words = [f"{self.input_size}, {self.hidden_size}"]
+        plain = Options()
+        for name, usual in plain._asdict().items():
+            if getattr(self, name) != usual:
+                words.append(f"{name}={getattr(self, name)}")
+        return ", ".join(words)
+
+
+class RNN(TorchLike):
+    """Elman network with the signature of torch.nn.RNN; the equations are `recurra.cells.Elman`'s.
+
+    Args:
+        input_size, hidden_size: I and H.
+        num_layers: layers one after another.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there are biases.
+        batch_first: input and output are (B, T, .) in place of (T, B, .).
+        dropout: dropout rate of the outputs between layers, when training.
+        bidirectional: also run from each row's end.
+        device, dtype: of the parameters.
+        init: "orthogonal", "torch", or a function of `recurra.init`.
+
+    Raises:
+        ArgumentError: an option is outside its range.
+
+    >>> y, h = RNN(3, 4)(torch.zeros(5, 2, 3))
+    >>> y.shape, h.shape
+    (torch.Size([5, 2, 4]), torch.Size([1, 2, 4]))
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None,
+        init: Any = "orthogonal",
+    ) -> None:  # fmt: skip
+        self.nonlinearity = nonlinearity
+        options = Options(num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(Elman(nonlinearity), (input_size, hidden_size), options, init, device, dtype)
+        self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
+
+
+class LSTM(TorchLike):
+    """Long short-term memory with the signature of torch.nn.LSTM; the equations are `recurra.cells.LSTM`'s.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init: as for `RNN`.
+        proj_size: units of a projected output, 0 for none; less than `hidden_size`.
+
+    Raises:
+        ArgumentError: an option is outside its range.
+
+    >>> lstm = LSTM(3, 4, num_layers=2)
+    >>> y, (h, c) = lstm(torch.zeros(5, 2, 3))
+    >>> y_t, state = lstm.step(torch.zeros(2, 3), (h, c))
+    >>> y.shape, y_t.shape
+    (torch.Size([5, 2, 4]), torch.Size([2, 4]))
+    """
+
+    mode = "LSTM"
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device: Any = None, dtype: Any = None,
+        init: Any = "orthogonal",
+    ) -> None:  # fmt: skip
+        options = Options(num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        cell = ProjectedLSTM(proj_size) if isinstance(proj_size, int) and proj_size > 0 else LSTMCellEquations()
+        super().__init__(cell, (input_size, hidden_size), options, init, device, dtype)
+
+
+class GRU(TorchLike):
+    """Gated recurrent unit with the signature of torch.nn.GRU; the equations are `recurra.cells.GRU`'s.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init: as for `RNN`.
+
+    Raises:
+        ArgumentError: an option is outside its range.
+
+    >>> GRU(3, 4, bidirectional=True)(torch.zeros(5, 2, 3))[0].shape
+    torch.Size([5, 2, 8])
+    """
+
+    mode = "GRU"
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+        dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None, init: Any = "orthogonal",
+    ) -> None:  # fmt: skip
+        options = Options(num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(GRUCellEquations(), (input_size, hidden_size), options, init, device, dtype)
+
+
+def _torch_name(name: str, layer: int, direction: int) -> str:
+    return f"{name}_l{layer}{'_reverse' if direction else ''}"
+
+
+def _check(kind: str, input_size: Any, hidden_size: Any, options: Options) -> None:
+    """The rules of torch.nn's constructors."""
+    check_size("input_size", input_size)
+    check_size("hidden_size", hidden_size)
+    check_size("num_layers", options.num_layers)
+    rate, proj_size = options.dropout, options.proj_size
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+        raise ArgumentError(f"dropout must be a number in [0, 1], got {rate!r}")
+    if not isinstance(proj_size, int) or proj_size < 0 or proj_size >= hidden_size:
+        raise ArgumentError(f"proj_size must be between 0 (none) and hidden_size - 1 = {hidden_size - 1}, got {proj_size!r}")
+    if rate > 0 and options.num_layers == 1:
+        warnings.warn(
+            f"dropout of {kind} acts between layers, so dropout={rate} does nothing with num_layers=1; "
+            "use recurra.LockedDropout after the layer",
+            stacklevel=4,
+        )

@@ -1,0 +1,130 @@
+"""Sampling from a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.errors import ArgumentError, DataError
+from recurra.models.language_model import LanguageModel
+
+
+def generate(
+    model: LanguageModel, prompt: Sequence[int], length: int, *, temperature: float = 1.0, top_k: int | None = None,
+    top_p: float | None = None, seed: int | None = None,
+) -> Iterator[int]:  # fmt: skip
+    """Draw tokens one after another, each from the model's distribution given all before.
+
+    Args:
+        model: the model; it runs as at evaluation, and its own mode is left as it is.
+        prompt: tokens to begin with, at least one; they are not given back.
+        length: how many tokens to draw.
+        temperature: logits are divided by it; 0 takes the most likely token.
+        top_k: keep only the k most likely tokens.
+        top_p: keep the smallest set of most likely tokens whose chance is at least p (nucleus).
+        seed: of the draws; torch's own generator if None.
+
+    Returns:
+        An iterator of tokens.
+
+    Raises:
+        ArgumentError: an option is outside its range, or the prompt is empty.
+
+    Source: nucleus sampling from Holtzman et al. (2020), arXiv:1904.09751.
+
+    >>> model = LanguageModel(vocab_size=5, embed=4, hidden=4)
+    >>> len(list(generate(model, [0], 3, seed=1)))
+    3
+    """
+    _check(prompt, length, temperature, top_k, top_p)
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return _draw(model, prompt, length, temperature, (top_k, top_p), generator)
+
+
+def _draw(
+    model: LanguageModel, prompt: Sequence[int], length: int, temperature: float, cut: tuple[int | None, float | None],
+    generator: torch.Generator | None,
+) -> Iterator[int]:  # fmt: skip
+    training = model.training
+    device = model.decoder_bias.device
+    logits, state, x = None, None, torch.as_tensor(list(prompt), device=device)[:, None]
+    for _ in range(length):
+        try:
+            with torch.no_grad():
+                logits, state = model.eval()(x, state)
+        finally:
+            model.train(training)
+        chance = distribution(logits[-1, 0], temperature, *cut).cpu()
+        token = int(torch.multinomial(chance, 1, generator=generator))
+        yield token
+        x = torch.tensor([[token]], device=device)
+
+
+def distribution(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+    """The distribution that tokens are drawn from.
+
+    Args:
+        logits: (V,).
+        temperature, top_k, top_p: as for `generate`.
+
+    Returns:
+        Chances (V,), which sum to 1.
+
+    >>> distribution(torch.tensor([0.0, 1.0, 2.0]), temperature=0)
+    tensor([0., 0., 1.])
+    """
+    if temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
+    logits = logits / temperature
+    if top_k is not None:
+        least = logits.topk(min(top_k, len(logits))).values[-1]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    if top_p is not None:
+        ordered, order = logits.softmax(-1).sort(descending=True)
+        before = ordered.cumsum(-1) - ordered
+        logits = logits.index_fill(0, order[before >= top_p], float("-inf"))
+    return logits.softmax(-1)
+
+
+def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options: Any) -> str:
+    """Continue a text.
+
+    Args:
+        model: a model with a vocabulary.
+        prompt: the text to continue; without one, a line break if the vocabulary has it, else its first symbol.
+        length: how many characters or bytes to draw.
+        **options: of `generate`.
+
+    Returns:
+        The continuation, without the prompt.
+
+    Raises:
+        ArgumentError: the model has no vocabulary, or an option is outside its range.
+        DataError: the prompt holds a character that the model never saw.
+    """
+    if model.vocabulary is None:
+        raise ArgumentError("model must have a vocabulary to sample text, got one without; pass vocabulary= when making it")
+    if not prompt:
+        letters = model.vocabulary.symbols
+        prompt = "\n" if model.vocabulary.level == "byte" or "\n" in letters else letters[0]
+    try:
+        tokens = model.vocabulary.encode(prompt)
+    except DataError as error:
+        raise DataError(str(error).replace("text must", "prompt must", 1)) from None
+    return model.vocabulary.decode(generate(model, tokens.tolist(), length, **options))
+
+
+def _check(prompt: Sequence[int], length: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+    if not len(prompt):
+        raise ArgumentError("prompt must hold at least one token, got none")
+    if length < 0:
+        raise ArgumentError(f"length must not be negative, got {length}")
+    if not 0 <= temperature < float("inf"):
+        raise ArgumentError(f"temperature must be 0 (the most likely token) or positive, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ArgumentError(f"top_k must be at least 1, got {top_k}; leave it out to keep every token")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ArgumentError(f"top_p must be in (0, 1], got {top_p}; leave it out to keep every token")

@@ -1,0 +1,199 @@
+"""From a cell's equations to its program: run them once on tiny tensors and write down what is done."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from recurra.cells import Cell, Known, Phase, Pre
+from recurra.errors import ProgramError
+from recurra.program.derivative import Ops, differentiate
+from recurra.program.graph import ALPHABET, Body, Builder, Product, Program
+from recurra.program.lowering import LOWER
+
+ROWS = 3
+"""The batch of the tensors traced with; the sizes are odd and distinct, so that a hidden broadcast shows."""
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes every operation on known tensors into a builder."""
+
+    def __init__(self, builder: Builder, phase: int, number: dict[int, int], keep: list[Tensor]) -> None:
+        super().__init__()
+        self.ops, self.number, self.keep = Ops(builder, phase), number, keep
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.split("::")[1]
+        if name in ("_local_scalar_dense", "is_nonzero", "equal"):
+            raise ProgramError("pointwise must not branch on data or read a value out of a tensor; use torch.where")
+        if name not in LOWER:
+            raise ProgramError(_refusal(name))
+        out = func(*args, **(kwargs or {}))
+        try:
+            node = LOWER[name](self.ops, *(self.of(arg) for arg in args), **self._options(kwargs or {}))
+        except (NotImplementedError, TypeError) as reason:
+            raise ProgramError(_refusal(f"{name} with these options ({reason})")) from None
+        self.remember(out[0] if isinstance(out, tuple) else out, node)
+        return out
+
+    def _options(self, kwargs: dict[str, Any]) -> dict[str, int]:
+        layout = ("dtype", "layout", "device", "pin_memory", "memory_format")
+        return {name: self.of(value) for name, value in kwargs.items() if name not in layout}
+
+    def of(self, value: Any) -> int | None:
+        """The node of an argument."""
+        if value is None:
+            return None
+        if not isinstance(value, Tensor):
+            return self.ops.const(value)
+        if id(value) in self.number:
+            return self.number[id(value)]
+        if value.ndim == 0:
+            return self.ops.const(value.item())
+        raise ProgramError(
+            f"pointwise must read only a, s and constants, got a tensor of shape {tuple(value.shape)} from outside; "
+            "name it in params, or make it in pointwise"
+        )
+
+    def remember(self, tensor: Tensor, node: int) -> None:
+        """Note which node a tensor is; it is kept alive so that its identity stays its own."""
+        self.number[id(tensor)] = node
+        self.keep.append(tensor)
+
+
+def _refusal(what: str) -> str:
+    return (
+        f"pointwise must use elementwise operations only, got {what}; "
+        f"the alphabet is {', '.join(ALPHABET)}, and what is made of them"
+    )
+
+
+class _Tracer:
+    """Holds what is known while the phases of one cell are traced in turn."""
+
+    def __init__(self, cell: Cell, noise: tuple[str, ...]) -> None:
+        self.cell, self.builder = cell, Builder()
+        self.number: dict[int, int] = {}
+        self.keep: list[Tensor] = []
+        self.hidden = _hidden(cell)
+        self.widths = {name: cell.width(name, self.hidden) for name in cell.state}
+        params = {name: self.source("param", name, shape=(self.hidden,)) for name in cell.params}
+        known = {name: self.source("state", name, of=name) for name in cell.state}
+        factors = {name: self.source("noise", name, of=cell.noises()[name].of) for name in noise}
+        self.s = Known(known | params, factors)
+        self.u = {gate: self.source("u", gate) for gate in cell.gates}
+
+    def symbol(self, width: int) -> str:
+        """The name of a width."""
+        return next((name for name, units in self.widths.items() if units == width != self.hidden), "hidden")
+
+    def source(self, op: str, name: str, *, of: str = "", phase: int = 0, shape: tuple[int, ...] = ()) -> Tensor:
+        """A tensor that stands for a value that is read."""
+        tensor = torch.zeros(shape or (ROWS, self.widths.get(of, self.hidden)))
+        width = self.symbol(tensor.shape[-1])
+        self.number[id(tensor)] = self.builder.source(op, name, phase, width)
+        self.keep.append(tensor)
+        return tensor
+
+    def run(self, number: int, equations: Callable[[], Any]) -> Any:
+        """Run equations under the recorder; their mistakes become one clear line."""
+        try:
+            with torch.no_grad(), _Recorder(self.builder, number, self.number, self.keep):
+                return equations()
+        except ProgramError as error:
+            raise ProgramError(f"{self.cell!r}: {error}") from None
+        except (RuntimeError, NotImplementedError) as error:
+            line = str(error).splitlines()[0]
+            raise ProgramError(f"{self.cell!r}: pointwise must be elementwise, got an operation that failed: {line}") from None
+
+    def phase(self, number: int, phase: Phase) -> Body:
+        """Trace one phase: its operand, its v, its maths."""
+        start = len(self.builder.nodes)
+        product, v = None, {}
+        if phase.gates:
+            operand = self.run(number, lambda: phase.operand(self.s))
+            product = self.product(phase, self.node(operand, phase.reads))
+            width = phase.gates[0] if phase.gates[0] in self.cell.state else ""
+            middle = len(self.builder.nodes)
+            v = {gate: self.source("v", gate, of=width, phase=number) for gate in phase.gates}
+        else:
+            middle = start
+        found = self.run(number, lambda: phase.pointwise(Pre(self.u, v), self.s))
+        if not isinstance(found, dict):
+            raise ProgramError(f"{self.cell!r}: pointwise must return a dict by name, got {type(found).__name__}")
+        for name, value in found.items():
+            self.node(value, name)
+        self.s.new.values.update(found)
+        return Body(self.operations(start, middle), product, self.operations(middle, len(self.builder.nodes)))
+
+    def product(self, phase: Phase, operand: int) -> Product:
+        """A phase's product with its rows spelt out."""
+        total = sum(len(p.gates) for p in self.cell.phases() if p.weight == phase.weight)
+        return Product(
+            operand, phase.gates, phase.weight, phase.bias, phase.gain, tuple(map(len, phase.norm)),
+            self.cell.first_block(phase), total,
+            self.symbol(self.cell.phase_width(phase, self.hidden)), self.symbol(self.cell.width(phase.reads, self.hidden)),
+        )  # fmt: skip
+
+    def node(self, value: Any, name: str) -> int:
+        """The node of a value that a cell returned, after looking at its shape."""
+        wanted = (ROWS, self.widths.get(name, self.hidden))
+        if not isinstance(value, Tensor):
+            raise ProgramError(f"{self.cell!r}: {name} must be a tensor, got {type(value).__name__}")
+        if tuple(value.shape) != wanted:
+            raise ProgramError(f"{self.cell!r}: {name} must have shape (B, {wanted[1]}) when H is {self.hidden}, got {tuple(value.shape)}")
+        if id(value) not in self.number:
+            raise ProgramError(f"{self.cell!r}: {name} must be computed from a and s, got a tensor from outside")
+        return self.number[id(value)]
+
+    def operations(self, start: int, stop: int) -> tuple[int, ...]:
+        """The operations among nodes start..stop."""
+        return tuple(i for i in range(start, stop) if self.builder.nodes[i].op in ALPHABET)
+
+
+def _hidden(cell: Cell) -> int:
+    """A size for H that no width that the cell fixes itself is equal to."""
+    for hidden in (7, 11, 13):
+        if all((cell.width(n, 7) == 7 and cell.width(n, 11) == 11) or cell.width(n, hidden) != hidden for n in cell.state):
+            return hidden
+    raise ProgramError(f"{cell!r}: a state's width must be hidden_size or differ from it")
+
+
+def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
+    """Trace a cell's equations, and their derivative, into a program.
+
+    Args:
+        cell: the cell.
+        noise: names of the random factors that will be handed in; empty at evaluation.
+
+    Returns:
+        The program; the same object for equal arguments.
+
+    Raises:
+        ProgramError: the equations are not elementwise; names the operation or the value.
+
+    >>> from recurra.cells import LSTM
+    >>> [len(body.nodes) for body in trace(LSTM()).bodies]
+    [9]
+    """
+    return _trace(cell, tuple(sorted(noise)))
+
+
+@functools.lru_cache(maxsize=512)
+def _trace(cell: Cell, noise: tuple[str, ...]) -> Program:
+    tracer = _Tracer(cell, noise)
+    bodies = tuple(tracer.phase(number, phase) for number, phase in enumerate(cell.phases()))
+    new = tracer.s.new.values
+    for name in (*cell.state, *cell.gates):
+        if name not in new:
+            raise ProgramError(f"{cell!r}: pointwise must return {name!r}, got only {', '.join(new) or 'nothing'}")
+    state, gates = ({name: tracer.number[id(new[name])] for name in names} for names in (cell.state, cell.gates))
+    derivative = differentiate(tracer.builder, bodies, state)
+    widths = tuple(name for name, units in tracer.widths.items() if units != tracer.hidden)
+    norm = tuple(map(len, cell.input_norm))
+    return Program(repr(cell), tuple(tracer.builder.nodes), bodies, state, gates, noise, tuple(cell.params), widths, norm, derivative)

@@ -1,0 +1,179 @@
+"""Carried state: detach, reset, select, concatenate, save and load, without knowing whose it is.
+
+A state is a tensor, None (a mask that is not in use), or a tuple of states; every tensor has the batch at axis -2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from recurra.cells.named import named_type
+from recurra.errors import DataError, DtypeError, ShapeError, shape_text
+
+
+def transform(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply `change` to every tensor of a state, keeping its shape as a tree."""
+    if state is None:
+        return None
+    if isinstance(state, Tensor):
+        return change(state)
+    if not isinstance(state, tuple):
+        raise DtypeError(f"state must be a tensor or a tuple of states, got {type(state).__name__}")
+    parts = [transform(part, change) for part in state]
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+
+def detach(state: Any) -> Any:
+    """Cut the graph: the same values, without history. Truncated backpropagation carries this.
+
+    >>> detach((torch.ones(1, 2, requires_grad=True) * 2,))[0].requires_grad
+    False
+    """
+    return transform(state, Tensor.detach)
+
+
+def redraw(state: Any) -> Any:
+    """Drop the masks that last a sequence (dropout), so that the next call draws new ones.
+
+    >>> redraw(named_type("State", ("h", "dropout_h"))(1, 2))
+    State(h=1, dropout_h=None)
+    """
+    if hasattr(state, "_fields"):
+        return type(state)(*(None if _is_mask(name) else redraw(part) for name, part in zip(state._fields, state)))
+    return tuple(redraw(part) for part in state) if isinstance(state, tuple) else state
+
+
+def _is_mask(name: str) -> bool:
+    return name == "mask" or name.startswith("dropout")
+
+
+def batch_size(state: Any) -> int | None:
+    """B of a state; None for one without tensors.
+
+    >>> batch_size((torch.zeros(2, 5, 3), None))
+    5
+    """
+    if isinstance(state, Tensor):
+        return state.shape[-2]
+    sizes = [batch_size(part) for part in state or ()]
+    return next((size for size in sizes if size is not None), None)
+
+
+def reset(state: Any, rows: Sequence[int] | Tensor, initial: Any = None) -> Any:
+    """Set some rows back to the first state, leaving the others.
+
+    Args:
+        state: the state.
+        rows: which rows: their numbers, or (B,) bool.
+        initial: the first state, of the same form; zero if None.
+
+    Returns:
+        A new state.
+
+    >>> reset((torch.ones(2, 1),), [0])[0].flatten()
+    tensor([0., 1.])
+    """
+    rows = torch.as_tensor(rows)
+    if initial is None:
+        initial = transform(state, torch.zeros_like)
+
+    def merge(now: Any, first: Any) -> Any:
+        if isinstance(now, tuple):
+            parts = [merge(n, f) for n, f in zip(now, first)]
+            return type(now)(*parts) if hasattr(now, "_fields") else tuple(parts)
+        if now is None or first is None:
+            return now
+        axis = now.ndim - 2
+        numbers = rows.nonzero().flatten() if rows.dtype == torch.bool else rows.long()
+        return now.index_copy(axis, numbers.to(now.device), first.index_select(axis, numbers.to(now.device)))
+
+    return merge(state, initial)
+
+
+def select(state: Any, rows: Sequence[int] | Tensor) -> Any:
+    """Take some rows, in the order given.
+
+    >>> select((torch.arange(3.0)[:, None],), [2, 0])[0].flatten()
+    tensor([2., 0.])
+    """
+    rows = torch.as_tensor(rows)
+    return transform(state, lambda value: value.index_select(value.ndim - 2, rows.to(value.device)))
+
+
+def concat(states: Sequence[Any]) -> Any:
+    """Put the rows of several states of one form together.
+
+    Raises:
+        ShapeError: the states have different forms.
+
+    >>> concat([(torch.zeros(1, 2),), (torch.ones(2, 2),)])[0].shape
+    torch.Size([3, 2])
+    """
+    first = states[0]
+    if first is None or isinstance(first, Tensor):
+        if any((state is None) != (first is None) or isinstance(state, tuple) for state in states):
+            raise ShapeError("states must have one form, got some with a value where others have none")
+        return None if first is None else torch.cat(list(states), dim=-2)
+    if any(not isinstance(state, tuple) or len(state) != len(first) for state in states):
+        raise ShapeError(f"states must have one form, a tuple of {len(first)}, got others; they come from different models")
+    parts = [concat(parts) for parts in zip(*states)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
+def save(state: Any, path: str | PathLike[str]) -> None:
+    """Write a state to a safetensors file; its form goes into the header."""
+    tensors: dict[str, Tensor] = {}
+    form = _form(state, "state", tensors)
+    save_file(tensors, path, metadata={"recurra_state": json.dumps(form)})
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Read a state written by `save`. Nothing in the file is executed.
+
+    Raises:
+        DataError: the file is not a saved state.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            form = json.loads((file.metadata() or {})["recurra_state"])
+            return _unform(form, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"path must be a state saved by recurra.state.save, got {str(path)!r} ({error})") from None
+
+
+def _form(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if state is None:
+        return None
+    if isinstance(state, Tensor):
+        tensors[name] = state.detach().contiguous()
+        return name
+    labels = getattr(state, "_fields", range(len(state)))
+    parts = [_form(part, f"{name}.{label}", tensors) for label, part in zip(labels, state)]
+    return {"fields": list(labels) if hasattr(state, "_fields") else None, "parts": parts}
+
+
+def _unform(form: Any, tensors: dict[str, Tensor]) -> Any:
+    if form is None or isinstance(form, str):
+        return form and tensors[form]
+    parts = [_unform(part, tensors) for part in form["parts"]]
+    return tuple(parts) if form["fields"] is None else named_type("State", tuple(form["fields"]))(*parts)
+
+
+def same_form(state: Any, other: Any) -> None:
+    """Raise unless two states have the same form and shapes; the message names both shapes."""
+    if isinstance(state, tuple) and isinstance(other, tuple) and len(state) == len(other):
+        for left, right in zip(state, other):
+            same_form(left, right)
+    elif isinstance(state, Tensor) and isinstance(other, Tensor):
+        if state.shape != other.shape:
+            raise ShapeError(f"state must have shape {shape_text(other.shape)}, got {shape_text(state.shape)}")
+    elif state is not None and other is not None:
+        raise ShapeError("state must have the form of this model's, got another; it comes from a different model")

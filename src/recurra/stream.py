@@ -1,0 +1,144 @@
+"""The one object that remembers: a model and its state, one step or one chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurra import state as states
+from recurra.errors import ArgumentError, ShapeError, shape_text
+from recurra.layers import SequenceModule
+
+NAN = ("error", "pass")
+
+
+class Stream:
+    """Runs a model on data that comes in bit by bit, in memory that does not grow.
+
+    Pushing a sequence step by step, in chunks or whole gives the same numbers. The model runs as at evaluation
+    and without gradients; its own mode is left as it is.
+
+    Args:
+        model: a module over time that can stream: a layer, a stack of them, a language model.
+        batch: B, how many streams side by side.
+        nan: what a step that is not finite does: "error" names the row and keeps the state, "pass" lets it in.
+
+    Raises:
+        ArgumentError: the model cannot stream; says which layer and why.
+
+    >>> import recurra
+    >>> stream = Stream(recurra.LSTM(3, 4), batch=2)
+    >>> stream.push(torch.zeros(2, 3)).shape, stream.push(torch.zeros(7, 2, 3)).shape
+    (torch.Size([2, 4]), torch.Size([7, 2, 4]))
+    """
+
+    def __init__(self, model: nn.Module, batch: int = 1, nan: str = "error") -> None:
+        if not isinstance(model, SequenceModule):
+            raise ArgumentError(f"model must be a recurra module over time, got {type(model).__name__}; recurra.replace makes layers of torch.nn's")
+        if why := model.streaming_obstacle():
+            raise ArgumentError(f"model must be able to stream, got {type(model).__name__}: {why}")
+        if not isinstance(batch, int) or batch < 1:
+            raise ArgumentError(f"batch must be a positive whole number, got {batch!r}")
+        if nan not in NAN:
+            raise ArgumentError(f"nan must be 'error' or 'pass', got {nan!r}")
+        self.model, self.batch, self.nan = model, batch, nan
+        self.state: Any = None
+        self._due = torch.zeros(batch, dtype=torch.bool)
+
+    def push(self, x: Tensor) -> Tensor:
+        """Take in one step (B, ...) or a chunk (T, B, ...) and give back as many outputs.
+
+        Args:
+            x: features (B, I) or (T, B, I); for a language model tokens (B,) or (T, B).
+
+        Returns:
+            The outputs, (B, ...) or (T, B, ...).
+
+        Raises:
+            ShapeError: `x` is of another batch or width.
+            ArgumentError: a value of `x` is not finite; names the step and the row. The state is as before.
+        """
+        axes = 1 if x.dtype in (torch.int64, torch.int32) else 2
+        if x.ndim not in (axes, axes + 1) or x.shape[x.ndim - axes] != self.batch:
+            wanted = (self.batch, *("I" for _ in range(axes - 1)))
+            raise ShapeError(f"x must have shape {shape_text(wanted)} or {shape_text(('T', *wanted))}, got {shape_text(x.shape)}")
+        chunk = x[None] if x.ndim == axes else x
+        self._check_finite(chunk)
+        turned = getattr(self.model, "batch_first", False)
+        with torch.no_grad(), _evaluating(self.model):
+            resets = self._resets(chunk)
+            y, self.state = self.model(
+                chunk.transpose(0, 1) if turned else chunk, self.state,
+                resets=resets.T if turned and resets is not None else resets,
+            )  # fmt: skip
+        self._due = torch.zeros_like(self._due)
+        y = y.transpose(0, 1) if turned else y
+        return y[0] if x.ndim == axes else y
+
+    def reset(self, rows: Sequence[int] | Tensor | None = None) -> None:
+        """Begin anew: the next step of these rows starts from the model's own first state.
+
+        Args:
+            rows: which rows, by number; all if None.
+
+        Raises:
+            ArgumentError: a row is not one of the batch.
+        """
+        if rows is None:
+            self.state, self._due = None, torch.zeros_like(self._due)
+            return
+        rows = torch.as_tensor(rows, dtype=torch.long)
+        if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= self.batch):
+            raise ArgumentError(f"rows must be in 0..{self.batch - 1}, got {rows.tolist()}")
+        self._due[rows] = True
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the state to a safetensors file."""
+        states.save((self.state, self._due[:, None]), path)
+
+    def load(self, path: str | PathLike[str]) -> None:
+        """Go on from a state that `save` wrote.
+
+        Raises:
+            DataError: the file is not a saved state.
+            ShapeError: it is the state of another batch or another model.
+        """
+        loaded = states.load(path)
+        if not isinstance(loaded, tuple) or len(loaded) != 2 or states.batch_size(loaded[1]) != self.batch:
+            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got batch {states.batch_size(loaded)}")
+        if self.state is not None and loaded[0] is not None:
+            states.same_form(loaded[0], self.state)
+        self.state, self._due = loaded[0], loaded[1][:, 0]
+
+    def _resets(self, chunk: Tensor) -> Tensor | None:
+        if not bool(self._due.any()):
+            return None
+        resets = torch.zeros(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
+        resets[0] = self._due.to(chunk.device)
+        return resets
+
+    def _check_finite(self, chunk: Tensor) -> None:
+        if self.nan == "error" and chunk.is_floating_point() and not bool(chunk.isfinite().all()):
+            step, row = (~chunk.isfinite()).flatten(2).any(-1).nonzero()[0].tolist()
+            raise ArgumentError(
+                f"x must be finite, got {chunk[step, row][~chunk[step, row].isfinite()][0].item()} at step {step} of row {row}; "
+                "use nan='pass' to let it in"
+            )
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Run a module as at evaluation, then put every part back into the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
