@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from recurra import init as init
     from recurra import inspection as inspection
     from recurra import models as models
+    from recurra import native as native
+    from recurra import parity as parity
     from recurra import program as program
     from recurra import runtime as runtime
     from recurra import state as state
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from recurra.cells import Probed as Probed
     from recurra.cells import RecurrentDropout as RecurrentDropout
     from recurra.cells import Zoneout as Zoneout
-    from recurra.engine import explain as explain
+    from recurra.engine import explain as explain  # type: ignore[no-redef]
     from recurra.layers import GRU as GRU
     from recurra.layers import LSTM as LSTM
     from recurra.layers import RNN as RNN
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from recurra.layers import RNNCell as RNNCell
     from recurra.layers import Stack as Stack
     from recurra.layers import WeightDropout as WeightDropout
-    from recurra.layers import replace as replace
+    from recurra.layers import replace as replace  # type: ignore[no-redef]
     from recurra.stream import Stream as Stream
 
 __version__ = "0.1.0"
@@ -53,11 +55,11 @@ _HOME = {
     "Stream": "recurra.stream",
 }  # fmt: skip
 _MODULES = (
-    "cells", "convert", "engine", "errors", "init", "inspection", "layers", "models", "program", "runtime", "state",
-    "stream", "train",
+    "cells", "convert", "engine", "errors", "init", "inspection", "layers", "models", "native", "parity", "program",
+    "runtime", "state", "stream", "train",
 )  # fmt: skip
 
-__all__ = sorted([*_HOME, *_MODULES])  # noqa: PLE0605
+__all__ = sorted([*_HOME, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ def parts(module: nn.Module) -> Iterator[tuple[Cell, dict[str, Tensor]]]:
     Raises:
         ArgumentError: there is none.
     """
-    found = [part for child in module.modules() if hasattr(child, "parts") for part in child.parts()]
+    layers: list[Any] = [child for child in module.modules() if hasattr(child, "parts")]
+    found = [part for layer in layers for part in layer.parts()]
     if not found:
         raise ArgumentError(f"module must hold a recurra layer, got {type(module).__name__}")
     yield from found

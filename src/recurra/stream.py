@@ -39,7 +39,8 @@ class Stream:
 
     def __init__(self, model: nn.Module, batch: int = 1, nan: str = "error") -> None:
         if not isinstance(model, SequenceModule):
-            raise ArgumentError(f"model must be a recurra module over time, got {type(model).__name__}; recurra.replace makes layers of torch.nn's")
+            got = type(model).__name__
+            raise ArgumentError(f"model must be a recurra module over time, got {got}; recurra.replace makes layers of torch.nn's")
         if why := model.streaming_obstacle():
             raise ArgumentError(f"model must be able to stream, got {type(model).__name__}: {why}")
         if not isinstance(batch, int) or batch < 1:
@@ -65,8 +66,8 @@ class Stream:
         """
         axes = 1 if x.dtype in (torch.int64, torch.int32) else 2
         if x.ndim not in (axes, axes + 1) or x.shape[x.ndim - axes] != self.batch:
-            wanted = (self.batch, *("I" for _ in range(axes - 1)))
-            raise ShapeError(f"x must have shape {shape_text(wanted)} or {shape_text(('T', *wanted))}, got {shape_text(x.shape)}")
+            wanted: list[int | str] = [self.batch, *("I" for _ in range(axes - 1))]
+            raise ShapeError(f"x must have shape {shape_text(wanted)} or {shape_text(['T', *wanted])}, got {shape_text(x.shape)}")
         chunk = x[None] if x.ndim == axes else x
         self._check_finite(chunk)
         turned = getattr(self.model, "batch_first", False)

@@ -74,7 +74,7 @@ class Pre:
     def __getattr__(self, gate: str) -> Tensor:
         u, v = self.u.values.get(gate), self.v.values.get(gate)
         if u is None:
-            return getattr(self.v, gate) if v is None else v  # type: ignore[no-any-return]
+            return getattr(self.v, gate) if v is None else v
         return u if v is None else u + v
 
 

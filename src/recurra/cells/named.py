@@ -16,8 +16,9 @@ def named_type(kind: str, fields: tuple[str, ...]) -> Any:
     """
     key = (kind, fields)
     if key not in _TYPES:
-        plain = namedtuple(kind, fields)  # type: ignore[misc]
-        plain.__reduce__ = lambda self: (_rebuild, (kind, fields, tuple(self)))  # type: ignore[method-assign,assignment,return-value]
+        make: Any = namedtuple
+        plain = make(kind, fields)
+        plain.__reduce__ = lambda self: (_rebuild, (kind, fields, tuple(self)))
         _TYPES[key] = plain
     return _TYPES[key]
 

@@ -93,7 +93,7 @@ def prepare(
     keeps = frozenset(keep)
     for name in keeps - set(KEEPS):
         raise ArgumentError(choice_text("keep", name, KEEPS))
-    drawn, masks = _split_noise(cell, noise, x)
+    drawn, masks = _split_noise(cell, weights["weight_ih"].shape[0] // len(cell.gates), noise, x)
     initial = initial_state(cell, weights, x, masks)
     state = initial if state is None else check_state(cell, weights, state, x, masks)
     initial = initial._replace(**{name: getattr(state, name) for name in cell.lasting()})
@@ -110,7 +110,7 @@ def _check_x(cell: Cell, weights: Weights, x: Any) -> None:
         raise ShapeError(f"x must have at least one step and one row, got shape {shape_text(x.shape)}")
     if x.device != weight.device:
         raise DtypeError(f"x must be on the device of the weights, {weight.device}, got {x.device}; use x.to({str(weight.device)!r})")
-    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype != weight.dtype and not autocasting(x.device):
         raise DtypeError(f"x must have the dtype of the weights, {weight.dtype}, got {x.dtype}; use x.to({weight.dtype})")
 
 
@@ -142,9 +142,14 @@ def check_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Te
     return resets.bool()
 
 
+def autocasting(device: torch.device) -> bool:
+    """Whether autocast is on for a device; torch has no answer for "meta"."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
 def state_dtype(x: Tensor) -> torch.dtype:
     """The dtype that a state has: that of x, or autocast's."""
-    return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+    return torch.get_autocast_dtype(x.device.type) if autocasting(x.device) else x.dtype
 
 
 def initial_state(cell: Cell, weights: Weights, x: Tensor, masks: Mapping[str, Tensor]) -> Any:
@@ -172,9 +177,15 @@ def check_state(cell: Cell, weights: Weights, state: Any, x: Tensor, masks: Mapp
         check_value(f"state.{name}", value, (x.shape[1], cell.width(name, hidden)), x)
         for name, value in zip(cell.state, state)
     ]
+    if not masks:
+        return cell.state_type()(*values, *[None] * len(cell.lasting()))
     carried = dict(zip(cell.lasting(), state[len(cell.state) :]))
-    lasting = [masks.get(name) if masks and carried.get(name) is None else carried.get(name) for name in cell.lasting()]
-    return cell.state_type()(*values, *(lasting if masks else [None] * len(lasting)))
+    for name, mask in carried.items():
+        if mask is None:
+            carried[name] = masks.get(name)
+        else:
+            carried[name] = _check_factor(f"state.{name}", mask, (x.shape[1], cell.width(cell.noises()[name].of, hidden)), x)
+    return cell.state_type()(*values, *(carried.get(name, masks.get(name)) for name in cell.lasting()))
 
 
 def check_value(name: str, value: Any, shape: tuple[int, ...], x: Tensor) -> Tensor:
@@ -191,7 +202,7 @@ def check_value(name: str, value: Any, shape: tuple[int, ...], x: Tensor) -> Ten
     return value.to(wanted)
 
 
-def _split_noise(cell: Cell, noise: Values | None, x: Tensor) -> tuple[Values | None, Values]:
+def _split_noise(cell: Cell, hidden: int, noise: Values | None, x: Tensor) -> tuple[Values | None, Values]:
     """Sort noise into what is drawn each step and the masks that ride in the state."""
     if noise is None:
         return None, {}
@@ -199,8 +210,18 @@ def _split_noise(cell: Cell, noise: Values | None, x: Tensor) -> tuple[Values | 
     for name, factor in noise.items():
         if name not in known:
             raise ArgumentError(choice_text("noise", name, known) if known else f"noise must be None for {cell!r}, got {name!r}")
-        shape = tuple(x.shape[1:2]) if known[name].lasting else tuple(x.shape[:2])
-        if tuple(factor.shape[:-1]) != shape:
-            raise ShapeError(f"noise[{name!r}] must have shape {shape_text((*shape, 'width'))}, got {shape_text(factor.shape)}")
+        axes = x.shape[1:2] if known[name].lasting else x.shape[:2]
+        _check_factor(f"noise[{name!r}]", factor, (*axes, cell.width(known[name].of, hidden)), x)
     each_step = {name: factor for name, factor in noise.items() if not known[name].lasting}
     return each_step, {name: factor for name, factor in noise.items() if known[name].lasting}
+
+
+def _check_factor(name: str, factor: Any, shape: tuple[int, ...], x: Tensor) -> Tensor:
+    """Return a random factor after looking at its shape and device; its dtype may be wider than autocast's."""
+    if not isinstance(factor, Tensor):
+        raise DtypeError(f"{name} must be a tensor, got {type(factor).__name__}")
+    if tuple(factor.shape) != shape:
+        raise ShapeError(f"{name} must have shape {shape_text(shape)}, got {shape_text(factor.shape)}; nothing is broadcast")
+    if factor.device != x.device:
+        raise DtypeError(f"{name} must be on the device of x, {x.device}, got {factor.device}")
+    return factor

@@ -34,6 +34,7 @@ def run(job: Job) -> Scan:
     if resets is not None:
         write = torch.where(resets[..., None], write + keep * initial, write)
         keep = torch.where(resets[..., None], torch.zeros_like(keep), keep)
+        first = torch.where(resets[0][:, None], torch.zeros_like(first), first)
     write = torch.cat([(write[0] + keep[0] * first)[None], write[1:]])
     h = associative_scan(keep, write)
     final = h[-1]

@@ -59,7 +59,8 @@ def scan(
     job = prepare(cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, keep=keep)
     choice = choose_method(job, forced(method))
     tell(job, choice)
-    return METHODS[choice.method].run(job)
+    done: Scan = METHODS[choice.method].run(job)
+    return done
 
 
 def _probe(cell: Cell, weights: Weights, x: Tensor, reverse: bool, noise: Values | None, probes: list[Probe]) -> tuple[Cell, Values]:
@@ -95,7 +96,7 @@ WHY = {
 def choose_method(job: Job, method: str) -> Choice:
     """Resolve a method's name for a job: "auto" by the fixed rule, any other only if it fits."""
     if method == "auto":
-        refused = {}
+        refused: dict[str, str] = {}
         for name in AUTO:
             if (why := METHODS[name].reason(job)) is None:
                 return Choice(name, WHY[name], refused)

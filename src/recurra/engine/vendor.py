@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ def run(job: Job) -> Scan:
     columns = job.resets.any(1).nonzero().flatten().tolist()
     edges = [0, *(t for t in columns if t), len(job.x)]
     parts, state = [], job.state
-    for start, stop in reversed(list(zip(edges, edges[1:]))) if job.reverse else zip(edges, edges[1:]):
+    stretches = list(pairwise(edges))
+    for start, stop in reversed(stretches) if job.reverse else stretches:
         if not job.reverse:
             state = choose(job.resets[start], job.initial, state)
         parts.append(_run(job.part(start, stop, state)))
@@ -99,7 +101,7 @@ def _flat(job: Job) -> tuple[list[Tensor], bool]:
     if has_biases := "bias_ih" in weights:
         bias = weights["bias_ih"]
         flat += [bias, weights["bias_hh"] if "bias_hh" in weights else torch.zeros_like(bias)]
-    return (flat + [weights["weight_hr"]] if "weight_hr" in weights else flat), has_biases
+    return ([*flat, weights["weight_hr"]] if "weight_hr" in weights else flat), has_biases
 
 
 def _reversal(job: Job) -> Tensor:

@@ -55,7 +55,10 @@ def gradient_flow(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *
         raise ArgumentError(f"loss_at must be 'every step' or 'last step', got {loss_at!r}")
     with torch.enable_grad(), probing() as probes:
         output, _ = model(batch[0], state)
-        loss = _loss(model, output, batch[1] if len(batch) > 1 else None, slice(-1, None) if loss_at == "last step" else slice(None))
+        y = batch[1] if len(batch) > 1 else None
+        if getattr(model, "batch_first", False):
+            output, y = output.transpose(0, 1), None if y is None else y.transpose(0, 1)
+        loss = _loss(model, output, y, slice(-1, None) if loss_at == "last step" else slice(None))
     if not probes:
         raise ArgumentError(f"model must run a recurra layer, got {type(model).__name__}, which ran none")
     gradients = torch.autograd.grad(loss, [probe.tensor for probe in probes])
@@ -63,10 +66,11 @@ def gradient_flow(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *
     return GradientFlow(tuple(repr(probe.cell) for probe in probes), norms)
 
 
-def _loss(model: nn.Module, output: Tensor, y: Tensor | None, steps: slice) -> Tensor:
+def _loss(model: Any, output: Tensor, y: Tensor | None, steps: slice) -> Tensor:
     if hasattr(model, "cross_entropy"):
         if y is None:
             raise ArgumentError(f"batch must be (x, y) for {type(model).__name__}, got x alone")
-        return model.cross_entropy(output[steps], y[steps])  # type: ignore[no-any-return]
+        loss: Tensor = model.cross_entropy(output[steps], y[steps])
+        return loss
     error = output if y is None else output - y
     return 0.5 * error[steps].square().sum()

@@ -79,7 +79,8 @@ class Bidirectional(SequenceModule):
         for name, layer in (("forward", forward), ("backward", backward)):
             if not hasattr(layer, "scan"):
                 raise ArgumentError(f"{name} must be a Recurrent layer, got {type(layer).__name__}")
-        self.forward_layer, self.backward_layer = forward, backward
+        self.forward_layer: Any = forward
+        self.backward_layer: Any = backward
 
     def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
         """Run both; the state is the pair of theirs."""

@@ -100,7 +100,7 @@ class Recurrent(SequenceModule):
         """
         weights = self.weights() if weights is None else weights
         if self.training and self.cell.noises() and x.ndim == 3:
-            noise = draw(self.cell, tuple(x.shape[:2]), self.hidden_size, x) | (noise or {})
+            noise = draw(self.cell, (x.shape[0], x.shape[1]), self.hidden_size, x) | (noise or {})
         return scan(
             self.cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, method=method, keep=keep
         )

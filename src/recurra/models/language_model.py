@@ -70,7 +70,8 @@ class LanguageModel(SequenceModule):
         self.vocab_size, self.vocabulary = vocab_size, vocabulary
         made = CELLS[cell]() if isinstance(cell, str) else cell
         self.embedding = nn.Embedding(vocab_size, embed)
-        nn.init.normal_(self.embedding.weight, std=embed**-0.5)
+        if tied:
+            nn.init.normal_(self.embedding.weight, std=embed**-0.5)
         stack: list[nn.Module] = []
         for layer in range(layers):
             width = embed if layer == 0 else made.width(made.state[0], hidden)

@@ -105,7 +105,7 @@ class _Course:
         if self.folder:
             self.folder.configure(model, recipe)
         self.display = Display(recipe.epochs, chunks, show)
-        self.run = Run(model, folder=self.folder and self.folder.path)
+        self.run = Run(model, folder=self.folder.path if self.folder else None)
         self.best: dict[str, Tensor] | None = None
         self.step = 0
 

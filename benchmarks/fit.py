@@ -1,0 +1,53 @@
+"""What `recurra.train.fit` costs over a bare PyTorch loop with the same layers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+
+from benchmarks import bare
+from recurra import train
+from recurra.models import LanguageModel
+
+TESTS = ("tests/train",)
+
+
+def measure(rounds: int = 7) -> dict[str, Any]:
+    """Seconds of a short pass by `fit` and by a bare loop over the same model, in turn; the median ratio."""
+    letters = torch.randint(65, (64 * 100 * 12 + 1,), generator=torch.Generator().manual_seed(0))
+    corpus = train.from_text("".join(chr(48 + int(i)) for i in letters), validation=0.02)
+    recipe = train.Recipe(epochs=1, window=100, batch=64, lr=1e-3)
+    streams = train.contiguous(corpus.train.tokens, recipe.batch)
+    fitted, plain = [], []
+    for _ in range(rounds + 1):
+        model = _model(len(corpus.vocabulary))
+        fitted.append(_pass_of_fit(model, corpus, recipe))
+        model = _model(len(corpus.vocabulary))
+        optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr, fused=True)
+        began = time.perf_counter()
+        bare.one_pass(model, streams.x, streams.y, recipe.window, optimizer)
+        plain.append(time.perf_counter() - began)
+    ratios = [a / b for a, b in zip(fitted[1:], plain[1:])]
+    return {"fit_s": statistics.median(fitted[1:]), "bare_s": statistics.median(plain[1:]), "ratio": statistics.median(ratios)}
+
+
+def _pass_of_fit(model: LanguageModel, corpus: train.Corpus, recipe: train.Recipe) -> float:
+    """From before the first chunk to after the last; the validation that follows is not part of a pass."""
+    moments = []
+    train.fit(model, corpus, recipe, show=False, on_chunk=lambda row: moments.append((time.perf_counter(), row)))
+    first, row = moments[0]
+    return moments[-1][0] - first + row["tokens"] / row["tokens_per_s"]
+
+
+def _model(vocab_size: int) -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel(vocab_size, embed=128, hidden=256, layers=2, dropout=0.2, tied=False)
+
+
+def text(record: dict[str, Any]) -> str:
+    """One line."""
+    seconds = f"a pass by fit {record['fit_s']:.2f} s, by a bare loop {record['bare_s']:.2f} s"
+    return f"{seconds}: ratio {record['ratio']:.3f} (at most 1.10 wanted)"

@@ -1,0 +1,7 @@
+"""python -m recurra.cli: the same as `recurra`."""
+
+import sys
+
+from recurra.cli import main
+
+sys.exit(main())

@@ -1,0 +1,115 @@
+"""recurra demo: the main job in two minutes, on prose that Python carries."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from recurra.cli.output import add_json, answer
+
+ENOUGH = 100_000
+"""Characters below which the standard library's docstrings take the place of the topics."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.epilog = "example: recurra demo --out runs/demo"
+    parser.add_argument("--out", metavar="FOLDER", help="a new folder for the run; runs/demo, or the next free number, if left out")
+    parser.add_argument("--seconds", type=float, default=90.0, help="how long to train, about")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and the sample")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, sample, stream, verify, look inside."""
+    import torch
+
+    from recurra import parity, train
+    from recurra.cli.verify_command import table
+    from recurra.inspection import gradient_flow, plot_flow, plot_history
+    from recurra.models import LanguageModel, sample
+
+    say = (lambda text: None) if args.json else (lambda text: print(text, flush=True))
+    corpus = train.from_text(prose())
+    torch.manual_seed(args.seed)
+    model = LanguageModel(len(corpus.vocabulary), 64, 192, 2, "lstm", 0.1, False, corpus.vocabulary)
+    folder = Path(args.out) if args.out else next_free(Path("runs"))
+    recipe = train.Recipe(epochs=_epochs(model, corpus, args.seconds), lr=4e-3, schedule="cosine", batch=32, window=64, seed=args.seed)
+    say(f"A 2 x 192 LSTM reads {len(corpus.train.tokens):,} characters, {recipe.epochs} times.\n")
+    done = train.fit(model, corpus, recipe, out=folder, show=not args.json)
+    if done.stopped:
+        return 1
+    bits = done.best_loss / math.log(2)
+    say(f"\nValidation: {done.best_loss:.3f} nats, {bits:.3f} bits a character (each letter alike: {math.log(model.vocab_size):.3f} nats)")
+    text = sample(model, "The ", 300, temperature=0.7, seed=args.seed)
+    say(f"\nWhat it writes:\n\nThe {text}\n")
+    tokens = torch.from_numpy(corpus.validation.tokens)
+    rows = parity.verify(model, tokens.repeat(1 + 600 // len(tokens))[:600].view(3, 200).T)
+    say(f"Streaming equals the whole:\n\n{table(rows)}\n")
+    x, y = (tokens[start : start + recipe.window][:, None] for start in (0, 1))
+    flow = gradient_flow(model, (x, y), loss_at="last step")
+    say(f"A first look inside, the last window's end seen from each step:\n\n{flow}\n")
+    plot_history(done.history, folder / "loss.png")
+    plot_flow(flow, folder / "gradient.png")
+    say(f"Pictures: {folder / 'loss.png'}, {folder / 'gradient.png'}\nGo on: recurra sample {folder} --prompt \"The \"")
+    holds = all(row.holds for row in rows)
+    record = {"folder": str(folder), "validation_loss": done.best_loss, "sample": text, "parity_holds": holds}
+    if args.json:
+        answer(args, record, "")
+    return 0 if holds else 1
+
+
+def prose() -> list[str]:
+    """Prose that every CPython carries: the help topics, or where they are missing the library's docstrings."""
+    try:
+        from pydoc_data.topics import topics
+
+        documents = list(topics.values())
+    except ImportError:
+        documents = []
+    if sum(map(len, documents)) >= ENOUGH:
+        return documents
+    return docstrings()
+
+
+def docstrings() -> list[str]:
+    """The docstrings of the standard library's modules, one document a module."""
+    import ast
+    import sysconfig
+
+    documents = []
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        found = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds)]
+        documents.append("\n\n".join(text for text in found if text))
+    return [document for document in documents if document]
+
+
+def next_free(root: Path) -> Path:
+    """runs/demo, or runs/demo-2 and so on where that is taken."""
+    number, folder = 1, root / "demo"
+    while folder.exists():
+        number += 1
+        folder = root / f"demo-{number}"
+    return folder
+
+
+def _epochs(model: Any, corpus: Any, seconds: float) -> int:
+    """How many passes fit into the time, measured on a few steps; between 1 and 10."""
+    import torch
+
+    x = torch.zeros(64, 32, dtype=torch.long)
+    best = math.inf
+    for _ in range(4):
+        began = time.perf_counter()
+        model.loss(x, x)[0].backward()
+        best = min(best, time.perf_counter() - began)
+    model.zero_grad()
+    return max(1, min(10, int(seconds / (best * 1.15 * len(corpus.train.tokens) / (64 * 32)))))

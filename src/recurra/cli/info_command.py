@@ -1,0 +1,66 @@
+"""recurra info: what a run holds, and what this installation has."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from typing import Any
+
+from recurra import __version__
+from recurra.cli.output import add_json, answer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.epilog = "example: recurra info runs/a"
+    parser.add_argument("run_folder", nargs="?", metavar="RUN", help="a run's folder, or a model's file; none: the installation")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts."""
+    record = _model(args.run_folder) if args.run_folder else _installation()
+    answer(args, record, "\n".join(f"{name}: {value}" for name, value in record.items()))
+    return 0
+
+
+def _installation() -> dict[str, Any]:
+    record: dict[str, Any] = {"recurra": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    try:
+        from recurra import native
+
+        record["native"] = native.info()
+    except ImportError as error:
+        record["native"] = f"missing ({error})"
+    try:
+        import torch
+
+        record |= {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}
+    except ImportError:
+        record["torch"] = "missing"
+    return record
+
+
+def _model(path: str) -> dict[str, Any]:
+    from recurra import train
+
+    model = train.open_run(path)
+    vocabulary = model.vocabulary
+    record = {"model": type(model).__name__, **{name: value for name, value in model.options.items()}}
+    record["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    record["level"] = vocabulary.level if vocabulary else "tokens"
+    validations = [row for row in _history(path) if row["kind"] == "validation"]
+    if validations:
+        best = min(validations, key=lambda row: row["validation_loss"])
+        record |= {"epochs": len(validations), "best_epoch": best["epoch"], "validation_loss": best["validation_loss"]}
+    return record
+
+
+def _history(path: str) -> list[dict[str, Any]]:
+    from recurra import train
+    from recurra.errors import RunError
+
+    try:
+        return train.read_history(path)
+    except RunError:
+        return []

@@ -1,0 +1,70 @@
+"""`recurra`: the commands, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from recurra import __version__
+from recurra.errors import RecurraError
+
+COMMANDS = {
+    "train": "train a language model on text files",
+    "eval": "the loss of a run on text",
+    "sample": "continue a text",
+    "stream": "run a model over lines from standard input, in constant memory",
+    "verify": "the parity table: whole = chunks = steps = fused",
+    "info": "what a run or a model's file holds, and what this installation has",
+    "demo": "train, sample, stream and look inside, in about two minutes",
+}
+DESCRIPTION = "Recurrent networks that one trains, sees into and streams, where the three give the same numbers."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments; those of the process if None.
+
+    Returns:
+        0 if all went well, 1 if it failed; wrong usage exits with 2.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(words[0] if words else None)
+    args = parser.parse_args(words)
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return 2
+    try:
+        return int(args.run(args))
+    except RecurraError as error:
+        for line in str(error).splitlines():
+            print(f"recurra {args.command}: {line}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"recurra {args.command}: interrupted", file=sys.stderr)
+        return 1
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser; only the command that is called is loaded."""
+    parser = argparse.ArgumentParser("recurra", description=DESCRIPTION, epilog="example: recurra train corpus.txt --out runs/a")
+    parser.add_argument("--version", action="version", version=f"recurra {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    for name, what in COMMANDS.items():
+        child = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", formatter_class=_Formatter)
+        if name == command:
+            module = importlib.import_module(f"recurra.cli.{name}_command")
+            module.configure(child)
+            child.set_defaults(run=module.run)
+    return parser
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and leaves the example below as it is written."""

@@ -1,0 +1,49 @@
+"""recurra verify: the parity table of a run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from recurra.cli.output import add_json, answer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.epilog = "example: recurra verify runs/a"
+    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, or a model's file")
+    parser.add_argument("--steps", type=int, default=200, metavar="T", help="steps of each path")
+    parser.add_argument("--rows", type=int, default=3, metavar="B", help="rows side by side")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; 1 if a row does not hold."""
+    import torch
+
+    from recurra import parity, train
+    from recurra.errors import ArgumentError
+
+    if args.steps < 3 or args.rows < 1:
+        raise ArgumentError(f"steps must be at least 3 and rows at least 1, got {args.steps} and {args.rows}")
+    model = train.open_run(args.run_folder)
+    generator = torch.Generator().manual_seed(0)
+    rows = parity.verify(model, torch.randint(model.vocab_size, (args.steps, args.rows), generator=generator))
+    record = {"holds": all(row.holds for row in rows), "rows": [row._asdict() | {"holds": row.holds} for row in rows]}
+    answer(args, record, table(rows))
+    return 0 if record["holds"] else 1
+
+
+def table(rows: list[Any]) -> str:
+    """The parity table as text."""
+    wide = max(len(row.path) for row in rows)
+    lines = [f"{'path':<{wide}}  largest difference  bound     steps"]
+    for row in rows:
+        if row.bound is None:
+            lines.append(f"{row.path:<{wide}}  not run: {row.note}")
+        else:
+            mark = "holds" if row.holds else "FAILS"
+            lines.append(f"{row.path:<{wide}}  {row.difference:<18.2e}  {row.bound:<8.2e}  {row.steps:<5}  {mark}")
+    good = sum(row.holds and row.bound is not None for row in rows)
+    ran = sum(row.bound is not None for row in rows)
+    return "\n".join([*lines, f"{good} of {ran} paths equal the float64 loop within the bound"])
