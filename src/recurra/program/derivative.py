@@ -108,7 +108,7 @@ def differentiate(builder: Builder, bodies: tuple[Body, ...], state: dict[str, i
         if body.product is not None and dv[phase]:
             operand = body.product.operand
             adjoint.add(operand, builder.source("grad_operand", "", phase, builder.nodes[operand].width), phase)
-            adjoint.back(body.operand_nodes, phase)
+        adjoint.back(body.operand_nodes, phase)
         halves.append((before, len(builder.nodes)))
     found = {kind: _collect(adjoint, forward, (kind,)) for kind in ("state", "noise", "param")}
     du = _collect(adjoint, forward, ("a", "u"))

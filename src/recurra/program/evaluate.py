@@ -14,7 +14,7 @@ MEANING = {
         "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "erf", "tanh", "sigmoid", "relu",
         "add", "sub", "mul", "div", "maximum", "minimum",
     )},
-    **{name: (lambda x, y, op=getattr(torch, name): op(x, y).to(x.dtype)) for name in ("gt", "ge", "lt", "le", "eq")},
+    **{name: (lambda x, y, name=name: getattr(torch, name)(x, y).to(x.dtype)) for name in ("gt", "ge", "lt", "le", "eq")},
     "where": lambda k, x, y: torch.where(k != 0, x, y),
 }  # fmt: skip
 """What each operation of the alphabet computes."""

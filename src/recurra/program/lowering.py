@@ -21,9 +21,39 @@ def _clamp(k: Ops, x: int, low: int | None = None, high: int | None = None) -> i
     return x if low is None else k.where(k.lt(x, low), low, x)
 
 
+def _hardtanh(k: Ops, x: int, low: int | None = None, high: int | None = None) -> int:
+    """Like clamp, but a tie has no gradient, as in torch."""
+    low, high = k.const(-1.0) if low is None else low, k.const(1.0) if high is None else high
+    return k.where(k.ge(x, high), high, k.where(k.le(x, low), low, x))  # type: ignore[no-any-return]
+
+
+def _hardsigmoid(k: Ops, x: int) -> int:
+    line = k.add(k.div(x, k.const(6.0)), k.const(0.5))
+    three, one, zero = k.const(3.0), k.const(1.0), k.const(0.0)
+    return k.where(k.ge(x, three), one, k.where(k.le(x, k.neg(three)), zero, line))  # type: ignore[no-any-return]
+
+
 def _softplus(k: Ops, x: int, beta: int | None = None, threshold: int | None = None) -> int:
-    """max(x, 0) + log(1 + exp(-|x|)); beta and threshold other than torch's defaults are refused by the tracer."""
-    return k.add(k.relu(x), k.log1p(k.exp(k.neg(k.abs(x)))))  # type: ignore[no-any-return]
+    """log(1 + exp(beta x)) / beta, and x itself beyond the threshold, as in torch."""
+    beta, threshold = k.const(1.0) if beta is None else beta, k.const(20.0) if threshold is None else threshold
+    scaled = k.mul(x, beta)
+    beyond = k.gt(scaled, threshold)
+    return k.where(beyond, x, k.div(k.log1p(k.exp(k.where(beyond, k.const(0.0), scaled))), beta))  # type: ignore[no-any-return]
+
+
+def _log_sigmoid(k: Ops, x: int) -> int:
+    """min(x, 0) - log(1 + exp(-|x|)); said with `where`, because relu and abs have no gradient at 0."""
+    negative = k.lt(x, k.const(0.0))
+    return k.sub(  # type: ignore[no-any-return]
+        k.where(negative, x, k.const(0.0)), k.log1p(k.exp(k.where(negative, x, k.neg(x))))
+    )
+
+
+def _detach(k: Ops, x: int) -> int:
+    """Only of a constant, where torch writes it down by itself."""
+    if k.builder.nodes[x].op != "const":
+        raise NotImplementedError("a value whose gradient is stopped")
+    return x
 
 
 def _elu(k: Ops, x: int, alpha: int | None = None, scale: int | None = None, input_scale: int | None = None) -> int:
@@ -55,21 +85,19 @@ LOWER: dict[str, Lower] = {
     "sgn": lambda k, x: k.sign(x),
     "reciprocal": lambda k, x: k.div(k.const(1.0), x),
     "rsqrt": lambda k, x: k.div(k.const(1.0), k.sqrt(x)),
-    "square": lambda k, x: k.mul(x, x),
     "exp2": lambda k, x: k.exp(k.mul(x, k.const(0.6931471805599453))),
     "pow": _power,
     "where": lambda k, c, x, y: k.where(c, x, y),
     "clamp": _clamp,
     "clamp_min": lambda k, x, low: _clamp(k, x, low),
     "clamp_max": lambda k, x, high: _clamp(k, x, None, high),
-    "hardtanh": lambda k, x, low=None, high=None: _clamp(
-        k, x, k.const(-1.0) if low is None else low, k.const(1.0) if high is None else high
-    ),
-    "hardsigmoid": lambda k, x: _clamp(k, k.add(k.div(x, k.const(6.0)), k.const(0.5)), k.const(0.0), k.const(1.0)),
+    "hardtanh": _hardtanh,
+    "hardsigmoid": _hardsigmoid,
     "silu": lambda k, x: k.mul(x, k.sigmoid(x)),
     "softplus": _softplus,
-    "log_sigmoid_forward": lambda k, x: k.neg(_softplus(k, k.neg(x))),
+    "log_sigmoid_forward": _log_sigmoid,
     "elu": _elu,
+    "celu": lambda k, x, alpha=None: _elu(k, x, alpha, None, None if alpha is None else k.div(k.const(1.0), alpha)),
     "leaky_relu": lambda k, x, slope=None: k.where(
         k.gt(x, k.const(0.0)), x, k.mul(x, k.const(0.01) if slope is None else slope)
     ),
@@ -83,6 +111,7 @@ LOWER: dict[str, Lower] = {
     "logical_not": lambda k, x: k.eq(x, k.const(0.0)),
     "ne": lambda k, x, y: k.sub(k.const(1.0), k.eq(x, y)),
     **{name: (lambda k, x: x) for name in ("alias", "clone", "lift_fresh")},
+    "detach": _detach,
     **{name: (lambda k, x, fill=value: k.const(fill)) for name, value in (("zeros_like", 0.0), ("ones_like", 1.0))},
     "full_like": lambda k, x, value: value,
     "scalar_tensor": lambda k, value: value,

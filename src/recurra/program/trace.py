@@ -33,10 +33,11 @@ class _Recorder(TorchDispatchMode):
             raise ProgramError("pointwise must not branch on data or read a value out of a tensor; use torch.where")
         if name not in LOWER:
             raise ProgramError(_refusal(name))
+        _check_operands(name, [arg for arg in args if isinstance(arg, Tensor)])
         out = func(*args, **(kwargs or {}))
         try:
             node = LOWER[name](self.ops, *(self.of(arg) for arg in args), **self._options(kwargs or {}))
-        except (NotImplementedError, TypeError) as reason:
+        except (NotImplementedError, TypeError, ValueError) as reason:
             raise ProgramError(_refusal(f"{name} with these options ({reason})")) from None
         self.remember(out[0] if isinstance(out, tuple) else out, node)
         return out
@@ -53,7 +54,7 @@ class _Recorder(TorchDispatchMode):
             return self.ops.const(value)
         if id(value) in self.number:
             return self.number[id(value)]
-        if value.ndim == 0:
+        if value.ndim == 0 and not value.requires_grad:
             return self.ops.const(value.item())
         raise ProgramError(
             f"pointwise must read only a, s and constants, got a tensor of shape {tuple(value.shape)} from outside; "
@@ -64,6 +65,15 @@ class _Recorder(TorchDispatchMode):
         """Note which node a tensor is; it is kept alive so that its identity stays its own."""
         self.number[id(tensor)] = node
         self.keep.append(tensor)
+
+
+def _check_operands(name: str, operands: list[Tensor]) -> None:
+    """Refuse what runs in torch but is not one number after another: two widths, two truth values added."""
+    widths = {operand.shape[-1] for operand in operands if operand.ndim}
+    if len(widths) > 1:
+        raise ProgramError(_refusal(f"{name} of values that are {' and '.join(map(str, sorted(widths)))} wide"))
+    if name == "add" and len(operands) > 1 and all(operand.dtype == torch.bool for operand in operands):
+        raise ProgramError(_refusal("add of comparisons, which torch takes for `or`; multiply each by 1.0 first"))
 
 
 def _refusal(what: str) -> str:
@@ -181,13 +191,18 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
     >>> [len(body.nodes) for body in trace(LSTM()).bodies]
     [9]
     """
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise ProgramError(f"cell must be hashable, got {cell!r} ({error}); make its class a dataclass(frozen=True)") from None
     return _trace(cell, tuple(sorted(noise)))
 
 
 @functools.lru_cache(maxsize=512)
 def _trace(cell: Cell, noise: tuple[str, ...]) -> Program:
-    tracer = _Tracer(cell, noise)
-    bodies = tuple(tracer.phase(number, phase) for number, phase in enumerate(cell.phases()))
+    with torch.inference_mode(False):  # there torch would hand composite operations over whole
+        tracer = _Tracer(cell, noise)
+        bodies = tuple(tracer.phase(number, phase) for number, phase in enumerate(cell.phases()))
     new = tracer.s.new.values
     for name in (*cell.state, *cell.gates):
         if name not in new:

@@ -1,0 +1,18 @@
+// Which instruction sets were compiled, and which one this process uses.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scan.hpp"
+
+namespace recurra {
+
+// Names, lowest first.
+std::vector<std::string> compiled_isas();
+
+// The highest that this machine runs, or the one that RECURRA_ISA names. Throws std::runtime_error where
+// there is none, or where the name is unknown or not supported here.
+const Isa& chosen_isa();
+
+}  // namespace recurra

@@ -1,0 +1,144 @@
+"""One section of a program as numbers: what it reads, its instructions on registers, what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from recurra.program.graph import ALPHABET, Program
+
+if TYPE_CHECKING:
+    from recurra import native
+
+OPS = {name: number for number, name in enumerate(ALPHABET)}
+SOURCES = {name: number for number, name in enumerate(("u", "v", "state", "noise", "param", "const", "slot"))}
+OUTPUTS = {name: number for number, name in enumerate(("slot", "gate", "operand"))}
+
+Key = tuple[int, str]
+"""Where an operation is computed: the phase, and "operand" or "body"."""
+
+
+class Write(NamedTuple):
+    """A value that a section leaves behind: in a slot, as a gate's record, as the operand."""
+
+    node: int
+    kind: str
+    place: int
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A program's names as numbers.
+
+    Attributes:
+        ranks: by kind of source, the number of each name (of each node, for "const").
+        home: where each operation is computed.
+        free: nodes that any section computes for itself: sums u + v, and what is made of constants only.
+        slots: by node, the slot that keeps it.
+    """
+
+    program: Program
+    ranks: dict[str, dict[str | int, int]]
+    home: dict[int, Key]
+    free: frozenset[int]
+    slots: dict[int, int]
+
+    def computed(self, node: int, here: Key | None) -> bool:
+        """Whether a section computes the node itself, rather than reading it."""
+        return node in self.free or (here is not None and self.home.get(node) == here)
+
+    def arguments(self, number: int) -> list[int | native.Source]:
+        """The arguments of an operation: nodes, or the two sources of an `a`."""
+        node = self.program.nodes[number]
+        if node.op != "a":
+            return list(node.args)
+        return [(SOURCES["u"], 0, self.ranks["u"][node.name]), self.source_of_v(number)]
+
+    def source_of_v(self, number: int) -> native.Source:
+        """Where the v of a node `v` or `a` is."""
+        node = self.program.nodes[number]
+        product = self.program.bodies[node.phase].product
+        assert product is not None
+        return SOURCES["v"], node.phase, product.gates.index(node.name)
+
+    def source(self, number: int) -> native.Source:
+        """Where a node that is not computed here is read."""
+        node = self.program.nodes[number]
+        if node.op == "v":
+            return self.source_of_v(number)
+        if node.op == "u":
+            return SOURCES["u"], 0, self.ranks["u"][node.name]
+        if node.op == "const":
+            return SOURCES["const"], self.ranks["const"][number], 0
+        if node.op in ("state", "noise", "param"):
+            return SOURCES[node.op], self.ranks[node.op][node.name], 0
+        return SOURCES["slot"], self.slots[number], 0
+
+
+def section(numbers: Numbers, here: Key | None, width: int, writes: list[Write]) -> native.Section:
+    """Write the section that computes what `writes` need and leaves it there.
+
+    Args:
+        numbers: the program's names as numbers.
+        here: which operations it computes; None for only those that anybody may.
+        width: its units.
+        writes: what it leaves behind.
+    """
+    order = _closure(numbers, here, (write.node for write in writes))
+    wanted = {write.node for write in writes}
+    sources: dict[native.Source, int] = {}
+    for item in [a for number in order for a in numbers.arguments(number)] + sorted(wanted):
+        if isinstance(item, tuple) or not numbers.computed(item, here):
+            sources.setdefault(item if isinstance(item, tuple) else numbers.source(item), len(sources))
+    registers = _Registers(numbers, order, wanted)
+
+    def value(item: int | native.Source) -> int:
+        if isinstance(item, int) and numbers.computed(item, here):
+            return len(sources) + registers.of[item]
+        return sources[item if isinstance(item, tuple) else numbers.source(item)]
+
+    instructions = []
+    for position, number in enumerate(order):
+        op = numbers.program.nodes[number].op
+        args = [value(item) for item in numbers.arguments(number)] + [0, 0]
+        registers.place(position, number)
+        instructions.append((OPS["add" if op == "a" else op], registers.of[number], args[0], args[1], args[2]))
+    outputs = [(value(write.node), OUTPUTS[write.kind], write.place) for write in writes]
+    return width, registers.count, list(sources), instructions, outputs
+
+
+def _closure(numbers: Numbers, here: Key | None, nodes: Iterable[int]) -> list[int]:
+    """The operations that a section computes, in order."""
+    found, todo = set(), list(nodes)
+    while todo:
+        number = todo.pop()
+        if number not in found and numbers.computed(number, here):
+            found.add(number)
+            todo += [item for item in numbers.arguments(number) if isinstance(item, int)]
+    return sorted(found)
+
+
+class _Registers:
+    """Gives each value a register, and takes it back after its last use."""
+
+    def __init__(self, numbers: Numbers, order: list[int], wanted: set[int]) -> None:
+        self.of: dict[int, int] = {}
+        self.count, self.idle = 0, list[int]()
+        self.ends: dict[int, list[int]] = {}
+        last = {}
+        for position, number in enumerate(order):
+            last[number] = position
+            last.update({item: position for item in numbers.arguments(number) if isinstance(item, int)})
+        for number in order:
+            if number not in wanted:
+                self.ends.setdefault(last[number], []).append(number)
+
+    def place(self, position: int, number: int) -> None:
+        """Choose the register of the value that is computed at this position."""
+        self.idle += [self.of[ended] for ended in self.ends.get(position, []) if ended in self.of]
+        if self.idle:
+            self.of[number] = self.idle.pop()
+        else:
+            self.of[number] = self.count
+            self.count += 1
