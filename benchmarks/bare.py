@@ -21,7 +21,7 @@ class ByHand(nn.Module):
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits (T, B, V) and the state."""
-        h, state = self.lstm(self.embedding(x), state)
+        h, state = self.lstm(self.dropout(self.embedding(x)), state)
         return self.out(self.dropout(h)), state
 
 

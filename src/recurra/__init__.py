@@ -75,9 +75,7 @@ def _load(module: str, name: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name == "torch":
-            raise MissingDependency(
-                f'recurra.{name} needs PyTorch; install it with: pip install "recurra[train]"'
-            ) from None
+            raise MissingDependency(f'recurra.{name} needs PyTorch; install it with: pip install "recurra[train]"') from None
         raise
 
 

@@ -47,7 +47,8 @@ def orthogonal(module: nn.Module) -> None:
             if name.startswith("weight"):
                 blocks = 1 if name == "weight_hr" else _blocks(cell, name)
                 for block in weight.chunk(blocks):
-                    nn.init.orthogonal_(block)
+                    wide = torch.float64 if block.dtype == torch.float64 else torch.float32
+                    block.copy_(nn.init.orthogonal_(torch.empty(block.shape, dtype=wide, device=block.device)))
             else:
                 weight.fill_(1.0 if name.startswith("gain") else 0.0)
 
@@ -159,7 +160,7 @@ def apply(module: nn.Module, init: object) -> None:
     """Start a layer's weights as its `init` argument says."""
     if callable(init):
         init(module)
-    elif init in INITIALISERS:
-        INITIALISERS[str(init)](module)
+    elif isinstance(init, str) and init in INITIALISERS:
+        INITIALISERS[init](module)
     else:
         raise ArgumentError(choice_text("init", init, INITIALISERS))

@@ -78,12 +78,16 @@ def reset(state: Any, rows: Sequence[int] | Tensor, initial: Any = None) -> Any:
     Returns:
         A new state.
 
+    Raises:
+        ShapeError: `rows` or `initial` does not fit the state.
+
     >>> reset((torch.ones(2, 1),), [0])[0].flatten()
     tensor([0., 1.])
     """
-    rows = torch.as_tensor(rows)
     if initial is None:
         initial = transform(state, torch.zeros_like)
+    else:
+        same_form(initial, state)
 
     def merge(now: Any, first: Any) -> Any:
         if isinstance(now, tuple):
@@ -91,9 +95,8 @@ def reset(state: Any, rows: Sequence[int] | Tensor, initial: Any = None) -> Any:
             return type(now)(*parts) if hasattr(now, "_fields") else tuple(parts)
         if now is None or first is None:
             return now
-        axis = now.ndim - 2
-        numbers = rows.nonzero().flatten() if rows.dtype == torch.bool else rows.long()
-        return now.index_copy(axis, numbers.to(now.device), first.index_select(axis, numbers.to(now.device)))
+        axis, numbers = now.ndim - 2, _numbers(rows, now)
+        return now.index_copy(axis, numbers, first.index_select(axis, numbers))
 
     return merge(state, initial)
 
@@ -101,11 +104,26 @@ def reset(state: Any, rows: Sequence[int] | Tensor, initial: Any = None) -> Any:
 def select(state: Any, rows: Sequence[int] | Tensor) -> Any:
     """Take some rows, in the order given.
 
+    Raises:
+        ShapeError: `rows` does not fit the batch.
+
     >>> select((torch.arange(3.0)[:, None],), [2, 0])[0].flatten()
     tensor([2., 0.])
     """
-    rows = torch.as_tensor(rows)
-    return transform(state, lambda value: value.index_select(value.ndim - 2, rows.to(value.device)))
+    return transform(state, lambda value: value.index_select(value.ndim - 2, _numbers(rows, value)))
+
+
+def _numbers(rows: Sequence[int] | Tensor, value: Tensor) -> Tensor:
+    """Row numbers, from numbers or a mask, after looking at them beside a value's batch."""
+    rows, batch = torch.as_tensor(rows, device=value.device), value.shape[-2]
+    if rows.dtype == torch.bool:
+        if tuple(rows.shape) != (batch,):
+            raise ShapeError(f"rows must have shape ({batch},) as a mask, got {shape_text(rows.shape)}")
+        return rows.nonzero().flatten()
+    rows = rows.long() if rows.numel() else rows.new_zeros(0, dtype=torch.long)
+    if rows.ndim != 1 or (rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < batch):
+        raise ShapeError(f"rows must be a list of numbers from 0 to {batch - 1}, got {rows.tolist()}")
+    return rows
 
 
 def concat(states: Sequence[Any]) -> Any:
@@ -117,6 +135,8 @@ def concat(states: Sequence[Any]) -> Any:
     >>> concat([(torch.zeros(1, 2),), (torch.ones(2, 2),)])[0].shape
     torch.Size([3, 2])
     """
+    if not states:
+        raise ShapeError("states must hold at least one state, got none")
     first = states[0]
     if first is None or isinstance(first, Tensor):
         if any((state is None) != (first is None) or isinstance(state, tuple) for state in states):
@@ -139,13 +159,13 @@ def load(path: str | PathLike[str]) -> Any:
     """Read a state written by `save`. Nothing in the file is executed.
 
     Raises:
-        DataError: the file is not a saved state.
+        DataError: the file is missing, or not a saved state.
     """
     try:
         with safe_open(path, framework="pt") as file:
             form = json.loads((file.metadata() or {})["recurra_state"])
             return _unform(form, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"path must be a state saved by recurra.state.save, got {str(path)!r} ({error})") from None
 
 
@@ -153,7 +173,7 @@ def _form(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if state is None:
         return None
     if isinstance(state, Tensor):
-        tensors[name] = state.detach().contiguous()
+        tensors[name] = state.detach().clone(memory_format=torch.contiguous_format)  # no two may share memory in the file
         return name
     labels = getattr(state, "_fields", range(len(state)))
     parts = [_form(part, f"{name}.{label}", tensors) for label, part in zip(labels, state)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from recurra import state as states
-from recurra.errors import ArgumentError, ShapeError, shape_text
+from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, shape_text
 from recurra.layers import SequenceModule
+from recurra.models.mode import evaluating
 
 NAN = ("error", "pass")
 
@@ -43,7 +43,7 @@ class Stream:
             raise ArgumentError(f"model must be a recurra module over time, got {got}; recurra.replace makes layers of torch.nn's")
         if why := model.streaming_obstacle():
             raise ArgumentError(f"model must be able to stream, got {type(model).__name__}: {why}")
-        if not isinstance(batch, int) or batch < 1:
+        if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise ArgumentError(f"batch must be a positive whole number, got {batch!r}")
         if nan not in NAN:
             raise ArgumentError(f"nan must be 'error' or 'pass', got {nan!r}")
@@ -61,22 +61,28 @@ class Stream:
             The outputs, (B, ...) or (T, B, ...).
 
         Raises:
-            ShapeError: `x` is of another batch or width.
+            ShapeError: `x` is of another batch or width, or holds no step.
+            DtypeError: `x` is not a tensor of the model's dtype.
             ArgumentError: a value of `x` is not finite; names the step and the row. The state is as before.
         """
+        if not isinstance(x, Tensor):
+            raise DtypeError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor")
         axes = 1 if x.dtype in (torch.int64, torch.int32) else 2
         if x.ndim not in (axes, axes + 1) or x.shape[x.ndim - axes] != self.batch:
             wanted: list[int | str] = [self.batch, *("I" for _ in range(axes - 1))]
             raise ShapeError(f"x must have shape {shape_text(wanted)} or {shape_text(['T', *wanted])}, got {shape_text(x.shape)}")
         chunk = x[None] if x.ndim == axes else x
+        if not len(chunk):
+            raise ShapeError(f"x must have at least one step, got shape {shape_text(x.shape)}")
         self._check_finite(chunk)
         turned = getattr(self.model, "batch_first", False)
-        with torch.no_grad(), _evaluating(self.model):
+        with torch.no_grad(), evaluating(self.model):
             resets = self._resets(chunk)
-            y, self.state = self.model(
+            y, state = self.model(
                 chunk.transpose(0, 1) if turned else chunk, self.state,
                 resets=resets.T if turned and resets is not None else resets,
             )  # fmt: skip
+        self.state = states.transform(state, _alone)
         self._due = torch.zeros_like(self._due)
         y = y.transpose(0, 1) if turned else y
         return y[0] if x.ndim == axes else y
@@ -85,7 +91,7 @@ class Stream:
         """Begin anew: the next step of these rows starts from the model's own first state.
 
         Args:
-            rows: which rows, by number; all if None.
+            rows: which rows: their numbers, or (B,) bool; all if None.
 
         Raises:
             ArgumentError: a row is not one of the batch.
@@ -93,7 +99,12 @@ class Stream:
         if rows is None:
             self.state, self._due = None, torch.zeros_like(self._due)
             return
-        rows = torch.as_tensor(rows, dtype=torch.long)
+        rows = torch.as_tensor(rows, device="cpu")
+        if rows.dtype == torch.bool and rows.shape == self._due.shape:
+            rows = rows.nonzero().flatten()
+        if rows.numel() and (rows.ndim != 1 or rows.dtype == torch.bool or rows.is_floating_point()):
+            raise ArgumentError(f"rows must be whole numbers (N,) or bool ({self.batch},), got {rows.dtype} of shape {tuple(rows.shape)}")
+        rows = rows.long()
         if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= self.batch):
             raise ArgumentError(f"rows must be in 0..{self.batch - 1}, got {rows.tolist()}")
         self._due[rows] = True
@@ -106,15 +117,23 @@ class Stream:
         """Go on from a state that `save` wrote.
 
         Raises:
-            DataError: the file is not a saved state.
-            ShapeError: it is the state of another batch or another model.
+            DataError: the file is missing, or not a saved stream.
+            ShapeError: it is the state of another batch or another model; of the model only a stream that has run
+                knows at once, a fresh one at the next step.
         """
-        loaded = states.load(path)
-        if not isinstance(loaded, tuple) or len(loaded) != 2 or states.batch_size(loaded[1]) != self.batch:
-            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got batch {states.batch_size(loaded)}")
+        try:
+            loaded = states.load(path)
+        except OSError as error:
+            raise DataError(f"path must be a file that Stream.save wrote, got {str(path)!r} ({error})") from None
+        due = loaded[1] if isinstance(loaded, tuple) and len(loaded) == 2 else None
+        if not isinstance(due, Tensor) or due.dtype != torch.bool:
+            raise DataError(f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of state")
+        if len(due) != self.batch:
+            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got batch {len(due)}")
         if self.state is not None and loaded[0] is not None:
             states.same_form(loaded[0], self.state)
-        self.state, self._due = loaded[0], loaded[1][:, 0]
+        device = next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
+        self.state, self._due = states.transform(loaded[0], lambda value: value.to(device)), due[:, 0]
 
     def _resets(self, chunk: Tensor) -> Tensor | None:
         if not bool(self._due.any()):
@@ -132,14 +151,6 @@ class Stream:
             )
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Run a module as at evaluation, then put every part back into the mode it was in."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def _alone(value: Tensor) -> Tensor:
+    """The same values in memory of their own: a view of a chunk's last step would keep the whole chunk."""
+    return value if value.untyped_storage().nbytes() == value.numel() * value.element_size() else value.clone()

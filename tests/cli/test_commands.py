@@ -90,9 +90,7 @@ def test_train_refuses_a_folder_with_a_run_and_leaves_it(run_folder: Path, tmp_p
         (None, "file must be readable"),
     ],
 )
-def test_bad_files_end_with_1_and_one_line(
-    content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_files_end_with_1_and_one_line(content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.txt"
     if content is not None:
         file.write_bytes(content)
@@ -164,7 +162,7 @@ def test_stream_gives_a_figure_a_line_and_carries_the_state(
 
 def test_surprise_is_the_loss_of_the_whole_text_however_it_is_cut(run_folder: Path) -> None:
     from recurra import train
-    from recurra.models.surprise import Surprise
+    from recurra.cli.surprise import Surprise
 
     model = train.open_run(run_folder)
     text = TEXT[:90]

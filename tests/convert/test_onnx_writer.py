@@ -75,9 +75,7 @@ def test_fed_lengths_and_states_in_both_directions(cell: cells.Cell) -> None:
     x, lengths, first = normal(T, B, I), torch.tensor([4, 1, T]), [normal(2, B, H) / 2 for _ in states]
     feeds = {"out_X": x.numpy(), **arrays, "out_sequence_lens": lengths.to(torch.int32).numpy()}
     feeds |= {f"out_{name}": value.numpy() for name, value in zip(states, first)}
-    runs = [
-        loop(layer, x, bool(d), state=tuple(value[d] for value in first), lengths=lengths) for d, layer in enumerate(layers)
-    ]
+    runs = [loop(layer, x, bool(d), state=tuple(value[d] for value in first), lengths=lengths) for d, layer in enumerate(layers)]
     h, *final = zip(*runs)
     assert_close(run_runtime(node, feeds), [np.stack(h, 1), *(np.stack(values) for values in final)])
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.textbook import elman, gru, lstm
-from tests.textbook.scalar import run
-from tests.textbook.scene import CASES, Scene, arrays, assert_equal, stepped
 
 from recurra.cells import LSTM, Elman, ResetBeforeGRU
 from recurra.convert.textbook import from_textbook
 from recurra.errors import ConversionError, DtypeError, ShapeError
+from tests.textbook import elman, gru, lstm
+from tests.textbook.scalar import run
+from tests.textbook.scene import CASES, Scene, arrays, assert_equal, stepped
 
 FORMS = {"RNN": ("", elman.elman, Elman()), "LSTM": ("fico", lstm.lstm, LSTM()), "GRU": ("zrh", gru.reset_before, ResetBeforeGRU())}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from tests.textbook.scalar import Row, Values, dot, sigmoid, times
 
 EPS = 1e-5

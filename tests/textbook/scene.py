@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tests.textbook import elman, gru, layer_norm, linear, lstm, printed
-from tests.textbook.scalar import Step
 
 from recurra import cells
+from tests.textbook import elman, gru, layer_norm, linear, lstm, printed
+from tests.textbook.scalar import Step
 
 TOLERANCE = 1e-12
 

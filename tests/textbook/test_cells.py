@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+
 from tests.textbook import elman
 from tests.textbook.scalar import run
 from tests.textbook.scene import CASES, Scene, arrays, assert_equal, scene, stepped

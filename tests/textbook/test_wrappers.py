@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+
+from recurra.cells import RecurrentDropout, Zoneout
 from tests.textbook.scalar import run
 from tests.textbook.scene import CASES, Scene, arrays, assert_equal, scene, stepped
 from tests.textbook.wrappers import zoneout, zoneout_evaluation
-
-from recurra.cells import RecurrentDropout, Zoneout
 
 RATES = [{"h": 0.3}, {"c": 0.2}, {"h": 0.3, "c": 0.2}]
 WITH_CELL = [name for name in CASES if name.endswith("LSTM") and name != "MinLSTM"]

@@ -8,6 +8,7 @@ sequence; where h itself is kept by a gate it is not.
 from __future__ import annotations
 
 import numpy as np
+
 from tests.textbook.scalar import Row, Step, Values, keep
 
 

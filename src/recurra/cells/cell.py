@@ -10,12 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recurra.cells.named import named_type
+from recurra.cells.row_norm import row_norm, rows_of
 from recurra.errors import ArgumentError
 
-EPS = 1e-5
-"""Added to the variance in every layer norm of the cells, as in torch.nn.LayerNorm."""
-
-RESERVED = frozenset({"u", "v", "new", "noise"})
+RESERVED = frozenset({"u", "v", "new", "noise", "label", "values"})
 Weights = Mapping[str, Tensor]
 Values = dict[str, Tensor]
 
@@ -29,7 +27,7 @@ class Phase(NamedTuple):
     """One part of a step: an operand, its product or norm `v`, then elementwise maths.
 
         v   = operand @ weight.T                      (weight None: v = operand)
-        v   = layer_norm(v) * gain + bias             (norm empty: v = v + bias)
+        v   = layer_norm(v) * gain + bias             (norm empty: v + bias for weight_hh, else v)
         new = pointwise(u + v, values known so far)
 
     Attributes:
@@ -169,6 +167,9 @@ class Cell:
         """
         if biases not in (0, 1, 2):
             raise ArgumentError(f"biases must be 0, 1 or 2, got {biases!r}")
+        named = [(phase.weight, phase.gates) for phase in self.phases() if phase.gates]
+        if len(set(named)) < len(named):
+            raise ArgumentError(f"phases of {self!r} must name different gates of each weight, got {named}")
         rows = len(self.gates) * hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
         for phase in self.phases():
@@ -182,9 +183,9 @@ class Cell:
             shapes["gain_ih"] = (rows,)
         for phase in self.phases():
             unit = self.phase_width(phase, hidden_size) * len(phase.gates)
-            for name in (phase.bias, phase.gain):
-                absent = not name or not unit or (name == "bias_hh" and biases < 2) or phase.weight not in (None, "weight_hh")
-                if name and not absent:
+            shifted = unit and (phase.norm or phase.weight == "weight_hh")
+            for name in (phase.bias, phase.gain) if shifted else ():
+                if name and not (name == "bias_hh" and biases < 2):
                     shapes[name] = (shapes.get(name, (0,))[0] + unit,)
         return shapes | {name: (self.width(name, hidden_size),) for name in self.params}
 
@@ -227,7 +228,7 @@ class Cell:
         if not self.input_norm:
             return F.linear(x, weights["weight_ih"], bias)
         u = F.linear(x, weights["weight_ih"])
-        return _row_norm(u, self.gates, self.input_norm, weights["gain_ih"], bias)
+        return row_norm(u, self.gates, self.input_norm, weights["gain_ih"], bias)
 
     def step(self, weights: Weights, u: Tensor, state: Any, noise: Values | None = None) -> tuple[Any, Any]:
         """Advance the memory by one time step: run the phases.
@@ -265,10 +266,10 @@ class Cell:
             if len(phase.gates) < total:
                 unit, start = weight.shape[0] // total, self.first_block(phase)
                 rows = slice(start * unit, (start + len(phase.gates)) * unit)
-                weight, gain, bias = weight[rows], _rows(gain, rows), _rows(bias, rows)
+                weight, gain, bias = weight[rows], rows_of(gain, rows), rows_of(bias, rows)
             v = F.linear(v, weight, None if phase.norm or phase.weight != "weight_hh" else bias)
         if phase.norm:
-            v = _row_norm(v, phase.gates, phase.norm, gain, bias)
+            v = row_norm(v, phase.gates, phase.norm, gain, bias)
         return dict(zip(phase.gates, v.chunk(len(phase.gates), -1)))
 
 
@@ -292,18 +293,3 @@ def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, gen
             chance = torch.full(size, 1 - noise.zero, dtype=like.dtype, device=like.device)
             drawn[name] = torch.bernoulli(chance, generator=generator) * noise.value
     return drawn
-
-
-def _rows(vector: Tensor | None, rows: slice) -> Tensor | None:
-    return None if vector is None else vector[rows]
-
-
-def _row_norm(v: Tensor, gates: tuple[str, ...], groups: tuple[tuple[str, ...], ...], gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Normalise each group of gates over its whole row, then scale and shift."""
-    unit = v.shape[-1] // len(gates)
-    parts, start = [], 0
-    for group in groups:
-        rows = slice(start, start + len(group) * unit)
-        parts.append(F.layer_norm(v[..., rows], (len(group) * unit,), _rows(gain, rows), _rows(bias, rows), EPS))
-        start = rows.stop
-    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)

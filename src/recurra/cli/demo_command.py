@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"A first look inside, the last window's end seen from each step:\n\n{flow}\n")
     plot_history(done.history, folder / "loss.png")
     plot_flow(flow, folder / "gradient.png")
-    say(f"Pictures: {folder / 'loss.png'}, {folder / 'gradient.png'}\nGo on: recurra sample {folder} --prompt \"The \"")
+    say(f'Pictures: {folder / "loss.png"}, {folder / "gradient.png"}\nGo on: recurra sample {folder} --prompt "The "')
     holds = all(row.holds for row in rows)
     record = {"folder": str(folder), "validation_loss": done.best_loss, "sample": text, "parity_holds": holds}
     if args.json:

@@ -21,8 +21,8 @@ def run(args: argparse.Namespace) -> int:
     A line that cannot be read is reported on the standard error stream by its number, and passed over.
     """
     from recurra import train
+    from recurra.cli.surprise import Surprise
     from recurra.errors import ArgumentError, DataError
-    from recurra.models.surprise import Surprise
 
     model = train.open_run(args.run_folder)
     if model.vocabulary is None:

@@ -28,9 +28,7 @@ class Equations(NamedTuple):
     attributes: dict[str, Any]
 
 
-def to_onnx_node(
-    module: nn.Module, name: str = "", *, feeds: Iterable[str] = (), layout: int = 0
-) -> tuple[Any, dict[str, np.ndarray]]:
+def to_onnx_node(module: nn.Module, name: str = "", *, feeds: Iterable[str] = (), layout: int = 0) -> tuple[Any, dict[str, np.ndarray]]:
     """Make the ONNX node of one layer, and its initializers.
 
         Elman -> RNN        LSTM, PeepholeLSTM -> LSTM      rows i f g o -> i o f c

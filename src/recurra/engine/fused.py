@@ -16,20 +16,21 @@ def reason(job: Job) -> str | None:
     """Why a job cannot run fused."""
     tensors = [job.x, *job.weights.values(), *(v for v in job.state if v is not None), *(job.noise or {}).values()]
     if job.x.device.type != "cpu":
-        return f"no fused {job.cell!r} on {job.x.device.type} (cpu is)"
+        return f"no fused {job.cell_text} on {job.x.device.type} (cpu is)"
     if torch.is_autocast_enabled("cpu") or job.x.dtype not in DTYPES:
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else job.x.dtype
-        return f"no fused {job.cell!r} on cpu for {str(dtype).removeprefix('torch.')} (float32 and float64 are)"
+        return f"no fused {job.cell_text} on cpu for {str(dtype).removeprefix('torch.')} (float32 and float64 are)"
     if transform_active() or torch.compiler.is_compiling():
         return "the native module sees neither function transforms nor torch.compile"
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return "the fused scan has a forward pass only, and a gradient is asked for"
     try:
-        import recurra.native  # noqa: F401
+        from recurra.kernels.encode import encode
 
-        trace(job.cell, _noise_names(job))
+        program = trace(job.cell, _noise_names(job))
+        encode(program, job.hidden_size, tuple(value.shape[-1] for value in job.state[: len(job.cell.state)]))
     except ImportError as error:
-        return f"the native module is not there ({error})"
+        return f"the native module cannot be used ({error})"
     except ProgramError as error:
         return str(error)
     return None
@@ -42,7 +43,7 @@ def _noise_names(job: Job) -> list[str]:
 
 def run(job: Job) -> Scan:
     """Project all steps at once, then hand the program to the native driver."""
-    from recurra.kernels import forward
+    from recurra.kernels.forward import forward
 
     program = trace(job.cell, _noise_names(job))
     width = len(job.cell.state)
@@ -55,7 +56,4 @@ def run(job: Job) -> Scan:
         )  # fmt: skip
     lasting = job.state[width:]
     kind = job.cell.state_type()
-    return Scan(
-        h, kind(*final, *lasting), states and kind(*states, *[None] * len(lasting)), gates and job.cell.gates_type()(*gates)
-    )
-
+    return Scan(h, kind(*final, *lasting), states and kind(*states, *[None] * len(lasting)), gates and job.cell.gates_type()(*gates))

@@ -58,6 +58,11 @@ class Job:
     keep: frozenset[str]
 
     @property
+    def cell_text(self) -> str:
+        """How the cell prints; torch.compile, which cannot follow a dataclass's own text, sees its name only."""
+        return type(self.cell).__name__ if torch.compiler.is_compiling() else repr(self.cell)
+
+    @property
     def hidden_size(self) -> int:
         """H, read off the weights."""
         return self.weights["weight_ih"].shape[0] // len(self.cell.gates)
@@ -82,7 +87,8 @@ def prepare(
     """Check the arguments of `scan` and make a job of them."""
     if not isinstance(cell, Cell):
         raise ArgumentError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
-    _check_x(cell, weights, x)
+    check_weights(cell, weights)
+    _check_x(weights, x)
     steps, rows = x.shape[:2]
     lengths = check_lengths(lengths, steps, rows, x.device)
     resets = check_resets(resets, steps, rows, x.device)
@@ -100,7 +106,26 @@ def prepare(
     return Job(cell, weights, x, state, initial, lengths, valid, resets, reverse, drawn, keeps)
 
 
-def _check_x(cell: Cell, weights: Weights, x: Any) -> None:
+def check_weights(cell: Cell, weights: Weights) -> None:
+    """Raise unless the weights are this cell's: every name there, every shape right."""
+    if torch.compiler.is_compiling():
+        return
+    if "weight_ih" not in weights or weights["weight_ih"].ndim != 2 or weights["weight_ih"].shape[0] % len(cell.gates):
+        got = shape_text(weights["weight_ih"].shape) if "weight_ih" in weights else "none"
+        raise ShapeError(f"weights['weight_ih'] must have shape ({len(cell.gates)} H, I) for {cell!r}, got {got}")
+    rows, width = weights["weight_ih"].shape
+    hidden = rows // len(cell.gates)
+    shapes = cell.weights(width, hidden, ("bias_ih" in weights) + ("bias_hh" in weights))
+    shapes |= {f"initial_{name}": (cell.width(name, hidden),) for name in cell.state if f"initial_{name}" in weights}
+    for name in shapes.keys() | weights.keys():
+        if name not in shapes:
+            raise ArgumentError(choice_text("weights", name, shapes))
+        if name not in weights or tuple(weights[name].shape) != shapes[name]:
+            got = shape_text(weights[name].shape) if name in weights else "none"
+            raise ShapeError(f"weights[{name!r}] must have shape {shape_text(shapes[name])} for {cell!r}, got {got}")
+
+
+def _check_x(weights: Weights, x: Any) -> None:
     if not isinstance(x, Tensor):
         raise DtypeError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor")
     weight = weights["weight_ih"]
@@ -108,38 +133,43 @@ def _check_x(cell: Cell, weights: Weights, x: Any) -> None:
         raise ShapeError(f"x must have shape (T, B, {weight.shape[1]}), got {shape_text(x.shape)}")
     if not x.shape[0] or not x.shape[1]:
         raise ShapeError(f"x must have at least one step and one row, got shape {shape_text(x.shape)}")
+    check_placement("x", x, weight)
+
+
+def check_placement(name: str, x: Tensor, weight: Tensor) -> None:
+    """Raise unless an input has the device and, but for autocast, the dtype of the weights."""
     if x.device != weight.device:
-        raise DtypeError(f"x must be on the device of the weights, {weight.device}, got {x.device}; use x.to({str(weight.device)!r})")
+        raise DtypeError(f"{name} must be on the device of the weights, {weight.device}, got {x.device}; use x.to({str(weight.device)!r})")
     if x.dtype != weight.dtype and not autocasting(x.device):
-        raise DtypeError(f"x must have the dtype of the weights, {weight.dtype}, got {x.dtype}; use x.to({weight.dtype})")
+        raise DtypeError(f"{name} must have the dtype of the weights, {weight.dtype}, got {x.dtype}; use x.to({weight.dtype})")
 
 
 def check_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
     """Return `lengths` as int64 (B,), each within 0..T."""
     if lengths is None:
         return None
-    lengths = torch.as_tensor(lengths, device=device)
-    if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
-        raise DtypeError(f"lengths must be whole numbers, got {lengths.dtype}")
-    if tuple(lengths.shape) != (rows,):
-        raise ShapeError(f"lengths must have shape ({rows},), one for each row, got {shape_text(lengths.shape)}")
+    counts: Tensor = torch.as_tensor(lengths, device=device)
+    if counts.dtype.is_floating_point or counts.dtype == torch.bool:
+        raise DtypeError(f"lengths must be whole numbers, got {counts.dtype}")
+    if tuple(counts.shape) != (rows,):
+        raise ShapeError(f"lengths must have shape ({rows},), one for each row, got {shape_text(counts.shape)}")
     if not torch.compiler.is_compiling():
-        low, high = int(lengths.min()), int(lengths.max())
+        low, high = int(counts.min()), int(counts.max())
         if low < 0 or high > steps:
             raise ArgumentError(f"lengths must be between 0 and T = {steps}, got {low if low < 0 else high}")
-    return lengths.long()
+    return counts.long()
 
 
 def check_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
     """Return `resets` as bool (T, B)."""
     if resets is None:
         return None
-    resets = torch.as_tensor(resets, device=device)
-    if tuple(resets.shape) != (steps, rows):
-        raise ShapeError(f"resets must have shape ({steps}, {rows}), as the first axes of x, got {shape_text(resets.shape)}")
-    if resets.dtype.is_floating_point:
-        raise DtypeError(f"resets must be bool, True where a step begins a new segment, got {resets.dtype}")
-    return resets.bool()
+    starts: Tensor = torch.as_tensor(resets, device=device)
+    if tuple(starts.shape) != (steps, rows):
+        raise ShapeError(f"resets must have shape ({steps}, {rows}), as the first axes of x, got {shape_text(starts.shape)}")
+    if starts.dtype.is_floating_point:
+        raise DtypeError(f"resets must be bool, True where a step begins a new segment, got {starts.dtype}")
+    return starts.bool()
 
 
 def autocasting(device: torch.device) -> bool:
@@ -173,10 +203,7 @@ def check_state(cell: Cell, weights: Weights, state: Any, x: Tensor, masks: Mapp
     if hasattr(state, "_fields") and state._fields[: len(cell.state)] != cell.state:
         raise ShapeError(f"state must have the values {cell.state} of {cell!r}, got {state._fields}; it is another cell's")
     hidden = weights["weight_ih"].shape[0] // len(cell.gates)
-    values = [
-        check_value(f"state.{name}", value, (x.shape[1], cell.width(name, hidden)), x)
-        for name, value in zip(cell.state, state)
-    ]
+    values = [check_value(f"state.{name}", value, (x.shape[1], cell.width(name, hidden)), x) for name, value in zip(cell.state, state)]
     if not masks:
         return cell.state_type()(*values, *[None] * len(cell.lasting()))
     carried = dict(zip(cell.lasting(), state[len(cell.state) :]))

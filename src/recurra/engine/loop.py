@@ -54,7 +54,7 @@ def choose(mask: Tensor | None, yes: Any, no: Any) -> Any:
     if mask is None:
         return no
     values = [n if y is n else torch.where(mask[:, None], y, n).to(n.dtype) for y, n in zip(yes, no)]
-    return type(no)(*values)  if hasattr(no, "_fields") else tuple(values)
+    return type(no)(*values) if hasattr(no, "_fields") else tuple(values)
 
 
 def zero_unless(mask: Tensor | None, value: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from recurra.engine.loop import zero_unless
 def reason(job: Job) -> str | None:
     """Why a job cannot run in parallel over time."""
     if not isinstance(job.cell, LinearCell):
-        return f"{job.cell!r} is not linear in its state (MinGRU and MinLSTM are)"
+        return f"{job.cell_text} is not linear in its state (MinGRU and MinLSTM are)"
     return None
 
 

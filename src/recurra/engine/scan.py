@@ -18,6 +18,7 @@ from recurra.errors import ArgumentError, MethodUnavailable, choice_text
 METHODS: dict[str, ModuleType] = {
     "checkpointed": checkpointed, "fused": fused, "loop": loop, "parallel": parallel, "vendor": vendor,
 }  # fmt: skip
+"""How a scan can be run, by name: each module has `reason(job)` (why not, or None) and `run(job)`."""
 AUTO = ("vendor", "parallel", "fused", "loop")
 """The rule of "auto": the first of these that can run the job. docs/decisions/0003 quotes the benchmark."""
 

@@ -23,7 +23,7 @@ OPERATORS: dict[type, Any] = {LSTM: torch.lstm, ProjectedLSTM: torch.lstm, GRU: 
 def reason(job: Job) -> str | None:
     """Why PyTorch has no operator for a job."""
     if type(job.cell) not in (*OPERATORS, Elman):
-        return f"PyTorch has no operator for {job.cell!r}"
+        return f"PyTorch has no operator for {job.cell_text}"
     if job.keep:
         return f"PyTorch's operator does not return {' and '.join(sorted(job.keep))}"
     if transform_active():

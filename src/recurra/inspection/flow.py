@@ -34,7 +34,7 @@ def gradient_flow(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *
     """Measure |dL/dh_t| for every layer and step, through probes added to h; the model is left as it was.
 
     Args:
-        model: a model with `loss(x, y, state)`, or a layer with `forward(x, state)`, whose loss is then half the
+        model: a model with `cross_entropy(logits, y)`, or a layer with `forward(x, state)`, whose loss is then half the
             sum of squares of its outputs against y (zero if the batch has none).
         batch: (x, y), or (x,).
         state: the state before.
@@ -56,12 +56,12 @@ def gradient_flow(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *
     with torch.enable_grad(), probing() as probes:
         output, _ = model(batch[0], state)
         y = batch[1] if len(batch) > 1 else None
-        if getattr(model, "batch_first", False):
+        if getattr(model, "batch_first", False) and output.ndim == 3:
             output, y = output.transpose(0, 1), None if y is None else y.transpose(0, 1)
         loss = _loss(model, output, y, slice(-1, None) if loss_at == "last step" else slice(None))
     if not probes:
         raise ArgumentError(f"model must run a recurra layer, got {type(model).__name__}, which ran none")
-    gradients = torch.autograd.grad(loss, [probe.tensor for probe in probes])
+    gradients = torch.autograd.grad(loss, [probe.tensor for probe in probes], allow_unused=True, materialize_grads=True)
     norms = torch.stack([gradient.detach().norm(dim=-1).mean(-1) for gradient in gradients])
     return GradientFlow(tuple(repr(probe.cell) for probe in probes), norms)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+from recurra.errors import ArgumentError
 from recurra.inspection.flow import GradientFlow
 
 
@@ -19,7 +20,8 @@ def plot_flow(flow: GradientFlow, path: str | PathLike[str]) -> None:
     figure, axes = _figure()
     for number, (name, row) in enumerate(zip(flow.layers, flow.norms.tolist())):
         axes.plot(range(1, len(row) + 1), row, label=f"layer {number}: {name}")
-    axes.set(xlabel="step t", ylabel="|dL/dh_t|", yscale="log", title="Gradient that reaches each hidden state")
+    scale = "log" if bool((flow.norms > 0).any()) else "linear"
+    axes.set(xlabel="step t", ylabel="|dL/dh_t|", yscale=scale, title="Gradient that reaches each hidden state")
     axes.legend(loc="best", fontsize=8)
     figure.savefig(path, dpi=120)
 
@@ -30,9 +32,14 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | PathLike[str]) -
     Args:
         history: the rows of a run.
         path: the picture to write; its ending says the format.
+
+    Raises:
+        ArgumentError: there is no training row.
     """
-    figure, axes = _figure()
     train = [(row["step"], row["loss"]) for row in history if row["kind"] == "train"]
+    if not train:
+        raise ArgumentError("history must hold at least one training row, got none")
+    figure, axes = _figure()
     validation = [(row["step"], row["validation_loss"]) for row in history if row["kind"] == "validation"]
     axes.plot(*zip(*train), linewidth=0.8, alpha=0.7, label="training, each chunk")
     if validation:

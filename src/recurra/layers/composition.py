@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ArgumentError, ShapeError
-from recurra.layers.sequence import SequenceModule
+from recurra.layers.sequence import SequenceModule, zero_past
 
 
 class Stack(SequenceModule):
@@ -17,10 +17,10 @@ class Stack(SequenceModule):
 
     Args:
         layers: modules over time, or plain modules that act on each step alone (Linear, LayerNorm, Dropout);
-            a plain module's state is None.
+            a plain module's state is None, and past a row's length it sees and gives zero.
 
     Raises:
-        ArgumentError: there is no layer, or one is not a module.
+        ArgumentError: there is no layer, or one is not a module, takes the batch first or is torch.nn's own.
 
     >>> net = Stack([recurra.Recurrent(recurra.cells.GRU(), 3, 4), nn.Linear(4, 2)])
     >>> net(torch.zeros(5, 1, 3))[0].shape
@@ -33,6 +33,9 @@ class Stack(SequenceModule):
         for layer in layers:
             if not isinstance(layer, nn.Module):
                 raise ArgumentError(f"layers must be modules, got {layer!r}")
+            if isinstance(layer, nn.RNNBase):
+                raise ArgumentError(f"layers must be recurra's, got torch.nn's {layer!r}; use recurra.layers.from_torch")
+            _check_time_major("layers", layer)
         if not layers:
             raise ArgumentError("layers must hold at least one module, got none")
         self.layers = nn.ModuleList(layers)
@@ -49,7 +52,7 @@ class Stack(SequenceModule):
             if isinstance(layer, SequenceModule):
                 x, before = layer(x, before, lengths=lengths, resets=resets)
             else:
-                x = layer(x)
+                x = zero_past(lengths, layer(zero_past(lengths, x)))
             after.append(before)
         return x, tuple(after)
 
@@ -92,9 +95,6 @@ class Bidirectional(SequenceModule):
         back = self.backward_layer.scan(x, state[1], lengths=lengths, resets=resets, reverse=True)
         return torch.cat([there.h, back.h], -1), (there.final, back.final)
 
-    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        raise ArgumentError(f"step must be called on a module that can stream, got Bidirectional: {self.streaming_obstacle()}")
-
     def streaming_obstacle(self) -> str | None:
         return "a bidirectional layer needs the whole future before its first output"
 
@@ -105,6 +105,9 @@ class Residual(SequenceModule):
     Args:
         layer: a module over time whose output is as wide as its input.
 
+    Raises:
+        ArgumentError: `layer` is not a module over time, or takes the batch first.
+
     Source: He et al. (2015), arXiv:1512.03385, around recurrent layers as in Wu et al. (2016), arXiv:1609.08144.
 
     >>> Residual(recurra.Recurrent(recurra.cells.LSTM(), 4, 4))(torch.zeros(5, 1, 4))[0].shape
@@ -113,6 +116,9 @@ class Residual(SequenceModule):
 
     def __init__(self, layer: SequenceModule) -> None:
         super().__init__()
+        if not isinstance(layer, SequenceModule):
+            raise ArgumentError(f"layer must be a module over time, got {type(layer).__name__}")
+        _check_time_major("layer", layer)
         self.layer = layer
 
     def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
@@ -120,8 +126,10 @@ class Residual(SequenceModule):
         y, after = self.layer(x, state, lengths=lengths, resets=resets)
         if y.shape != x.shape:
             raise ShapeError(f"layer must give back the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
-        if lengths is None:
-            return x + y, after
-        lengths = torch.as_tensor(lengths, device=x.device)
-        valid = torch.arange(len(x), device=x.device)[:, None] < lengths
-        return torch.where(valid[..., None], x + y, torch.zeros_like(y)), after
+        return zero_past(lengths, x + y), after
+
+
+def _check_time_major(name: str, layer: nn.Module) -> None:
+    """Refuse a layer that would take the batch for the time."""
+    if getattr(layer, "batch_first", False):
+        raise ArgumentError(f"{name} must be (T, B, I) inside another module, got {layer!r}; leave batch_first out")

@@ -49,9 +49,7 @@ def enter(x: Any, batch_first: bool, input_size: int, lengths: Any, resets: Any)
         raise DtypeError(f"input must be a tensor or a PackedSequence, got {type(x).__name__}")
     if x.ndim == 2:
         _check_width(x, input_size, ("T", input_size), 2)
-        resets = None if resets is None else torch.as_tensor(resets, device=x.device)[:, None]
-        lengths = None if lengths is None else torch.as_tensor(lengths, device=x.device).reshape(1)
-        return Arrival(x[:, None], lengths, resets, unbatched=True)
+        return _enter_one(x, lengths, resets)
     _check_width(x, input_size, ("B", "T", input_size) if batch_first else ("T", "B", input_size), 3)
     if batch_first:
         x = x.transpose(0, 1)
@@ -62,6 +60,21 @@ def enter(x: Any, batch_first: bool, input_size: int, lengths: Any, resets: Any)
                 raise ShapeError(f"resets must have shape {shape_text(wanted)}, as the first axes of input, got {shape_text(resets.shape)}")
             resets = resets.transpose(0, 1)
     return Arrival(x, lengths, resets)
+
+
+def _enter_one(x: Tensor, lengths: Any, resets: Any) -> Arrival:
+    """Bring one sequence (T, I) inside, as a batch of one."""
+    if lengths is not None:
+        lengths = torch.as_tensor(lengths, device=x.device)
+        if lengths.numel() != 1:
+            raise ShapeError(f"lengths must be one number for one sequence, got shape {shape_text(lengths.shape)}")
+        lengths = lengths.reshape(1)
+    if resets is not None:
+        resets = torch.as_tensor(resets, device=x.device)
+        if tuple(resets.shape) != (len(x),):
+            raise ShapeError(f"resets must have shape ({len(x)},) for one sequence, got {shape_text(resets.shape)}")
+        resets = resets[:, None]
+    return Arrival(x[:, None], lengths, resets, unbatched=True)
 
 
 def leave(y: Tensor, came: Arrival, batch_first: bool) -> Any:

@@ -72,9 +72,7 @@ class Recurrent(SequenceModule):
         """The cell with its weights, for `recurra.init` and inspection; not its learned state."""
         yield self.cell, {name: w for name, w in self.weights().items() if not name.startswith("initial_")}
 
-    def forward(
-        self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None, method: str = "auto"
-    ) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None, method: str = "auto") -> tuple[Tensor, Any]:
         """Run a sequence.
 
         Args:
@@ -99,11 +97,9 @@ class Recurrent(SequenceModule):
         `weights` stands in for the layer's own (a weight transform's), `noise` for what would be drawn.
         """
         weights = self.weights() if weights is None else weights
-        if self.training and self.cell.noises() and x.ndim == 3:
+        if self.training and self.cell.noises() and isinstance(x, Tensor) and x.ndim == 3 and x.is_floating_point():
             noise = draw(self.cell, (x.shape[0], x.shape[1]), self.hidden_size, x) | (noise or {})
-        return scan(
-            self.cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, method=method, keep=keep
-        )
+        return scan(self.cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, method=method, keep=keep)
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, {self.input_size}, {self.hidden_size}, biases={self.biases}"

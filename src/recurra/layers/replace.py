@@ -96,7 +96,7 @@ def from_torch(module: nn.Module) -> nn.Module:
         raise ArgumentError(f"module must be a plain torch.nn recurrent module, got {type(module).__name__}: {why}")
     options: dict[str, object] = {"bias": module.bias}
     if type(module) in LAYERS:
-        options |= {name: getattr(module, name) for name in ("num_layers", "batch_first", "dropout", "bidirectional")}
+        options |= {name: getattr(module, name) for name in ("num_layers", "batch_first", "bidirectional")}
     if isinstance(module, nn.LSTM):
         options["proj_size"] = module.proj_size
     if isinstance(module, (nn.RNN, nn.RNNCell)):
@@ -105,6 +105,8 @@ def from_torch(module: nn.Module) -> nn.Module:
     with torch.device("meta"):
         new = kind(module.input_size, module.hidden_size, init=lambda _: None, **options)  # type: ignore[operator]
     new.init = "torch"
+    if type(module) in LAYERS:
+        new.dropout = module.dropout  # not through the constructor: torch has warned already where it does nothing
     for name, parameter in module.named_parameters():
         new.register_parameter(name, parameter)
     return new.train(module.training)

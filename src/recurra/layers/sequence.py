@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from recurra.errors import ArgumentError
 
 
 class SequenceModule(nn.Module):
@@ -28,7 +31,12 @@ class SequenceModule(nn.Module):
 
         Returns:
             The output (B, ...) and the state after.
+
+        Raises:
+            ArgumentError: the module cannot stream; gives the reason.
         """
+        if why := self.streaming_obstacle():
+            raise ArgumentError(f"step must be called on a module that can stream, got {type(self).__name__}: {why}")
         y, state = self(x[None], state)
         return y[0], state
 
@@ -38,3 +46,16 @@ class SequenceModule(nn.Module):
             if isinstance(child, SequenceModule) and (why := child.streaming_obstacle()):
                 return f"{name}: {why}" if not why.startswith("layer ") else why
         return None
+
+
+def zero_past(lengths: Any, x: Tensor) -> Tensor:
+    """The steps of x (T, B, ...) within each row's length, zero past it; all of x without lengths.
+
+    >>> zero_past([1, 2], torch.ones(2, 2, 1))[..., 0]
+    tensor([[1., 1.],
+            [0., 1.]])
+    """
+    if lengths is None:
+        return x
+    valid = torch.arange(len(x), device=x.device)[:, None] < torch.as_tensor(lengths, device=x.device)
+    return torch.where(valid[(...,) + (None,) * (x.ndim - 2)], x, torch.zeros((), dtype=x.dtype, device=x.device))

@@ -136,9 +136,13 @@ class TorchLike(SequenceModule):
 
         Raises:
             ArgumentError: the net is bidirectional.
+            ShapeError: `input` or `hx` does not fit; names both shapes.
         """
         if why := self.streaming_obstacle():
             raise ArgumentError(f"step must be called on a module that can stream, got {type(self).__name__}: {why}")
+        if not isinstance(input, Tensor) or input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
+            got = shape_text(input.shape) if isinstance(input, Tensor) else type(input).__name__
+            raise ShapeError(f"input must have shape (B, {self.input_size}) or ({self.input_size},) for one sequence, got {got}")
         axis = 1 if self.batch_first and input.ndim == 2 else 0
         y, state = self(input.unsqueeze(axis), hx)
         return y.squeeze(axis), state

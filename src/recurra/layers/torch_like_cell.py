@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recurra import init as initialisers
 from recurra.cells import GRU, LSTM, Cell, Elman
-from recurra.engine.job import check_value, initial_state
+from recurra.engine.job import check_placement, check_value, initial_state
 from recurra.errors import ShapeError, shape_text
 from recurra.layers.recurrent import check_size
 
@@ -48,13 +48,14 @@ class TorchLikeCell(nn.Module):
             The state after, in the form of `hx`.
 
         Raises:
-            ShapeError: `input` or `hx` does not fit; names both shapes.
+            ShapeError, DtypeError: `input` or `hx` does not fit; names both sides.
         """
         if not isinstance(input, Tensor) or input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             got = shape_text(input.shape) if isinstance(input, Tensor) else type(input).__name__
             raise ShapeError(f"input must have shape (B, {self.input_size}) or ({self.input_size},), got {got}")
         x = input if input.ndim == 2 else input[None]
         weights = {name: getattr(self, name) for name in self._names}
+        check_placement("input", x, weights["weight_ih"])
         state = self._enter_state(hx, x, weights, input.ndim == 1)
         after, _ = self.cell.step(weights, self.cell.project(weights, x), state)
         values = [value if input.ndim == 2 else value[0] for value in after]
@@ -67,7 +68,7 @@ class TorchLikeCell(nn.Module):
         if not isinstance(values, (tuple, list)) or len(values) != len(self.cell.state):
             raise ShapeError(f"hx must be a tuple ({', '.join(self.cell.state)}), got {type(values).__name__}")
         entered = [
-            check_value(f"hx ({name})", value[None] if unbatched else value, (len(x), self.hidden_size), x)
+            check_value(f"hx ({name})", value[None] if unbatched and isinstance(value, Tensor) else value, (len(x), self.hidden_size), x)
             for name, value in zip(self.cell.state, values)
         ]
         return self.cell.state_type()(*entered)

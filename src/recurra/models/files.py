@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from recurra.errors import ArgumentError, DataError, RecurraError
+from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models.language_model import LanguageModel
 from recurra.models.vocabulary import Vocabulary
 
@@ -26,37 +30,63 @@ def save(model: LanguageModel, path: str | PathLike[str]) -> None:
 
     Raises:
         ArgumentError: the model's cell has no name.
+        RunError: the file cannot be written.
     """
-    if not isinstance(model.options["cell"], str):
-        raise ArgumentError(f"cell must be given by name to save a model, got {model.options['cell']!r}; save model.state_dict()")
+    check_named(model)
     vocabulary = model.vocabulary and [model.vocabulary.level, model.vocabulary.symbols]
-    header = {"format": FORMAT, "model": "LanguageModel", "options": model.options, "vocabulary": vocabulary}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    header: dict[str, Any] = {"format": FORMAT, "model": "LanguageModel", "options": model.options, "vocabulary": vocabulary}
+    header["crc32"] = _checksum(header, tensors)
     path = Path(path)
     beside = path.with_name(path.name + ".part")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, beside, metadata={"recurra": json.dumps(header)})
-    os.replace(beside, path)
+    try:
+        save_file(tensors, beside, metadata={"recurra": json.dumps(header)})
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+    finally:
+        if beside.exists():
+            beside.unlink()
+
+
+def check_named(model: LanguageModel) -> None:
+    """Raise unless a model can be saved: its cell is given by name."""
+    if not isinstance(model.options["cell"], str):
+        raise ArgumentError(f"cell must be given by name to save a model, got {model.options['cell']!r}; save model.state_dict()")
 
 
 def load(path: str | PathLike[str]) -> LanguageModel:
-    """Read a model written by `save`, ready to evaluate.
+    """Read a model written by `save`, ready to evaluate, in the dtype it was saved in.
 
     Raises:
-        DataError: the file is missing, cut short, or not a model of recurra.
+        DataError: the file is missing, cut short, changed, or not a model of recurra.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["recurra"])
         if header["format"] != FORMAT:
             raise DataError(f"path must be a model in the form {FORMAT}, got {header['format']!r}; use the recurra that wrote it")
+        tensors = load_file(path)
+        if header.pop("crc32") != _checksum(header, tensors):
+            raise DataError(f"path must be a model as it was saved, got {str(path)!r}, whose checksum is another; it is damaged")
         vocabulary = header["vocabulary"] and Vocabulary(*header["vocabulary"])
         model = LanguageModel(**header["options"], vocabulary=vocabulary)
-        model.load_state_dict(load_file(path))
+        model.to(tensors["decoder_bias"].dtype).load_state_dict(tensors)
     except FileNotFoundError:
         raise DataError(f"path must be a model's file, got {str(path)!r}, which does not exist") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, RecurraError):
-            raise
+    except DataError:
+        raise
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         line = str(error).splitlines()[0] if str(error) else repr(error)
         raise DataError(f"path must be a model saved by recurra, got {str(path)!r} ({line})") from None
     return model.eval()
+
+
+def _checksum(header: dict[str, Any], tensors: dict[str, Tensor]) -> int:
+    """CRC-32 of the header and of every weight's bytes."""
+    found = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().tobytes(), found)
+    return found

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ArgumentError, DataError
+from recurra.layers.recurrent import check_size
 from recurra.models.language_model import LanguageModel
+from recurra.models.mode import evaluating
 
 
 def generate(
@@ -39,7 +41,8 @@ def generate(
     >>> len(list(generate(model, [0], 3, seed=1)))
     3
     """
-    _check(prompt, length, temperature, top_k, top_p)
+    _check_lengths(prompt, length)
+    _check(temperature, top_k, top_p)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return _draw(model, prompt, length, temperature, (top_k, top_p), generator)
 
@@ -48,15 +51,11 @@ def _draw(
     model: LanguageModel, prompt: Sequence[int], length: int, temperature: float, cut: tuple[int | None, float | None],
     generator: torch.Generator | None,
 ) -> Iterator[int]:  # fmt: skip
-    training = model.training
     device = model.decoder_bias.device
     logits, state, x = None, None, torch.as_tensor(list(prompt), device=device)[:, None]
     for _ in range(length):
-        try:
-            with torch.no_grad():
-                logits, state = model.eval()(x, state)
-        finally:
-            model.train(training)
+        with torch.no_grad(), evaluating(model):
+            logits, state = model(x, state)
         chance = distribution(logits[-1, 0], temperature, *cut).cpu()
         token = int(torch.multinomial(chance, 1, generator=generator))
         yield token
@@ -73,15 +72,19 @@ def distribution(logits: Tensor, temperature: float = 1.0, top_k: int | None = N
     Returns:
         Chances (V,), which sum to 1.
 
+    Raises:
+        ArgumentError: an option is outside its range.
+
     >>> distribution(torch.tensor([0.0, 1.0, 2.0]), temperature=0)
     tensor([0., 0., 1.])
     """
-    if temperature == 0:
+    _check(temperature, top_k, top_p)
+    if temperature < torch.finfo(logits.dtype).tiny:
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
-    logits = logits / temperature
+    logits = (logits - logits.max()) / temperature
     if top_k is not None:
-        least = logits.topk(min(top_k, len(logits))).values[-1]
-        logits = logits.masked_fill(logits < least, float("-inf"))
+        most, places = logits.topk(min(top_k, len(logits)))
+        logits = torch.full_like(logits, float("-inf")).index_copy(0, places, most)
     if top_p is not None:
         ordered, order = logits.softmax(-1).sort(descending=True)
         before = ordered.cumsum(-1) - ordered
@@ -117,14 +120,17 @@ def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options:
     return model.vocabulary.decode(generate(model, tokens.tolist(), length, **options))
 
 
-def _check(prompt: Sequence[int], length: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+def _check_lengths(prompt: Sequence[int], length: int) -> None:
     if not len(prompt):
         raise ArgumentError("prompt must hold at least one token, got none")
-    if length < 0:
-        raise ArgumentError(f"length must not be negative, got {length}")
+    if not isinstance(length, int) or isinstance(length, bool) or length < 0:
+        raise ArgumentError(f"length must be a whole number, 0 or more, got {length!r}")
+
+
+def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
     if not 0 <= temperature < float("inf"):
         raise ArgumentError(f"temperature must be 0 (the most likely token) or positive, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ArgumentError(f"top_k must be at least 1, got {top_k}; leave it out to keep every token")
+    if top_k is not None:
+        check_size("top_k", top_k)
     if top_p is not None and not 0 < top_p <= 1:
         raise ArgumentError(f"top_p must be in (0, 1], got {top_p}; leave it out to keep every token")

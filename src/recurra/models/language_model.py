@@ -12,7 +12,6 @@ from recurra import cells
 from recurra.cells import Cell
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, choice_text, shape_text
 from recurra.layers import Recurrent, SequenceModule, Stack
-from recurra.layers.dropout import check_rate
 from recurra.layers.recurrent import check_size
 from recurra.models.vocabulary import Vocabulary
 
@@ -28,7 +27,7 @@ CELLS: dict[str, Any] = {
 
 
 class LanguageModel(SequenceModule):
-    """Embedding, recurrent layers with dropout after each, and a softmax over the vocabulary.
+    """Embedding, recurrent layers, a softmax over the vocabulary, and dropout between them all.
 
         p(x_(t+1) | x_1 .. x_t) = softmax(W h_t + b)
 
@@ -38,14 +37,15 @@ class LanguageModel(SequenceModule):
         hidden: H of every layer.
         layers: how many.
         cell: a name ("rnn", "lstm", "gru", "layer_norm_lstm", ...) or a cell.
-        dropout: rate of the dropout after each layer, when training.
+        dropout: rate of the dropout after the embedding and after each layer, when training.
         tied: W is the embedding; where `embed` and `hidden` differ, a linear layer between takes h to `embed`.
         vocabulary: what the tokens stand for, kept with the model; needed to sample text.
 
     Raises:
         ArgumentError: an option is outside its range.
 
-    Source: Mikolov et al. (2010), Interspeech; tied weights from Press & Wolf (2017), arXiv:1608.05859.
+    Source: Mikolov et al. (2010), Interspeech; dropout from Zaremba et al. (2014), arXiv:1409.2329; tied weights
+        from Press & Wolf (2017), arXiv:1608.05859.
 
     >>> model = LanguageModel(vocab_size=10, embed=4, hidden=8)
     >>> logits, state = model(torch.zeros(7, 2, dtype=torch.long))
@@ -64,12 +64,13 @@ class LanguageModel(SequenceModule):
             raise ArgumentError(choice_text("cell", cell, CELLS))
         if vocabulary is not None and len(vocabulary) != vocab_size:
             raise ArgumentError(f"vocab_size must be the size of the vocabulary, {len(vocabulary)}, got {vocab_size}")
-        self.options = dict(
-            vocab_size=vocab_size, embed=embed, hidden=hidden, layers=layers, cell=cell, dropout=check_rate(dropout), tied=tied
-        )
+        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise ArgumentError(f"dropout must be in [0, 1), got {dropout!r}")
+        self.options = dict(vocab_size=vocab_size, embed=embed, hidden=hidden, layers=layers, cell=cell, dropout=dropout, tied=tied)
         self.vocab_size, self.vocabulary = vocab_size, vocabulary
         made = CELLS[cell]() if isinstance(cell, str) else cell
         self.embedding = nn.Embedding(vocab_size, embed)
+        self.dropout = nn.Dropout(dropout)
         if tied:
             nn.init.normal_(self.embedding.weight, std=embed**-0.5)
         stack: list[nn.Module] = []
@@ -97,7 +98,7 @@ class LanguageModel(SequenceModule):
             ShapeError, DtypeError, DataError: `x` is not of that shape, type or range.
         """
         self._check(x)
-        h, state = self.recurrent(self.embedding(x), state, lengths=lengths, resets=resets)
+        h, state = self.recurrent(self.dropout(self.embedding(x)), state, lengths=lengths, resets=resets)
         return F.linear(self.bottleneck(h), self._decoder(), self.decoder_bias), state
 
     def _decoder(self) -> Tensor:
@@ -108,11 +109,14 @@ class LanguageModel(SequenceModule):
             raise ShapeError(f"x must have shape (T, B), got {shape_text(x.shape) if isinstance(x, Tensor) else type(x).__name__}")
         if x.dtype not in (torch.int64, torch.int32):
             raise DtypeError(f"x must hold tokens as int64, got {x.dtype}")
-        if torch.compiler.is_compiling() or not x.numel():
+        self._check_range("x", x)
+
+    def _check_range(self, name: str, tokens: Tensor) -> None:
+        if torch.compiler.is_compiling() or not tokens.numel():
             return
-        low, high = int(x.min()), int(x.max())
+        low, high = int(tokens.min()), int(tokens.max())
         if low < 0 or high >= self.vocab_size:
-            raise DataError(f"x must hold tokens in 0..{self.vocab_size - 1}, got {low if low < 0 else high}")
+            raise DataError(f"{name} must hold tokens in 0..{self.vocab_size - 1}, got {low if low < 0 else high}")
 
     def loss(self, x: Tensor, y: Tensor, state: Any = None, *, resets: Any = None) -> tuple[Tensor, Any]:
         """Mean cross entropy in nats a token.
@@ -124,13 +128,23 @@ class LanguageModel(SequenceModule):
 
         Returns:
             The loss (), and the state after.
+
+        Raises:
+            ShapeError, DtypeError, DataError: `x` or `y` is not of that shape, type or range.
         """
         logits, state = self(x, state, resets=resets)
         return self.cross_entropy(logits, y), state
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Mean cross entropy of logits (T, B, V) against tokens (T, B), in nats."""
-        return F.cross_entropy(logits.flatten(0, -2), y.flatten(), ignore_index=IGNORED)
+        """Mean cross entropy of logits (T, B, V) against tokens (T, B), in nats; zero where no token counts."""
+        if y.shape != logits.shape[:-1]:
+            raise ShapeError(f"y must have shape {shape_text(logits.shape[:-1])}, as the logits, got {shape_text(y.shape)}")
+        if y.dtype not in (torch.int64, torch.int32):
+            raise DtypeError(f"y must hold tokens as int64, got {y.dtype}")
+        counted = y != IGNORED
+        self._check_range("y", y.where(counted, torch.zeros_like(y)))
+        total = F.cross_entropy(logits.flatten(0, -2), y.flatten().long(), ignore_index=IGNORED, reduction="sum")
+        return total / counted.sum().clamp(min=1)
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run one step: x (B,) to logits (B, V), and the state after."""

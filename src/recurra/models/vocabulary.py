@@ -21,7 +21,7 @@ class Vocabulary:
         symbols: the characters in order, as one string; empty for bytes, whose 256 values are fixed.
 
     Raises:
-        ArgumentError: `level` is unknown, or `symbols` repeats a character or is empty at character level.
+        ArgumentError: `level` is unknown, or `symbols` repeats a character, is empty at character level or is not at byte level.
 
     >>> letters = Vocabulary.of("hello")
     >>> letters.symbols, letters.encode("hole").tolist(), letters.decode([1, 0])
@@ -34,6 +34,8 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise ArgumentError(choice_text("level", self.level, LEVELS))
+        if self.level == "byte" and self.symbols:
+            raise ArgumentError(f"symbols must be empty at byte level, whose 256 values are fixed, got {self.symbols[:20]!r}")
         if self.level == "character" and (not self.symbols or len(set(self.symbols)) < len(self.symbols)):
             raise ArgumentError(f"symbols must be distinct characters, at least one, got {self.symbols[:20]!r}")
 
@@ -52,7 +54,11 @@ class Vocabulary:
             DataError: a character is not in the vocabulary; names it and its place.
         """
         if self.level == "byte":
-            return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
+            try:
+                return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
+            except UnicodeEncodeError as error:
+                lone = text[error.start]
+                raise DataError(f"text must hold only characters that UTF-8 has, got {lone!r} at character {error.start + 1}") from None
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
         known = np.frombuffer(self.symbols.encode("utf-32-le", "surrogatepass"), np.uint32)
         order = np.argsort(known)
@@ -67,7 +73,15 @@ class Vocabulary:
         return tokens.astype(np.int64)
 
     def decode(self, tokens: Any) -> str:
-        """Turn tokens into text; bytes that are not UTF-8 become the replacement character."""
+        """Turn tokens into text; bytes that are not UTF-8 become the replacement character.
+
+        Raises:
+            DataError: a token is none of the vocabulary's.
+        """
+        numbers = [int(token) for token in tokens]
+        for number in numbers:
+            if not 0 <= number < len(self):
+                raise DataError(f"tokens must be in 0..{len(self) - 1}, got {number}")
         if self.level == "byte":
-            return bytes(int(token) for token in tokens).decode(errors="replace")
-        return "".join(self.symbols[int(token)] for token in tokens)
+            return bytes(numbers).decode(errors="replace")
+        return "".join(self.symbols[number] for number in numbers)

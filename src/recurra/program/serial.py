@@ -54,16 +54,18 @@ def _read(record: dict[str, Any]) -> Program:
     bodies = tuple(Body(tuple(o), _product(p), tuple(n)) for o, p, n in record["bodies"])
     halves, du, dv, dstate, dnoise, dparam = record["derivative"]
     halves = tuple((tuple(first), tuple(second)) for first, second in halves)
-    return Program(
-        record["cell"], tuple(Node(op, tuple(args), *rest) for op, args, *rest in record["nodes"]), bodies,
-        record["state"], record["gates"],
-        *(tuple(record[name]) for name in ("noise", "params", "widths", "input_norm")),
-        Derivative(halves, du, tuple(dv), dstate, dnoise, dparam),
-    )  # fmt: skip
+    noise, params, widths, input_norm = (tuple(record[name]) for name in ("noise", "params", "widths", "input_norm"))
+    derivative = Derivative(halves, du, tuple(dv), dstate, dnoise, dparam)
+    nodes = tuple(Node(op, tuple(args), *rest) for op, args, *rest in record["nodes"])
+    cell, state, gates = record["cell"], record["state"], record["gates"]
+    return Program(cell, nodes, bodies, state, gates, noise, params, widths, input_norm, derivative)
 
 
 def _product(p: list[Any] | None) -> Product | None:
-    return None if p is None else Product(p[0], tuple(p[1]), *p[2:5], tuple(p[5]), *p[6:])
+    if p is None:
+        return None
+    operand, gates, weight, bias, gain, norm, first, total, width, reads = p
+    return Product(operand, tuple(gates), weight, bias, gain, tuple(norm), first, total, width, reads)
 
 
 def _check(program: Program) -> None:

@@ -20,11 +20,11 @@ ROWS = 3
 """The batch of the tensors traced with; the sizes are odd and distinct, so that a hidden broadcast shows."""
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation on known tensors into a builder."""
 
     def __init__(self, builder: Builder, phase: int, number: dict[int, int], keep: list[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ops, self.number, self.keep = Ops(builder, phase), number, keep
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -42,7 +42,7 @@ class _Recorder(TorchDispatchMode):
         self.remember(out[0] if isinstance(out, tuple) else out, node)
         return out
 
-    def _options(self, kwargs: dict[str, Any]) -> dict[str, int]:
+    def _options(self, kwargs: dict[str, Any]) -> dict[str, int | None]:
         layout = ("dtype", "layout", "device", "pin_memory", "memory_format")
         return {name: self.of(value) for name, value in kwargs.items() if name not in layout}
 
@@ -77,10 +77,7 @@ def _check_operands(name: str, operands: list[Tensor]) -> None:
 
 
 def _refusal(what: str) -> str:
-    return (
-        f"pointwise must use elementwise operations only, got {what}; "
-        f"the alphabet is {', '.join(ALPHABET)}, and what is made of them"
-    )
+    return f"pointwise must use elementwise operations only, got {what}; the alphabet is {', '.join(ALPHABET)}, and what is made of them"
 
 
 class _Tracer:

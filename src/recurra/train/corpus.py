@@ -52,7 +52,7 @@ def from_text(texts: str | Sequence[str], level: str = "character", validation: 
 
     >>> corpus = from_text("to be or not to be, that is the question", validation=0.25)
     >>> len(corpus.train.tokens), len(corpus.validation.tokens), len(corpus.vocabulary)
-    (30, 10, 15)
+    (30, 10, 14)
     """
     documents = [texts] if isinstance(texts, str) else list(texts)
     if not 0 < validation < 1:

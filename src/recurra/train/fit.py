@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from recurra import state as states
-from recurra.errors import ArgumentError, RunError
+from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models import LanguageModel
+from recurra.models.files import check_named
 from recurra.models.language_model import IGNORED
+from recurra.models.mode import evaluating
 from recurra.train.corpus import Corpus, Part
 from recurra.train.folder import Folder
 from recurra.train.progress import Display
 from recurra.train.recipe import Recipe
-from recurra.train.streams import Chunk, Streams, contiguous, count_chunks, tbptt
+from recurra.train.streams import Chunk, Streams, contiguous, tbptt
 
 Row = dict[str, Any]
 
@@ -56,7 +58,7 @@ def fit(
     is kept. An interrupt (Ctrl-C) ends the run with the best model so far.
 
     Args:
-        model: trained in place; ends with its best weights.
+        model: trained in place; ends with its best weights, and with the data's vocabulary.
         data: the corpus.
         recipe: how; the defaults of `Recipe` if None.
         out: a new folder for config.toml, history.jsonl and model.safetensors; None: nothing is written.
@@ -67,8 +69,11 @@ def fit(
         The run.
 
     Raises:
-        ArgumentError: the model's vocabulary is not the data's, or the batch is larger than the data.
-        RunError: `out` cannot be used, or the loss is not finite: says at which step; the best model is kept.
+        ArgumentError: the model's vocabulary is not the data's, the batch is larger than the data, or there is an
+            `out` but the model's cell has no name to save it by.
+        DataError: a part of the data holds no token to predict.
+        RunError: `out` cannot be used, or the loss or its gradient is not finite: says at which step; the best model
+            is kept.
     """
     course = _Course(model, data, recipe or Recipe(), out, show)
     try:
@@ -93,12 +98,18 @@ class _Course:
     def __init__(self, model: LanguageModel, data: Corpus, recipe: Recipe, out: str | PathLike[str] | None, show: bool) -> None:
         if model.vocab_size != len(data.vocabulary):
             raise ArgumentError(f"model must have vocab_size {len(data.vocabulary)}, as the data has, got {model.vocab_size}")
+        if (model.vocabulary or data.vocabulary) != data.vocabulary:
+            raise ArgumentError("model must have the vocabulary of the data, got another one of the same size")
+        if out is not None:
+            check_named(model)
         if recipe.batch >= len(data.train.tokens):
             raise ArgumentError(f"batch must be less than the {len(data.train.tokens)} tokens of the training part, got {recipe.batch}")
         torch.manual_seed(recipe.seed)
+        model.vocabulary = data.vocabulary
         self.model, self.recipe = model, recipe
-        self.streams, self.held_out = (_streams(part, recipe.batch, model) for part in (data.train, data.validation))
-        chunks = count_chunks(len(self.streams.x), recipe.window, recipe.stride or recipe.window)
+        self.streams = _streams("training", data.train, recipe.batch, model)
+        self.held_out = _streams("validation", data.validation, recipe.batch, model)
+        chunks = sum(_tokens(chunk) > 0 for chunk in tbptt(self.streams, recipe.window, recipe.stride))
         self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr, fused=True)
         self.schedule = _schedule(self.optimizer, recipe, chunks * recipe.epochs)
         self.folder = None if out is None else Folder(out)
@@ -114,7 +125,10 @@ class _Course:
         self.model.train()
         state = None
         for chunk in tbptt(self.streams, self.recipe.window, self.recipe.stride):
-            began = time.perf_counter()
+            began, tokens = time.perf_counter(), _tokens(chunk)
+            if not tokens:
+                state = None  # its last step predicts nothing in any row, so a document begins in each right after it
+                continue
             loss, state = chunk_loss(self.model, chunk, state)
             self.optimizer.zero_grad()
             loss.backward()
@@ -122,23 +136,23 @@ class _Course:
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
             self.step += 1
             row = self._row(epoch, loss, norm)
-            if not math.isfinite(row["loss"]):
+            if not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])):
                 self.note(row)
-                raise RunError(self._not_finite(row))
+                raise RunError(self._not_finite("loss", row["loss"], row))
             self.optimizer.step()
             self.schedule.step()
             state = states.redraw(states.detach(state))
-            tokens = int((chunk.y[-chunk.counted :] != IGNORED).sum())
             yield row | {"tokens": tokens, "tokens_per_s": tokens / (time.perf_counter() - began)}
 
     def _row(self, epoch: int, loss: Tensor, norm: Tensor) -> Row:
         lr = self.schedule.get_last_lr()[0]
         return {"kind": "train", "epoch": epoch, "step": self.step, "loss": loss.item(), "grad_norm": norm.item(), "lr": lr}
 
-    def _not_finite(self, row: Row) -> str:
+    def _not_finite(self, name: str, loss: float, row: Row) -> str:
+        norm = f" (gradient norm {row['grad_norm']})" if "grad_norm" in row else ""
         kept = "" if self.best is None else "; the best model so far is kept"
         return (
-            f"loss must stay finite, got {row['loss']} at step {row['step']} of epoch {row['epoch']} (gradient norm {row['grad_norm']}); "
+            f"{name} and gradient must stay finite, got {loss} at step {row['step']} of epoch {row['epoch']}{norm}; "
             f"try a smaller lr than {self.recipe.lr} or a smaller clip_norm{kept}"
         )
 
@@ -155,6 +169,8 @@ class _Course:
         }  # fmt: skip
         self.note(row | {"tokens_per_s": tokens / row["elapsed_s"]})
         self.display.epoch(self.run.history[-1])
+        if not math.isfinite(loss):
+            raise RunError(self._not_finite("validation loss", loss, row))
         if best:
             self.run.best_loss, self.best = loss, {name: value.clone() for name, value in self.model.state_dict().items()}
             if self.folder:
@@ -201,7 +217,6 @@ def chunk_loss(model: LanguageModel, chunk: Chunk, state: Any) -> tuple[Tensor, 
     return model.cross_entropy(logits[-chunk.counted :], chunk.y[-chunk.counted :]), carried
 
 
-@torch.no_grad()
 def evaluate(model: LanguageModel, streams: Streams, window: int = 100) -> float:
     """The mean loss of a model over streams, state carried, as at evaluation.
 
@@ -212,21 +227,32 @@ def evaluate(model: LanguageModel, streams: Streams, window: int = 100) -> float
 
     Returns:
         Nats a token.
+
+    Raises:
+        DataError: no target counts.
     """
-    training, total, count, state = model.training, 0.0, 0, None
-    model.eval()
-    for chunk in tbptt(streams, window):
-        logits, state = model(chunk.x, state, resets=chunk.resets)
-        tokens = int((chunk.y != IGNORED).sum())
-        if tokens:
-            total += float(model.cross_entropy(logits, chunk.y)) * tokens
-            count += tokens
-    model.train(training)
+    total, count, state = 0.0, 0, None
+    with torch.no_grad(), evaluating(model):
+        for chunk in tbptt(streams, window):
+            loss, state = model.loss(chunk.x, chunk.y, state, resets=chunk.resets)
+            tokens = _tokens(chunk)
+            total, count = total + float(loss) * tokens, count + tokens
+    if not count:
+        raise DataError("streams must hold a target that counts, got none")
     return total / count
 
 
-def _streams(part: Part, batch: int, model: LanguageModel) -> Streams:
+def _tokens(chunk: Chunk) -> int:
+    """How many targets count in a chunk's loss."""
+    return int((chunk.y[-chunk.counted :] != IGNORED).sum())
+
+
+def _streams(name: str, part: Part, batch: int, model: LanguageModel) -> Streams:
+    if len(part.tokens) < 2:
+        raise DataError(f"data must have at least two tokens for {name}, got {len(part.tokens)}")
     streams = contiguous(part.tokens, min(batch, len(part.tokens) - 1), part.starts)
+    if not bool((streams.y != IGNORED).any()):
+        raise DataError(f"data must have a token to predict for {name}, got only documents of one token")
     device = model.decoder_bias.device
     return Streams(*(None if value is None else value.to(device) for value in streams))  # type: ignore[arg-type]
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
 import tomli_w
 
-from recurra.errors import RunError
+from recurra.errors import DataError, RunError
 from recurra.models import LanguageModel, load, save
 from recurra.train.recipe import Recipe
 
@@ -30,8 +30,9 @@ class Folder:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
-        if (self.path / HISTORY).exists():
-            raise RunError(f"out must be a new folder, got {str(path)!r}, which holds a run already; choose another name or delete it")
+        for name in (HISTORY, CONFIG, MODEL):
+            if (self.path / name).exists():
+                raise RunError(f"out must be a new folder, got {str(path)!r}, which holds a run already ({name}); choose another name")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.history: IO[str] = open(self.path / HISTORY, "x", encoding="utf-8")  # noqa: SIM115
@@ -41,12 +42,13 @@ class Folder:
     def configure(self, model: LanguageModel, recipe: Recipe) -> None:
         """Write what the run is made of."""
         options = {name: value if isinstance(value, (str, int, float)) else repr(value) for name, value in model.options.items()}
-        record = {"recipe": {k: v for k, v in asdict(recipe).items() if v is not None}, "model": options}
+        record = {"recipe": recipe.record(), "model": options}
         (self.path / CONFIG).write_text(tomli_w.dumps(record), encoding="utf-8")
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """Add a row to the history."""
-        self.history.write(json.dumps(row) + "\n")
+        """Add a row to the history; a figure that is not finite is written as null, which JSON has."""
+        plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+        self.history.write(json.dumps(plain, allow_nan=False) + "\n")
         self.history.flush()
 
     def keep(self, model: LanguageModel) -> None:
@@ -77,8 +79,15 @@ def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
 
     Raises:
         RunError: there is no history there.
+        DataError: a row is damaged; names its line.
     """
     file = Path(path) / HISTORY
     if not file.exists():
         raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {HISTORY}")
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise DataError(f"history must hold a record in each line, got {line[:40]!r} at line {number} of {str(file)!r}") from None
+    return rows

@@ -30,11 +30,13 @@ class Display:
         self.task = self.bar.add_task("train", total=epochs * chunks, epoch=f"1/{epochs}", figures="")
 
     def __enter__(self) -> Display:
-        self.bar.start()
+        if not self.bar.disable:
+            self.bar.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.bar.stop()
+        if not self.bar.disable:
+            self.bar.stop()
 
     def chunk(self, row: dict[str, Any]) -> None:
         """Show a training row."""

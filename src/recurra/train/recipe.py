@@ -19,7 +19,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (lambda v: _number(v) and v > 0, "positive"),
     "schedule": (lambda v: v in SCHEDULES, f"one of {', '.join(map(repr, SCHEDULES))}"),
     "clip_norm": (lambda v: v is None or (_number(v) and v > 0), "positive, or None to switch clipping off"),
-    "seed": (lambda v: _whole(v) and v >= 0, "a whole number, 0 or more"),
+    "seed": (lambda v: _whole(v) and 0 <= v < 2**64, "a whole number in 0..2**64 - 1"),
 }
 
 
@@ -55,31 +55,44 @@ class Recipe:
 
     def __post_init__(self) -> None:
         wrong = [
-            f"{name} must be {need}, got {getattr(self, name)!r}"
-            for name, (fits, need) in _RULES.items()
-            if not fits(getattr(self, name))
+            f"{name} must be {need}, got {getattr(self, name)!r}" for name, (fits, need) in _RULES.items() if not fits(getattr(self, name))
         ]
-        if not wrong and self.stride is not None and self.stride > self.window:
-            wrong = [f"stride must be at most window = {self.window}, got {self.stride}; a longer one would skip steps"]
+        if _whole(self.stride) and _whole(self.window) and self.stride > self.window >= 1:  # type: ignore[operator]
+            wrong.append(f"stride must be at most window = {self.window}, got {self.stride}; a longer one would skip steps")
         if wrong:
             raise ArgumentError("\n".join(wrong))
 
+    def record(self) -> dict[str, Any]:
+        """The fields as a TOML table holds them: "none" for None, left out where None is the default.
+
+        >>> Recipe(clip_norm=None).record()["clip_norm"], "stride" in Recipe().record()
+        ('none', False)
+        """
+        plain = {field.name for field in fields(self) if field.default is None}
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: "none" if value is None else value for name, value in given.items() if value is not None or name not in plain}
+
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Recipe:
-        """Make a recipe of a record such as a TOML table.
+        """Make a recipe of a record such as a TOML table, where "none" stands for None.
 
         Raises:
-            ArgumentError: a key is unknown, with the nearest known one, or a value is outside its range.
+            ArgumentError: keys are unknown, with the nearest known ones, or values outside their ranges; lists them all.
         """
         known = [field.name for field in fields(cls)]
-        unknown = []
+        wrong = []
         for key in record:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
-                unknown.append(f"{key} must be a field of Recipe, got an unknown one" + (f"; did you mean {near[0]!r}?" if near else ""))
-        if unknown:
-            raise ArgumentError("\n".join(unknown))
-        return cls(**record)
+                wrong.append(f"{key} must be a field of Recipe, got an unknown one" + (f"; did you mean {near[0]!r}?" if near else ""))
+        try:
+            values: dict[str, Any] = {key: None if value == "none" else value for key, value in record.items() if key in known}
+            recipe = cls(**values)
+        except ArgumentError as error:
+            wrong.append(str(error))
+        if wrong:
+            raise ArgumentError("\n".join(wrong))
+        return recipe
 
 
 def _whole(value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recurra.errors import ArgumentError, DataError, ShapeError, shape_text
+from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, shape_text
 
 IGNORED = -100
 
@@ -60,12 +60,16 @@ def contiguous(tokens: Any, batch: int, starts: Sequence[int] = ()) -> Streams:
 
     Raises:
         DataError: there are too few tokens for the batch.
+        ShapeError, DtypeError: `tokens` has another number of axes, or are not whole numbers.
 
     >>> streams = contiguous([5, 6, 7, 8, 9, 10], batch=2)
     >>> streams.x.T.tolist(), streams.y.T.tolist()
     ([[5, 6, 7], [8, 9, 0]], [[6, 7, 8], [9, 10, -100]])
     """
     tokens = torch.as_tensor(tokens)
+    if tokens.numel() and tokens.is_floating_point():
+        raise DtypeError(f"tokens must be whole numbers, got {tokens.dtype}")
+    tokens = tokens.long()
     if tokens.ndim != 1:
         raise ShapeError(f"tokens must have shape (N,), got {shape_text(tokens.shape)}")
     _check_whole("batch", batch)

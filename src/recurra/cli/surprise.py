@@ -7,7 +7,7 @@ import math
 import torch
 
 from recurra.errors import ArgumentError
-from recurra.models.language_model import LanguageModel
+from recurra.models import LanguageModel
 from recurra.stream import Stream
 
 

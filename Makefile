@@ -1,0 +1,44 @@
+# `make setup` once is enough, and every target does it when it is missing or out of date.
+PYTHON3 ?= python3
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+SOURCES := $(wildcard csrc/*) CMakeLists.txt pyproject.toml
+
+.DELETE_ON_ERROR:
+.PHONY: setup demo test bench docs wheel format lint clean
+
+setup: .venv/.built  ## the environment, and the package in it
+
+.venv/.locked: requirements.lock
+	@scripts/setup.sh environment "$(PYTHON3)"
+
+.venv/.built: .venv/.locked $(SOURCES)
+	@scripts/setup.sh package "$(PYTHON3)"
+
+demo: setup  ## the main job in two minutes
+	$(BIN)/recurra demo
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint  ## lint, then every test, doctest and code block of the documents
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q tests src scripts docs README.md
+
+bench: setup  ## measurements against torch.nn and others, on this machine
+	$(PYTHON) -m benchmarks
+
+docs: setup  ## the site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html is built"
+
+wheel: setup  ## dist/*.whl, tried in two bare environments
+	scripts/try_wheel.sh
+
+format: setup  ## rewrite the layout of every file
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean:  ## everything but .venv
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,41 @@
+"""Weights that are not the cell's own are refused before any method sees them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recurra import cells
+from recurra.engine import METHODS, scan
+from recurra.errors import ArgumentError, ShapeError
+
+
+def weights_of(cell: cells.Cell, biases: int = 2) -> dict[str, torch.Tensor]:
+    return {name: torch.randn(shape) for name, shape in cell.weights(3, 5, biases).items()}
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_another_cells_weights_are_refused_by_every_method(method: str) -> None:
+    with pytest.raises(ShapeError, match=r"weights\['weight_ih'\] must have shape \(4 H, I\) for LSTM\(\), got \(15, 3\)"):
+        scan(cells.LSTM(), weights_of(cells.GRU()), torch.randn(4, 2, 3), method=method)
+
+
+def test_a_missing_a_foreign_and_a_misshapen_weight_are_named() -> None:
+    x, good = torch.randn(4, 2, 3), weights_of(cells.LSTM())
+    without = {name: weight for name, weight in good.items() if name != "weight_hh"}
+    with pytest.raises(ShapeError, match=r"weights\['weight_hh'\] must have shape \(20, 5\) for LSTM\(\), got none"):
+        scan(cells.LSTM(), without, x)
+    with pytest.raises(ArgumentError, match="weights must be one of .* got 'weight_hr'; did you mean 'weight_ih'"):
+        scan(cells.LSTM(), good | {"weight_hr": torch.randn(2, 5)}, x)
+    with pytest.raises(ShapeError, match=r"weights\['bias_ih'\] must have shape \(20,\) for LSTM\(\), got \(19,\)"):
+        scan(cells.LSTM(), good | {"bias_ih": torch.randn(19)}, x)
+    with pytest.raises(ShapeError, match=r"weights\['initial_c'\] must have shape \(5,\) for LSTM\(\), got \(4,\)"):
+        scan(cells.LSTM(), good | {"initial_c": torch.randn(4)}, x)
+    with pytest.raises(ShapeError, match=r"weights\['weight_ih'\] must have shape \(4 H, I\) for LSTM\(\), got none"):
+        scan(cells.LSTM(), {}, x)
+
+
+def test_weights_with_no_one_or_two_biases_and_a_learned_state_pass() -> None:
+    for biases in (0, 1, 2):
+        learned = {"initial_h": torch.randn(5), "initial_c": torch.randn(5)}
+        assert scan(cells.LSTM(), weights_of(cells.LSTM(), biases) | learned, torch.randn(4, 2, 3)).h.shape == (4, 2, 5)

@@ -1,0 +1,171 @@
+"""The rules of the house, read off the sources."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "recurra"
+FILES = sorted(SOURCE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+FLOORS = {
+    "errors": 0, "native": 0, "cells": 1, "program": 2, "kernels": 3, "engine": 4, "init": 4, "state": 4, "layers": 5, "models": 6,
+    "convert": 6, "train": 7, "inspection": 7, "export": 7, "stream": 7, "parity": 7, "lab": 8, "compare": 8, "cli": 9,
+}  # fmt: skip
+RUNTIME = {"native", "kernels.encode", "kernels.launch", "kernels.pool", "kernels.section", "program.graph", "program.serial", "errors"}
+"""All of recurra that the runtime may see; its user may come from the command line or export."""
+
+MANY_ARGUMENTS = {
+    "RNN.__init__": "torch.nn's own signature", "LSTM.__init__": "torch.nn's own signature", "GRU.__init__": "torch.nn's own signature",
+    "scan": "the one way in, whose options are those of every layer", "prepare": "takes what `scan` takes",
+    "Recurrent.scan": "takes what `scan` takes",
+    "forward": "the native scan takes what a job holds",
+}  # fmt: skip
+FORBIDDEN_FILES = {"utils.py", "helpers.py", "misc.py", "common.py"}
+FORBIDDEN_CLASSES = ("Base", "Impl", "Manager")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), name(path), feature_version=(3, 10))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules that a file imports, inside functions too, but for what only a type checker sees."""
+    todo: list[ast.AST] = [tree(path)]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name(path)}: imports are absolute"
+            if node.module == "recurra":
+                yield from (f"recurra.{alias.name}" for alias in node.names)
+            else:
+                yield str(node.module)
+        todo += ast.iter_child_nodes(node)
+
+
+def ours(path: Path) -> Iterator[str]:
+    """The same, only recurra's, without the word."""
+    yield from (
+        module.removeprefix("recurra.") for module in imports(path) if module.startswith("recurra.") and not module.endswith("__version__")
+    )
+
+
+def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Every function with its name, a method with its class's."""
+    for node in ast.walk(tree(path)):
+        owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        if isinstance(node, (ast.ClassDef, ast.Module)):
+            yield from ((owner + child.name, child) for child in node.body if isinstance(child, ast.FunctionDef))
+
+
+def part(path: Path) -> str:
+    """The floor's name of a file: its folder or its own."""
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if part(path) not in ("__init__", "runtime")], ids=name)
+def test_imports_go_only_downward(path: Path) -> None:
+    here = part(path)
+    assert here in FLOORS, f"{name(path)} is on no floor"
+    for module in ours(path):
+        there = module.partition(".")[0]
+        if there != "runtime":
+            assert there == here or FLOORS[there] < FLOORS[here], f"{name(path)} imports {module}, which is not below it"
+        else:
+            assert FLOORS[here] >= FLOORS["stream"], f"{name(path)} imports the runtime"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if part(path) == "runtime"], ids=name)
+def test_the_runtime_sees_only_what_needs_no_torch(path: Path) -> None:
+    assert not any(module.partition(".")[0] == "torch" or module == "safetensors.torch" for module in imports(path))
+    for module in ours(path):
+        assert module.startswith("runtime") or any(module == may or module.startswith(f"{may}.") for may in RUNTIME), module
+
+
+@pytest.mark.parametrize("module", ["program.graph", "program.serial", "kernels.encode", "kernels.section", "errors", "runtime"])
+def test_what_the_runtime_uses_loads_no_torch(module: str) -> None:
+    code = f"import sys, recurra.{module}; assert 'torch' not in sys.modules, 'torch was loaded'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
+
+
+def test_the_rule_of_imports_can_fail() -> None:
+    assert "cells" in list(ours(SOURCE / "engine" / "scan.py"))
+    assert {module.partition(".")[0] for module in ours(SOURCE / "cells" / "lstm.py")} == {"cells", "errors"}
+
+
+@pytest.mark.parametrize("path", FILES + TESTS, ids=name)
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= (310 if path in FILES else 400), "a file is under about 300 lines"
+
+
+@pytest.mark.parametrize("path", FILES + TESTS, ids=name)
+def test_functions_are_short_and_take_few_arguments(path: Path) -> None:
+    for function, node in functions(path):
+        body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+        lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+        assert lines <= 40, f"{function} has {lines} lines"
+        given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+        count = len([each for each in given if each.arg not in ("self", "cls")])
+        assert count <= 8 or function in MANY_ARGUMENTS, f"{function} takes {count} arguments"
+
+
+def test_every_exception_is_still_needed() -> None:
+    long = {
+        function for path in FILES for function, node in functions(path)
+        if len([a for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs if a.arg != "self"]) > 8
+    }  # fmt: skip
+    assert set(MANY_ARGUMENTS) <= long
+
+
+DOCUMENTED = {node.name for path in FILES for _, node in functions(path) if ast.get_docstring(node)}
+DOCUMENTED |= {"extra_repr", "state", "gates", "params", "input_norm"}
+"""torch.nn's own, and the attributes of a cell that its docstring explains and a wrapper hands through."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_public_name_is_documented(path: Path) -> None:
+    """A method that only overrides takes its docstring from the one it overrides."""
+    module = tree(path)
+    assert not module.body or ast.get_docstring(module), "the module"
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+    for function, node in functions(path):
+        own, _, method = function.rpartition(".")
+        if not method.startswith("_") and not own.startswith("_"):
+            assert ast.get_docstring(node) or (own and method in DOCUMENTED), function
+
+
+@pytest.mark.parametrize("path", FILES + TESTS, ids=name)
+def test_names_say_what_they_mean(path: Path) -> None:
+    assert path.name not in FORBIDDEN_FILES
+    module = tree(path)
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef):
+            assert not node.name.endswith(FORBIDDEN_CLASSES) and not node.name.startswith("Base"), node.name
+    future = [node for node in module.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    code = [node for node in module.body if not isinstance(node, (ast.Expr, ast.ImportFrom))]
+    assert future or path.name in ("__init__.py", "__main__.py") or not code, "from __future__ import annotations"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if part(path) in ("cells", "program", "engine", "layers", "state", "init")], ids=name
+)
+def test_no_users_input_is_asserted(path: Path) -> None:
+    assert not [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]

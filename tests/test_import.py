@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import recurra
+
+BLOCK = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def run(code: str, blocked: tuple[str, ...] = ()) -> str:
+    """Run code in a fresh interpreter, with some packages absent, and return what it prints."""
+    text = (BLOCK.format(blocked=blocked) if blocked else "") + code
+    done = subprocess.run([sys.executable, "-W", "error", "-c", text], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_quick_and_loads_neither_torch_nor_numpy() -> None:
+    code = "import sys, time; t = time.perf_counter(); import recurra; print(time.perf_counter() - t, *sorted(sys.modules))"
+    seconds, *modules = run(code).split()
+    assert not {"torch", "numpy", "safetensors"} & set(modules)
+    assert float(seconds) < 0.5
+
+
+@pytest.mark.parametrize("name", ["LSTM", "Recurrent", "cells", "engine", "layers", "Cell", "explain", "init", "state", "replace"])
+def test_without_torch_the_error_says_how_to_get_it(name: str) -> None:
+    code = f"""
+import recurra
+try:
+    recurra.{name}
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+    expected = f'MissingDependency recurra.{name} needs PyTorch; install it with: pip install "recurra[train]"'
+    assert run(code, ("torch",)) == expected
+
+
+def test_without_torch_errors_can_be_caught() -> None:
+    assert (
+        run("import recurra; print(recurra.errors.ShapeError.__mro__[1].__name__, recurra.__version__)", ("torch", "numpy"))
+        == f"RecurraError {recurra.__version__}"
+    )
+
+
+def test_another_missing_package_is_not_called_torch() -> None:
+    code = """
+import recurra
+try:
+    recurra.state
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    assert run(code, ("safetensors",)) == "safetensors"
+
+
+def test_dir_lists_everything_and_every_name_resolves() -> None:
+    assert set(recurra.__all__) | {"__version__"} == set(dir(recurra))
+    assert len(set(recurra.__all__)) == len(recurra.__all__)
+    for name in ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell", "Recurrent", "Stack", "Bidirectional", "Residual", "LockedDropout",
+                 "WeightDropout", "Zoneout", "RecurrentDropout", "Probed", "Cell", "explain", "replace", "Stream"):  # fmt: skip
+        assert name in recurra.__all__
+
+
+@pytest.mark.parametrize("name", recurra.__all__)
+def test_every_name_resolves(name: str) -> None:
+    try:
+        value = getattr(recurra, name)
+    except ModuleNotFoundError as error:
+        if error.name == "recurra.native":
+            pytest.skip("the native module is not built")
+        raise
+    assert value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'recurra' has no attribute 'LTSM'"):
+        recurra.LTSM
+    assert not hasattr(recurra, "lstm")
+
+
+@pytest.mark.parametrize("package", ["cells", "program", "engine", "layers"])
+def test_every_name_of_a_packages_all_resolves_and_is_documented(package: str) -> None:
+    module = getattr(recurra, package)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if callable(value):
+            assert value.__doc__ and value.__doc__.strip(), name

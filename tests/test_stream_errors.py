@@ -1,0 +1,133 @@
+"""What a stream refuses is named, and leaves it as it was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import recurra
+from recurra import Bidirectional, Recurrent, Residual, Stack, Stream, cells
+from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
+from tests.cells.zoo import assert_close
+from tests.test_stream import MODELS, B, H, I, T, data, whole
+
+# What does not fit leaves everything as it was
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["lstm", "lstm_batch_first", "stack"])
+def test_a_value_that_is_not_finite_is_named_and_the_state_kept(name: str, value: float) -> None:
+    model = MODELS[name]()
+    x, stream = data(model), Stream(model, B)
+    stream.push(x[:5])
+    stream.reset([0])
+    bad = x[5:8].clone()
+    bad[1, 2, 1] = value
+    with pytest.raises(ArgumentError, match=f"^x must be finite, got {value} at step 1 of row 2; use nan='pass' to let it in$"):
+        stream.push(bad)
+    with pytest.raises(ArgumentError, match=f"got {value} at step 0 of row 2"):
+        stream.push(bad[1])
+    found = stream.push(x[5:])
+    assert_close(found[:, 1:], whole(model, x)[5:, 1:])
+    assert_close(found[:, 0], whole(model, x[5:, :1])[:, 0])
+
+
+def test_nan_may_pass_and_stays_in_its_row() -> None:
+    model = Recurrent(cells.LSTM(), I, H)
+    x, stream = data(model), Stream(model, B, nan="pass")
+    bad = x.clone()
+    bad[4, 1, 0] = float("nan")
+    found = stream.push(bad)
+    assert bool(found[4:, 1].isnan().all()) and bool(found[:4].isfinite().all())
+    assert_close(found[:, [0, 2]], whole(model, x)[:, [0, 2]])
+
+
+WRONG: list[tuple[str, Any, type[Exception], str]] = [
+    ("lstm", torch.zeros(2, I), ShapeError, "x must have shape (3, I) or (T, 3, I), got (2, 3)"),
+    ("lstm", torch.zeros(T, 2, I), ShapeError, "x must have shape (3, I) or (T, 3, I), got (11, 2, 3)"),
+    ("lstm", torch.zeros(I), ShapeError, "x must have shape (3, I) or (T, 3, I), got (3,)"),
+    ("lstm", torch.zeros(1, T, B, I), ShapeError, "x must have shape (3, I) or (T, 3, I), got (1, 11, 3, 3)"),
+    ("lstm", torch.zeros(0, B, I), ShapeError, "x must have at least one step, got shape (0, 3, 3)"),
+    ("lstm", [[0.0] * I] * B, DtypeError, "x must be a tensor, got list; use torch.as_tensor"),
+    ("lstm", np.zeros((B, I)), DtypeError, "x must be a tensor, got ndarray; use torch.as_tensor"),
+    ("own", torch.zeros(B, 5, dtype=torch.float64), ShapeError, "x must have shape (T, B, 3), got (1, 3, 5)"),
+    ("own", torch.zeros(B, I, dtype=torch.float32), DtypeError, "x must have the dtype of the weights, torch.float64, got torch.float32"),
+    ("lstm", torch.zeros(B, 5), ShapeError, "input must have shape (T, B, 3)"),
+    ("language", torch.zeros(2, dtype=torch.long), ShapeError, "x must have shape (3,) or (T, 3), got (2,)"),
+    ("language", torch.zeros(T, 2, dtype=torch.int32), ShapeError, "x must have shape (3,) or (T, 3), got (11, 2)"),
+    ("language", torch.zeros(B, I), ShapeError, "x must have shape (T, B), got (1, 3, 3)"),
+    ("language", torch.tensor([0, 7, 0]), DataError, "x must hold tokens in 0..6, got 7"),
+]
+
+
+@pytest.mark.parametrize(("name", "x", "error", "message"), WRONG, ids=[f"{name}: {message}" for name, _, _, message in WRONG])
+def test_what_does_not_fit_is_named_and_the_state_kept(name: str, x: Any, error: type[Exception], message: str) -> None:
+    model = MODELS[name]().train()
+    good, stream = data(model), Stream(model, B)
+    stream.push(good[:5])
+    stream.reset([1])
+    modes = [part.training for part in model.modules()]
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        stream.push(x)
+    assert [part.training for part in model.modules()] == modes
+    found = stream.push(good[5:])
+    assert_close(found[:, [0, 2]], whole(model, good)[5:, [0, 2]])
+    assert_close(found[:, 1], whole(model, good[5:, 1:2])[:, 0])
+
+
+@pytest.mark.parametrize("rows", [[3], [-1], [0, 5], torch.tensor([7])], ids=str)
+def test_a_row_outside_is_refused(rows: Any) -> None:
+    numbers = rows.tolist() if isinstance(rows, Tensor) else rows
+    with pytest.raises(ArgumentError, match=f"^{re.escape(f'rows must be in 0..2, got {numbers}')}$"):
+        Stream(recurra.GRU(I, H), B).reset(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "got"), [(1, "torch.int64 of shape ()"), ([0.5], "torch.float64 of shape (1,)"), ([True, False], "torch.bool of shape (2,)")]
+)
+def test_rows_of_another_kind_are_refused(rows: Any, got: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{re.escape(f'rows must be whole numbers (N,) or bool (3,), got {got}')}$"):
+        Stream(recurra.GRU(I, H), B).reset(rows)
+
+
+# What cannot stream
+
+FUTURE = "a bidirectional layer needs the whole future before its first output"
+
+
+def both() -> Bidirectional:
+    return Bidirectional(Recurrent(cells.GRU(), I, H), Recurrent(cells.GRU(), I, H))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: recurra.LSTM(I, H, bidirectional=True), f"model must be able to stream, got LSTM: {FUTURE}"),
+        (both, f"model must be able to stream, got Bidirectional: {FUTURE}"),
+        (lambda: Stack([nn.Identity(), both()]), f"model must be able to stream, got Stack: layer 1: {FUTURE}"),
+        (lambda: Stack([recurra.GRU(I, I), Stack([both()])]), f"model must be able to stream, got Stack: layer 1: layer 0: {FUTURE}"),
+        (lambda: Residual(both()), f"model must be able to stream, got Residual: layer: {FUTURE}"),
+        (lambda: nn.LSTM(I, H), "model must be a recurra module over time, got LSTM; recurra.replace makes layers of torch.nn's"),
+        (lambda: None, "model must be a recurra module over time, got NoneType; recurra.replace makes layers of torch.nn's"),
+    ],
+)
+def test_what_cannot_stream_says_why(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
+        Stream(make())
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.0, True, "2"])
+def test_the_batch_is_checked(batch: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"^batch must be a positive whole number, got {re.escape(repr(batch))}$"):
+        Stream(recurra.GRU(I, H), batch)
+
+
+def test_the_choice_for_nan_is_checked() -> None:
+    with pytest.raises(ArgumentError, match=r"^nan must be 'error' or 'pass', got 'ignore'$"):
+        Stream(recurra.GRU(I, H), nan="ignore")
