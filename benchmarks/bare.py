@@ -10,19 +10,18 @@ from torch import Tensor, nn
 
 
 class ByHand(nn.Module):
-    """A character model of torch.nn parts: embedding, nn.LSTM, dropout, linear."""
+    """A character model of torch.nn parts: embedding, nn.LSTM with dropout between its layers, linear."""
 
     def __init__(self, vocab_size: int, embed: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embed)
         self.lstm = nn.LSTM(embed, hidden, layers, dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden, vocab_size)
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits (T, B, V) and the state."""
-        h, state = self.lstm(self.dropout(self.embedding(x)), state)
-        return self.out(self.dropout(h)), state
+        h, state = self.lstm(self.embedding(x), state)
+        return self.out(h), state
 
 
 def one_pass(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks import bare
-from recurra import train
+from recurra import init, train
 from recurra.models import LanguageModel
 
 TESTS = ("tests/train", "tests/models")
@@ -48,6 +48,7 @@ def measure(recipe: train.Recipe = RECIPE, against: bool = True) -> dict[str, An
     corpus = train.from_text(train.read_text(text_file()))
     torch.manual_seed(recipe.seed)
     model = LanguageModel(len(corpus.vocabulary), embed=128, hidden=256, layers=2, dropout=0.2, tied=False, vocabulary=corpus.vocabulary)
+    init.torch_uniform(model)  # as torch.nn begins, so that the two differ in the library alone
     chunks = train.count_chunks(len(train.contiguous(corpus.train.tokens, recipe.batch).x), recipe.window, recipe.window)
     peer = Peer(corpus, recipe, chunks) if against else None
     seconds, began = [], [0.0]

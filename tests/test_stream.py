@@ -197,7 +197,7 @@ def test_load_refuses_what_is_no_stream(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("abc")
     with pytest.raises(DataError, match=r"^path must be a state saved by recurra\.state\.save, got '.*text'"):
         stream.load(tmp_path / "text")
-    with pytest.raises(DataError, match=r"^path must be a file that Stream\.save wrote, got '.*none' \(.+\)$"):
+    with pytest.raises(DataError, match=r"^path must be a state saved by recurra\.state\.save, got '.*none' \(.+\)$"):
         stream.load(tmp_path / "none")
     assert_close(stream.push(x[5:]), whole(model, x)[5:])
 

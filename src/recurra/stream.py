@@ -121,10 +121,7 @@ class Stream:
             ShapeError: it is the state of another batch or another model; of the model only a stream that has run
                 knows at once, a fresh one at the next step.
         """
-        try:
-            loaded = states.load(path)
-        except OSError as error:
-            raise DataError(f"path must be a file that Stream.save wrote, got {str(path)!r} ({error})") from None
+        loaded = states.load(path)
         due = loaded[1] if isinstance(loaded, tuple) and len(loaded) == 2 else None
         if not isinstance(due, Tensor) or due.dtype != torch.bool:
             raise DataError(f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of state")

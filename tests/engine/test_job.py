@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recurra import cells
-from recurra.engine import METHODS, scan
+from recurra.engine import METHODS, listening, scan
 from recurra.errors import ArgumentError, ShapeError
 
 
@@ -39,3 +39,30 @@ def test_weights_with_no_one_or_two_biases_and_a_learned_state_pass() -> None:
     for biases in (0, 1, 2):
         learned = {"initial_h": torch.randn(5), "initial_c": torch.randn(5)}
         assert scan(cells.LSTM(), weights_of(cells.LSTM(), biases) | learned, torch.randn(4, 2, 3)).h.shape == (4, 2, 5)
+
+
+def test_a_first_state_of_its_own_for_each_row_must_fit_the_batch() -> None:
+    weights, x = weights_of(cells.GRU()), torch.randn(4, 2, 3)
+    rows = torch.randn(2, 5)
+    own = scan(cells.GRU(), weights | {"initial_h": rows}, x).h
+    assert torch.equal(own, scan(cells.GRU(), weights, x, (rows,)).h)
+    with pytest.raises(ShapeError, match=r"weights\['initial_h'\] must have one row or B = 2, got 3"):
+        scan(cells.GRU(), weights | {"initial_h": torch.randn(3, 5)}, x)
+
+
+@pytest.mark.parametrize(
+    ("cell", "method"),
+    [
+        (cells.LSTM(), "loop"),
+        (cells.ProjectedLSTM(2), "loop"),
+        (cells.GRU(), "vendor"),
+        (cells.LayerNormLSTM(), "loop"),
+        (cells.MinGRU(), "parallel"),
+    ],
+)
+def test_a_single_step_is_not_given_to_what_packs_weights(cell: cells.Cell, method: str) -> None:
+    chosen: list[str] = []
+    with torch.no_grad(), listening(lambda job, choice: chosen.append(choice.method)):
+        scan(cell, weights_of(cell), torch.randn(1, 2, 3))
+        scan(cell, weights_of(cell), torch.randn(2, 2, 3))
+    assert chosen[0] == method and chosen[1] != "loop"

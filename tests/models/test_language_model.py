@@ -61,8 +61,9 @@ def test_logits_equal_torch_nn(cell: str, embed: int, hidden: int, tied: bool) -
     assert_close(model.loss(x, y)[0], F.cross_entropy(expected.flatten(0, 1), y.flatten()))
 
 
-def test_dropout_acts_after_each_layer_in_training_only() -> None:
-    model = randomised(LanguageModel(V, 4, 4, 2, "gru", dropout=0.5))
+def test_dropout_acts_between_layers_in_training_only() -> None:
+    model = randomised(LanguageModel(V, 4, 4, 3, "gru", dropout=0.5))
+    assert [type(layer).__name__ for layer in model.recurrent.layers] == ["Recurrent", "Dropout", "Recurrent", "Dropout", "Recurrent"]
     x, seen = tokens(), []
     for layer in (1, 3):
         model.recurrent.layers[layer].register_forward_hook(lambda _, given, out: seen.append((given[0], out)))

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--embed", type=int, default=256, metavar="UNITS", help="width of the embedding")
     model.add_argument("--hidden", type=int, default=512, metavar="UNITS", help="units of each layer")
     model.add_argument("--layers", type=int, default=2, metavar="N", help="recurrent layers")
-    model.add_argument("--dropout", type=float, default=0.3, metavar="RATE", help="dropout after each layer")
+    model.add_argument("--dropout", type=float, default=0.3, metavar="RATE", help="dropout between layers")
     model.add_argument("--untied", action="store_true", help="give the output layer weights of its own")
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over the text")

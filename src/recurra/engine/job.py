@@ -116,7 +116,8 @@ def check_weights(cell: Cell, weights: Weights) -> None:
     rows, width = weights["weight_ih"].shape
     hidden = rows // len(cell.gates)
     shapes = cell.weights(width, hidden, ("bias_ih" in weights) + ("bias_hh" in weights))
-    shapes |= {f"initial_{name}": (cell.width(name, hidden),) for name in cell.state if f"initial_{name}" in weights}
+    first = {f"initial_{name}": (cell.width(name, hidden),) for name in cell.state if f"initial_{name}" in weights}
+    shapes |= {name: shape if weights[name].ndim == 1 else (len(weights[name]), *shape) for name, shape in first.items()}
     for name in shapes.keys() | weights.keys():
         if name not in shapes:
             raise ArgumentError(choice_text("weights", name, shapes))
@@ -188,6 +189,8 @@ def initial_state(cell: Cell, weights: Weights, x: Tensor, masks: Mapping[str, T
     values = []
     for name in cell.state:
         learned = weights.get(f"initial_{name}")
+        if learned is not None and learned.ndim == 2 and len(learned) != rows:
+            raise ShapeError(f"weights['initial_{name}'] must have one row or B = {rows}, got {len(learned)}")
         shape = (rows, cell.width(name, hidden))
         zero = x.new_zeros(shape, dtype=state_dtype(x))
         values.append(zero if learned is None else learned.to(zero.dtype).expand(shape))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from recurra.cells import Cell, Probed
+from recurra.cells import LSTM, Cell, Probed, ProjectedLSTM
 from recurra.cells.cell import Values, Weights
 from recurra.engine import checkpointed, fused, loop, parallel, vendor
 from recurra.engine.context import Probe, forced, probes_wanted, tell
@@ -20,7 +20,9 @@ METHODS: dict[str, ModuleType] = {
 }  # fmt: skip
 """How a scan can be run, by name: each module has `reason(job)` (why not, or None) and `run(job)`."""
 AUTO = ("vendor", "parallel", "fused", "loop")
-"""The rule of "auto": the first of these that can run the job. docs/decisions/0003 quotes the benchmark."""
+"""The rule of "auto": the first of these that can run the job, and that is not passed over for a single step."""
+PACKING: dict[str, tuple[type[Cell], ...]] = {"vendor": (LSTM, ProjectedLSTM), "fused": (Cell,)}
+"""Methods that pack the weights at every call on a CPU, for these cells: a single step does not repay it."""
 
 
 def scan(
@@ -31,7 +33,7 @@ def scan(
 
     Args:
         cell: the cell.
-        weights: by name, as `cell.weights` lists them; `initial_h` (H,) and so on make the first state learned.
+        weights: by name, as `cell.weights` lists them; `initial_h` (H,) and so on, or (B, H), are its own first state.
         x: (T, B, I).
         state: the state to begin with, each value (B, width); the layer's own (zero or learned) if None.
         lengths: (B,), steps of each row. Past them the state is held, the output is zero, x is never read.
@@ -99,7 +101,8 @@ def choose_method(job: Job, method: str) -> Choice:
     if method == "auto":
         refused: dict[str, str] = {}
         for name in AUTO:
-            if (why := METHODS[name].reason(job)) is None:
+            why = METHODS[name].reason(job) or _passed_over(name, job)
+            if why is None:
                 return Choice(name, WHY[name], refused)
             refused[name] = why
     if method not in METHODS:
@@ -107,3 +110,10 @@ def choose_method(job: Job, method: str) -> Choice:
     if (why := METHODS[method].reason(job)) is not None:
         raise MethodUnavailable(f"method {method!r} cannot run this: {why}; use method='auto' or 'loop'")
     return Choice(method, "asked for", {})
+
+
+def _passed_over(name: str, job: Job) -> str | None:
+    """Why "auto" leaves a method that could run the job: it would pack the weights for one step."""
+    if len(job.x) == 1 and job.x.device.type == "cpu" and isinstance(job.cell, PACKING.get(name, ())):
+        return "it packs the weights at every call, which a single step does not repay"
+    return None

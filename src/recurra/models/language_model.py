@@ -27,7 +27,7 @@ CELLS: dict[str, Any] = {
 
 
 class LanguageModel(SequenceModule):
-    """Embedding, recurrent layers, a softmax over the vocabulary, and dropout between them all.
+    """Embedding, recurrent layers with dropout between them, and a softmax over the vocabulary.
 
         p(x_(t+1) | x_1 .. x_t) = softmax(W h_t + b)
 
@@ -37,15 +37,15 @@ class LanguageModel(SequenceModule):
         hidden: H of every layer.
         layers: how many.
         cell: a name ("rnn", "lstm", "gru", "layer_norm_lstm", ...) or a cell.
-        dropout: rate of the dropout after the embedding and after each layer, when training.
+        dropout: rate of the dropout between layers when training, as torch.nn.LSTM's; a single layer has none.
         tied: W is the embedding; where `embed` and `hidden` differ, a linear layer between takes h to `embed`.
         vocabulary: what the tokens stand for, kept with the model; needed to sample text.
 
     Raises:
         ArgumentError: an option is outside its range.
 
-    Source: Mikolov et al. (2010), Interspeech; dropout from Zaremba et al. (2014), arXiv:1409.2329; tied weights
-        from Press & Wolf (2017), arXiv:1608.05859.
+    Source: Mikolov et al. (2010), Interspeech; dropout between layers from Zaremba et al. (2014), arXiv:1409.2329;
+        tied weights from Press & Wolf (2017), arXiv:1608.05859.
 
     >>> model = LanguageModel(vocab_size=10, embed=4, hidden=8)
     >>> logits, state = model(torch.zeros(7, 2, dtype=torch.long))
@@ -70,13 +70,13 @@ class LanguageModel(SequenceModule):
         self.vocab_size, self.vocabulary = vocab_size, vocabulary
         made = CELLS[cell]() if isinstance(cell, str) else cell
         self.embedding = nn.Embedding(vocab_size, embed)
-        self.dropout = nn.Dropout(dropout)
         if tied:
             nn.init.normal_(self.embedding.weight, std=embed**-0.5)
         stack: list[nn.Module] = []
         for layer in range(layers):
             width = embed if layer == 0 else made.width(made.state[0], hidden)
-            stack += [Recurrent(made, width, hidden), nn.Dropout(dropout)]
+            stack += [nn.Dropout(dropout)] if layer else []
+            stack.append(Recurrent(made, width, hidden))
         self.recurrent = Stack(stack)
         out = made.width(made.state[0], hidden)
         self.bottleneck = nn.Linear(out, embed) if tied and out != embed else nn.Identity()
@@ -98,7 +98,7 @@ class LanguageModel(SequenceModule):
             ShapeError, DtypeError, DataError: `x` is not of that shape, type or range.
         """
         self._check(x)
-        h, state = self.recurrent(self.dropout(self.embedding(x)), state, lengths=lengths, resets=resets)
+        h, state = self.recurrent(self.embedding(x), state, lengths=lengths, resets=resets)
         return F.linear(self.bottleneck(h), self._decoder(), self.decoder_bias), state
 
     def _decoder(self) -> Tensor:
