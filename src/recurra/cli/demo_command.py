@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     model = LanguageModel(len(corpus.vocabulary), 64, 192, 2, "lstm", 0.1, False, corpus.vocabulary)
     folder = Path(args.out) if args.out else next_free(Path("runs"))
     recipe = train.Recipe(epochs=_epochs(model, corpus, args.seconds), lr=4e-3, schedule="cosine", batch=32, window=64, seed=args.seed)
-    say(f"A 2 x 192 LSTM reads {len(corpus.train.tokens):,} characters, {recipe.epochs} times.\n")
+    passes = f"{recipe.epochs} pass{'es' if recipe.epochs > 1 else ''}"
+    say(f"A 2 x 192 LSTM learns to foretell each character of {len(corpus.train.tokens):,}, in {passes}.\n")
     done = train.fit(model, corpus, recipe, out=folder, show=not args.json)
     if done.stopped:
         return 1

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from recurra.cells import LSTM, Cell, Probed, ProjectedLSTM
@@ -21,6 +22,8 @@ METHODS: dict[str, ModuleType] = {
 """How a scan can be run, by name: each module has `reason(job)` (why not, or None) and `run(job)`."""
 AUTO = ("vendor", "parallel", "fused", "loop")
 """The rule of "auto": the first of these that can run the job, and that is not passed over for a single step."""
+FUSED_FIRST = ("fused", "vendor", "parallel", "loop")
+"""The same for float32, but for a plain LSTM, whose operator at PyTorch (oneDNN) is as fast."""
 PACKING: dict[str, tuple[type[Cell], ...]] = {"vendor": (LSTM, ProjectedLSTM), "fused": (Cell,)}
 """Methods that pack the weights at every call on a CPU, for these cells: a single step does not repay it."""
 
@@ -100,7 +103,7 @@ def choose_method(job: Job, method: str) -> Choice:
     """Resolve a method's name for a job: "auto" by the fixed rule, any other only if it fits."""
     if method == "auto":
         refused: dict[str, str] = {}
-        for name in AUTO:
+        for name in _order(job):
             why = METHODS[name].reason(job) or _passed_over(name, job)
             if why is None:
                 return Choice(name, WHY[name], refused)
@@ -110,6 +113,11 @@ def choose_method(job: Job, method: str) -> Choice:
     if (why := METHODS[method].reason(job)) is not None:
         raise MethodUnavailable(f"method {method!r} cannot run this: {why}; use method='auto' or 'loop'")
     return Choice(method, "asked for", {})
+
+
+def _order(job: Job) -> tuple[str, ...]:
+    """What "auto" asks in turn, by cell and dtype alone; docs/decisions/0003 has the figures."""
+    return FUSED_FIRST if job.x.dtype == torch.float32 and not isinstance(job.cell, LSTM) else AUTO
 
 
 def _passed_over(name: str, job: Job) -> str | None:
