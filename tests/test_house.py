@@ -169,3 +169,41 @@ def test_names_say_what_they_mean(path: Path) -> None:
 )
 def test_no_users_input_is_asserted(path: Path) -> None:
     assert not [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+
+
+PUBLIC = (
+    "cells",
+    "convert",
+    "engine",
+    "init",
+    "inspection",
+    "layers",
+    "models",
+    "parity",
+    "program",
+    "runtime",
+    "state",
+    "stream",
+    "train",
+)
+POSITIONAL = {"Vocabulary.symbols": "given by position in tests/models/test_vocabulary.py"}
+
+
+def test_every_public_keyword_is_given_in_some_test() -> None:
+    import importlib
+    import inspect
+    import re
+
+    text = "\n".join(path.read_text() for path in TESTS)
+    unused = []
+    for package in PUBLIC:
+        module = importlib.import_module(f"recurra.{package}")
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__ and key[0] != "_"]
+        for key in getattr(module, "__all__", own):
+            value = getattr(module, key)
+            record = isinstance(value, type) and (issubclass(value, tuple) or key == "Run")
+            if not callable(value) or record or (isinstance(value, type) and issubclass(value, Exception)):
+                continue
+            options = [p.name for p in inspect.signature(value).parameters.values() if p.default is not p.empty]
+            unused += [f"{key}.{o}" for o in options if not re.search(rf"\b{o}=|[\"']{o}[\"']", text)]
+    assert sorted(set(unused) - set(POSITIONAL)) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -116,8 +115,8 @@ def _keeping(cell: Cell) -> dict[str, float]:
     middle = {gate: torch.tensor(0.5) for gate in cell.gates}
     signs: dict[str, float] = {}
     for gate in cell.gates:
-        more = cell.retention(SimpleNamespace(**(middle | {gate: torch.tensor(0.75)})))
-        change = float(more - cell.retention(SimpleNamespace(**middle)))
+        more = cell.retention(cell.gates_type()(**(middle | {gate: torch.tensor(0.75)})))
+        change = float(more - cell.retention(cell.gates_type()(**middle)))
         if change:
             signs[gate] = math.copysign(1.0, change)
     if "f" in signs and "i" in cell.gates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,12 @@ from recurra.errors import ArgumentError
 RESERVED = frozenset({"u", "v", "new", "noise", "label", "values"})
 Weights = Mapping[str, Tensor]
 Values = dict[str, Tensor]
+
+
+class ByName(Protocol):
+    """Values read as attributes: `gates.f`."""
+
+    def __getattr__(self, name: str) -> Tensor: ...
 
 
 def previous_h(s: Known) -> Tensor:
@@ -151,7 +157,7 @@ class Cell:
         """The random factors that training draws, by name."""
         return {}
 
-    def retention(self, gates: Any) -> Tensor:
+    def retention(self, gates: ByName) -> Tensor:
         """The share of the old state that each unit keeps, in [0, 1]; of the shape of the gates."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it keeps; define retention(self, gates)")
 

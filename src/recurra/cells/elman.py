@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, relu, tanh
 
-from recurra.cells.cell import Cell, Known, Pre, Values
+from recurra.cells.cell import ByName, Cell, Known, Pre, Values
 from recurra.errors import ArgumentError, choice_text
 
 NONLINEARITIES = {"tanh": tanh, "relu": relu}
@@ -42,5 +41,5 @@ class Elman(Cell):
     def pointwise(self, a: Pre, s: Known) -> Values:
         return dict(h=NONLINEARITIES[self.nonlinearity](a.h))
 
-    def retention(self, gates: Any) -> Tensor:
+    def retention(self, gates: ByName) -> Tensor:
         return torch.zeros_like(gates.h)

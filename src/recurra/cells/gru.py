@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, sigmoid, tanh
 
-from recurra.cells.cell import Cell, Known, Phase, Pre, Values
+from recurra.cells.cell import ByName, Cell, Known, Phase, Pre, Values
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class GRU(Cell):
         n = tanh(a.u.n + r * a.v.n)
         return dict(h=(1 - z) * n + z * s.h, r=r, z=z, n=n)
 
-    def retention(self, gates: Any) -> Tensor:
-        return gates.z  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return gates.z
 
 
 @dataclass(frozen=True)
@@ -64,5 +63,5 @@ class ResetBeforeGRU(Cell):
         n, z = tanh(a.n), s.new.z
         return dict(h=(1 - z) * s.h + z * n, n=n)
 
-    def retention(self, gates: Any) -> Tensor:
-        return 1 - gates.z  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return 1 - gates.z

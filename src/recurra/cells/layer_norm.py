@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, sigmoid, tanh
 
-from recurra.cells.cell import Cell, Known, Phase, Pre, Values
+from recurra.cells.cell import ByName, Cell, Known, Phase, Pre, Values
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class LayerNormLSTM(Cell):
         """The output, from the normalised memory."""
         return dict(h=s.new.o * tanh(a.v.c))
 
-    def retention(self, gates: Any) -> Tensor:
-        return gates.f  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return gates.f
 
 
 @dataclass(frozen=True)
@@ -76,5 +75,5 @@ class LayerNormGRU(Cell):
         n = tanh(a.u.n + r * a.v.n)
         return dict(h=(1 - z) * s.h + z * n, r=r, z=z, n=n)
 
-    def retention(self, gates: Any) -> Tensor:
-        return 1 - gates.z  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return 1 - gates.z

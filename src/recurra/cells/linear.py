@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, sigmoid
 
-from recurra.cells.cell import Cell, Known, Phase, Pre, Values
+from recurra.cells.cell import ByName, Cell, Known, Phase, Pre, Values
 
 
 class LinearCell(Cell):
@@ -50,8 +49,8 @@ class MinGRU(LinearCell):
         z, n = sigmoid(a.z), a.n
         return 1 - z, z * n, dict(z=z, n=n)
 
-    def retention(self, gates: Any) -> Tensor:
-        return 1 - gates.z  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return 1 - gates.z
 
 
 @dataclass(frozen=True)
@@ -75,5 +74,5 @@ class MinLSTM(LinearCell):
         keep, take = f / (f + i), i / (f + i)
         return keep, take * n, dict(f=f, i=i, n=n)
 
-    def retention(self, gates: Any) -> Tensor:
-        return gates.f / (gates.f + gates.i)  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return gates.f / (gates.f + gates.i)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, sigmoid, tanh
 
-from recurra.cells.cell import Cell, Known, Phase, Pre, Values
+from recurra.cells.cell import ByName, Cell, Known, Phase, Pre, Values
 from recurra.errors import ArgumentError
 
 
@@ -36,8 +35,8 @@ class LSTM(Cell):
         c = f * s.c + i * g
         return dict(h=o * tanh(c), c=c, i=i, f=f, g=g, o=o)
 
-    def retention(self, gates: Any) -> Tensor:
-        return gates.f  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return gates.f
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ class PeepholeLSTM(Cell):
         o = sigmoid(a.o + s.p_o * c)
         return dict(h=o * tanh(c), c=c, i=i, f=f, g=g, o=o)
 
-    def retention(self, gates: Any) -> Tensor:
-        return gates.f  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return gates.f
 
 
 @dataclass(frozen=True)
@@ -114,5 +113,5 @@ class ProjectedLSTM(Cell):
         """The projection itself."""
         return dict(h=a.v.h)
 
-    def retention(self, gates: Any) -> Tensor:
-        return gates.f  # type: ignore[no-any-return]
+    def retention(self, gates: ByName) -> Tensor:
+        return gates.f

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recurra.cells.cell import Cell, Known, Noise, Phase, Pre, Values
+from recurra.cells.cell import ByName, Cell, Known, Noise, Phase, Pre, Values
 from recurra.errors import ArgumentError
 
 
@@ -45,7 +45,7 @@ class Wrapper(Cell):
     def noises(self) -> dict[str, Noise]:
         return self.cell.noises()
 
-    def retention(self, gates: Any) -> Tensor:
+    def retention(self, gates: ByName) -> Tensor:
         return self.cell.retention(gates)
 
     def add_noise(self, name: str, noise: Noise) -> dict[str, Noise]:
@@ -103,7 +103,7 @@ class Zoneout(Wrapper):
             own |= self.add_noise(f"zoneout_{name}", Noise(name, zero=1 - rate))
         return own
 
-    def retention(self, gates: Any) -> Tensor:
+    def retention(self, gates: ByName) -> Tensor:
         rate = self.rates().get("c" if "c" in self.cell.state else "h", 0.0)
         return rate + (1 - rate) * self.cell.retention(gates)
 

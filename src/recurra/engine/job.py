@@ -220,16 +220,10 @@ def check_state(cell: Cell, weights: Weights, state: Any, x: Tensor, masks: Mapp
 
 def check_value(name: str, value: Any, shape: tuple[int, ...], x: Tensor) -> Tensor:
     """Return one value of a state after looking at its shape, device and dtype."""
-    if not isinstance(value, Tensor):
-        raise DtypeError(f"{name} must be a tensor, got {type(value).__name__}")
-    if tuple(value.shape) != shape:
-        raise ShapeError(f"{name} must have shape {shape_text(shape)}, got {shape_text(value.shape)}; nothing is broadcast")
-    if value.device != x.device:
-        raise DtypeError(f"{name} must be on the device of x, {x.device}, got {value.device}")
-    wanted = state_dtype(x)
-    if value.dtype not in (wanted, x.dtype):
-        raise DtypeError(f"{name} must have the dtype of x, {x.dtype}, got {value.dtype}")
-    return value.to(wanted)
+    tensor, wanted = _check_factor(name, value, shape, x), state_dtype(x)
+    if tensor.dtype not in (wanted, x.dtype):
+        raise DtypeError(f"{name} must have the dtype of x, {x.dtype}, got {tensor.dtype}")
+    return tensor.to(wanted)
 
 
 def _split_noise(cell: Cell, hidden: int, noise: Values | None, x: Tensor) -> tuple[Values | None, Values]:
