@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     model = LanguageModel(len(corpus.vocabulary), 64, 192, 2, "lstm", 0.1, False, corpus.vocabulary)
     folder = Path(args.out) if args.out else next_free(Path("runs"))
     recipe = train.Recipe(epochs=_epochs(model, corpus, args.seconds), lr=4e-3, schedule="cosine", batch=32, window=64, seed=args.seed)
-    passes = f"{recipe.epochs} pass{'es' if recipe.epochs > 1 else ''}"
+    many = torch.get_num_threads()
+    passes = f"{recipe.epochs} pass{'es' if recipe.epochs > 1 else ''}, on {many} thread{'s' if many > 1 else ''}"
     say(f"A 2 x 192 LSTM learns to foretell each character of {len(corpus.train.tokens):,}, in {passes}.\n")
     done = train.fit(model, corpus, recipe, out=folder, show=not args.json)
     if done.stopped:
@@ -103,14 +105,28 @@ def next_free(root: Path) -> Path:
 
 
 def _epochs(model: Any, corpus: Any, seconds: float) -> int:
-    """How many passes fit into the time, measured on a few steps; between 1 and 10."""
+    """How many passes fit into the time, measured on a few steps; between 1 and 10.
+
+    Leaves torch with the quicker number of threads, all or one: with another busy process, threads that wait for each
+    other at every step can be many times slower than one.
+    """
     import torch
 
-    x = torch.zeros(64, 32, dtype=torch.long)
-    best = math.inf
-    for _ in range(4):
+    step = {threads: _step_s(model, threads) for threads in (1, torch.get_num_threads())}
+    quickest = min(step, key=lambda threads: step[threads])
+    torch.set_num_threads(quickest)
+    return max(1, min(10, int(seconds / (step[quickest] * 1.15 * len(corpus.train.tokens) / (64 * 32)))))
+
+
+def _step_s(model: Any, threads: int) -> float:
+    """The median seconds of a training step with so many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    x, times = torch.zeros(64, 32, dtype=torch.long), []
+    for _ in range(5):
         began = time.perf_counter()
         model.loss(x, x)[0].backward()
-        best = min(best, time.perf_counter() - began)
+        times.append(time.perf_counter() - began)
     model.zero_grad()
-    return max(1, min(10, int(seconds / (best * 1.15 * len(corpus.train.tokens) / (64 * 32)))))
+    return statistics.median(times)
