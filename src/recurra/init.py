@@ -156,7 +156,9 @@ INITIALISERS = {"orthogonal": default, "torch": torch_uniform}
 
 
 def apply(module: nn.Module, init: object) -> None:
-    """Start a layer's weights as its `init` argument says."""
+    """Start a layer's weights as its `init` argument says; its named tuples too, which torch.compile cannot make."""
+    for cell, _ in parts(module):
+        cell.state_type(), cell.gates_type()
     if callable(init):
         init(module)
     elif isinstance(init, str) and init in INITIALISERS:

@@ -202,3 +202,16 @@ def test_wrapping_hands_everything_through() -> None:
     outer = cells.Probed(cells.Zoneout(inner, h=0.1))
     assert (outer.state, outer.gates, outer.params, outer.input_norm) == (inner.state, inner.gates, inner.params, inner.input_norm)
     assert outer.weights(3, 4) == inner.weights(3, 4) and list(outer.noises()) == ["zoneout_h", "probe"]
+
+
+def test_first_mistakes_in_a_cell_of_ones_own_are_said_in_one_line() -> None:
+    import recurra
+
+    with pytest.raises(ArgumentError, match=r"gates of Comma must be a tuple of names, got 'n'; write \('n',\)"):
+        type("Comma", (Cell,), {"gates": "n"})
+    forgets = type("Forgets", (Cell,), {"gates": ("n",), "pointwise": lambda self, a, s: {"h": a.n}})
+    with pytest.raises(ArgumentError, match="pointwise of Forgets must return 'n', got only h"):
+        recurra.Recurrent(forgets(), 3, 4)(torch.zeros(2, 1, 3), method="loop")
+    bare = type("Bare", (Cell,), {"gates": ("n",), "pointwise": lambda self, a, s: a.n})
+    with pytest.raises(ArgumentError, match="pointwise of Bare must return a dict by name, got Tensor"):
+        recurra.Recurrent(bare(), 3, 4)(torch.zeros(2, 1, 3), method="loop")

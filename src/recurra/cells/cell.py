@@ -131,6 +131,8 @@ class Cell:
         super().__init_subclass__(**options)
         for kind in ("state", "gates", "params"):
             names = getattr(cls, kind)
+            if isinstance(names, str):
+                raise ArgumentError(f"{kind} of {cls.__name__} must be a tuple of names, got {names!r}; write ({names!r},)")
             if isinstance(names, (tuple, list)) and RESERVED & set(names):
                 raise ArgumentError(
                     f"{kind} of {cls.__name__} must avoid the reserved names {', '.join(sorted(RESERVED))}, got {tuple(names)}"
@@ -255,8 +257,12 @@ class Cell:
         blocks = dict(zip(self.gates, u.chunk(len(self.gates), -1))) if self.gates else {}
         for phase in self.phases():
             found = phase.pointwise(Pre(blocks, self._product(phase, weights, s)), s)
+            if not isinstance(found, dict):
+                raise ArgumentError(f"pointwise of {type(self).__name__} must return a dict by name, got {type(found).__name__}")
             s.new.values.update(found)
         new = s.new.values
+        if missing := [name for name in (*self.state, *self.gates) if name not in new]:
+            raise ArgumentError(f"pointwise of {type(self).__name__} must return {missing[0]!r}, got only {', '.join(new) or 'nothing'}")
         values = [new[name] for name in self.state] + [masks.get(name) for name in lasting]
         return self.state_type()(*values), self.gates_type()(*(new[name] for name in self.gates))
 

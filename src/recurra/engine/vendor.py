@@ -30,6 +30,8 @@ def reason(job: Job) -> str | None:
         return "PyTorch's operator has no rules for function transforms and forward mode"
     if torch.compiler.is_compiling() and (job.lengths is not None or job.resets is not None):
         return "lengths and resets depend on data, which torch.compile does not see"
+    if torch.compiler.is_compiling() and type(job.cell) is LSTM and job.x.device.type == "cpu" and torch.is_grad_enabled():
+        return "torch.compile has no backward for oneDNN's LSTM"
     return None
 
 

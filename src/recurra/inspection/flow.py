@@ -51,6 +51,8 @@ def gradient_flow(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *
     >>> gradient_flow(recurra.LSTM(3, 4), (torch.randn(7, 2, 3),)).norms.shape
     torch.Size([1, 7])
     """
+    if not isinstance(batch, (tuple, list)):
+        raise ArgumentError(f"batch must be a tuple (x,) or (x, y), got {type(batch).__name__}")
     if loss_at not in ("every step", "last step"):
         raise ArgumentError(f"loss_at must be 'every step' or 'last step', got {loss_at!r}")
     with torch.enable_grad(), probing() as probes:

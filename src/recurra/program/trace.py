@@ -188,6 +188,8 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
     >>> [len(body.nodes) for body in trace(LSTM()).bodies]
     [9]
     """
+    if not isinstance(cell, Cell):
+        raise ProgramError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
     try:
         hash(cell)
     except TypeError as error:
