@@ -10,15 +10,16 @@ import os
 import torch
 
 from benchmarks.guard import tests_pass
-from benchmarks.machine import describe
+from recurra.bench.machine import describe
 
 NAMES = {
     "startup": "cold imports and --help",
+    "kernels": "what `recurra bench` measures: every cell against torch.nn, the variants, ragged rows, memory (some minutes)",
     "methods": "every method of a scan, and torch.nn",
     "fit": "what fit costs over a bare loop",
     "shakespeare": "tinyshakespeare against torch.nn by hand, 12 passes each (about half an hour)",
 }
-QUICK = ("startup", "methods", "fit")
+QUICK = ("startup", "kernels", "methods", "fit")
 
 
 def main() -> None:

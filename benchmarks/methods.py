@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 import recurra
-from benchmarks.timing import in_turn
 from recurra import cells
+from recurra.bench.timing import in_turn, medians
 from recurra.engine import METHODS
 from recurra.errors import MethodUnavailable
 
@@ -44,7 +44,7 @@ def _row(cell: cells.Cell, shape: tuple[int, ...], gradients: bool, rounds: int)
     if peer is not None:
         module = peer(width, hidden).requires_grad_(gradients)
         ways["torch.nn"] = _way(lambda: module(x)[0], gradients)
-    return {name: seconds * 1e3 for name, seconds in in_turn(ways, rounds).items()}
+    return {name: seconds * 1e3 for name, seconds in medians(in_turn(ways, rounds)).items()}
 
 
 def _way(run: Callable[[], torch.Tensor], gradients: bool) -> Callable[[], object]:

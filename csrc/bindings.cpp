@@ -5,24 +5,23 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <stdexcept>
-
+#include "arguments.hpp"
 #include "blueprint.hpp"
-#include "forward.hpp"
 
 namespace nb = nanobind;
 using namespace recurra;
 
 namespace {
 
-using Address = std::uintptr_t;
-using Addresses = std::vector<Address>;
 using SectionTuple = std::tuple<int, int, std::vector<std::tuple<int, int, int>>, std::vector<std::tuple<int, int, int, int, int>>,
                                 std::vector<std::tuple<int, int, int>>>;
+using SectionTuples = std::vector<SectionTuple>;
 using ProductTuple = std::tuple<bool, int, int, int, int, int, std::vector<int>>;
-using PhaseTuple = std::tuple<std::vector<SectionTuple>, std::optional<ProductTuple>, std::vector<SectionTuple>>;
+using PhaseTuple = std::tuple<SectionTuples, std::optional<ProductTuple>, SectionTuples>;
+using BackPhaseTuple = std::tuple<int, SectionTuples, SectionTuples, int, SectionTuples>;
+using BackTuple = std::tuple<std::vector<int>, std::vector<BackPhaseTuple>, SectionTuples>;
 
-std::vector<SectionList> sections(const std::vector<SectionTuple>& tuples) {
+std::vector<SectionList> sections(const SectionTuples& tuples) {
     std::vector<SectionList> list;
     for (const auto& [width, registers, sources, instructions, outputs] : tuples) {
         list.push_back({width, registers, sources, instructions, outputs});
@@ -30,122 +29,105 @@ std::vector<SectionList> sections(const std::vector<SectionTuple>& tuples) {
     return list;
 }
 
+ProductList product(const ProductTuple& given) {
+    const auto& [weighted, first, blocks, total, unit, reads, norm] = given;
+    return {weighted, first, blocks, total, unit, reads, norm};
+}
+
 void build(Blueprint* self, int hidden, int gates, std::vector<int> states, std::vector<int> noises, std::vector<int> params,
-           std::vector<int> slots, std::vector<double> constants, const std::vector<PhaseTuple>& phases,
-           const std::vector<SectionTuple>& last) {
-    ProgramList list{hidden, gates, std::move(states), std::move(noises), std::move(params), std::move(slots), std::move(constants), {}, {}};
-    for (const auto& [operand, product, body] : phases) {
+           std::vector<int> slots, std::vector<double> constants, const ProductTuple& input, const std::vector<PhaseTuple>& phases,
+           const SectionTuples& last, std::vector<int> saved, const std::optional<BackTuple>& backward) {
+    ProgramList list{hidden, gates, std::move(states), std::move(noises), std::move(params), std::move(slots), std::move(constants),
+                     product(input), {}, sections(last), std::move(saved), {}, {}, {}};
+    for (const auto& [operand, multiplied, body] : phases) {
         PhaseList phase{sections(operand), {}, sections(body)};
-        if (product) {
-            const auto& [weighted, first, blocks, total, unit, reads, norm] = *product;
-            phase.product.push_back({weighted, first, blocks, total, unit, reads, norm});
-        }
+        if (multiplied) phase.product.push_back(product(*multiplied));
         list.phases.push_back(std::move(phase));
     }
-    list.last = sections(last);
+    if (backward) {
+        list.back_slots = std::get<0>(*backward);
+        for (const auto& [phase, operand, before, du_first, after] : std::get<1>(*backward)) {
+            list.back.push_back({phase, sections(operand), sections(before), du_first, sections(after)});
+        }
+        list.back_last = sections(std::get<2>(*backward));
+    }
     new (self) Blueprint(std::move(list));
 }
 
-struct Arguments {
-    const Program& program;
-    bool empty;  // no step or no row: arrays of steps may be null
-
-    void refuse(const std::string& what, const std::string& must, const std::string& got) const {
-        throw std::invalid_argument(what + " must " + must + ", got " + got);
-    }
-
-    template <class P>
-    P* one(Address address, const char* name, bool needed) const {
-        if (!address && needed) refuse(name, "be an address", "0");
-        return reinterpret_cast<P*>(address);
-    }
-
-    // An address for each of `count` things; `optional` lets the whole list be empty.
-    template <class P>
-    std::vector<P*> list(const Addresses& addresses, int count, const char* name, bool optional, bool needed) const {
-        if (optional && addresses.empty()) return {};
-        if (int(addresses.size()) != count) {
-            refuse(name, "have " + std::to_string(count) + " addresses", std::to_string(addresses.size()));
-        }
-        std::vector<P*> pointers;
-        for (const Address address : addresses) pointers.push_back(one<P>(address, name, needed));
-        return pointers;
-    }
-};
-
-// By phase: addresses of weight, bias and gain. A bias or gain begins at the weight's first block.
-template <class T>
-struct Weights {
-    std::vector<const T*> weight, bias, gain;
-
-    Weights(const Arguments& check, const std::vector<std::tuple<Address, Address, Address>>& given) {
-        const Span<Phase> phases = check.program.phases;
-        if (int(given.size()) != phases.size) {
-            check.refuse("weights", "have one entry for each of " + std::to_string(phases.size) + " phases", std::to_string(given.size()));
-        }
-        for (int p = 0; p < phases.size; ++p) {
-            const auto& [w, b, g] = given[std::size_t(p)];
-            const Product& product = phases[p].product;
-            const bool weighted = phases[p].multiplies && product.weighted;
-            const std::int64_t skip = weighted ? std::int64_t(product.first) * product.unit : 0;
-            weight.push_back(check.one<const T>(w, "weight", weighted));
-            bias.push_back(b ? reinterpret_cast<const T*>(b) + skip : nullptr);
-            gain.push_back(g ? reinterpret_cast<const T*>(g) + skip : nullptr);
-        }
-    }
-};
-
-template <class P>
-P* const* pointer(const std::vector<P*>& list) {
-    return list.empty() ? nullptr : list.data();
+template <class Run>
+void by_dtype(const std::string& dtype, Run run) {
+    if (dtype == "float32") return run(chosen_isa().f32, float());
+    if (dtype == "float64") return run(chosen_isa().f64, double());
+    refuse("dtype", "be 'float32' or 'float64'", "'" + dtype + "'");
 }
 
-template <class T>
-void scan_arrays(const Kernels<T>& kernels, const Program& program, std::int64_t steps, std::int64_t batch, bool reverse, Address u, Address h,
-                 const std::tuple<Addresses, Addresses, Addresses>& state, const std::tuple<Addresses, Addresses>& kept,
-                 const std::vector<std::tuple<Address, Address, Address>>& weights, const std::vector<std::tuple<Address, bool>>& noise,
-                 const Addresses& params, Address lengths, Address resets, Address pool, int threads) {
-    const Arguments check{program, steps == 0 || batch == 0};
-    const int states = program.states.size;
-    const auto first = check.list<const T>(std::get<0>(state), states, "state", false, batch > 0);
-    const auto initial = check.list<const T>(std::get<1>(state), states, "initial", !resets, batch > 0);
-    const auto final = check.list<T>(std::get<2>(state), states, "final", false, batch > 0);
-    const auto kept_states = check.list<T>(std::get<0>(kept), states, "states", true, !check.empty);
-    const auto kept_gates = check.list<T>(std::get<1>(kept), program.gates, "gates", true, !check.empty);
-    const auto param = check.list<const T>(params, program.params.size, "params", false, true);
-    const Weights<T> matrices(check, weights);
-    Addresses noises;
-    std::vector<std::uint8_t> lasting;
-    for (const auto& [address, lasts] : noise) {
-        noises.push_back(address);
-        lasting.push_back(lasts);
-    }
-    const auto factors = check.list<const T>(noises, program.noises.size, "noise", false, !check.empty);
-    const Scan<T> scan{&program, steps, batch, reverse, check.one<const T>(u, "u", program.reads_u && !check.empty),
-                       pointer(first), pointer(initial), pointer(final), check.one<T>(h, "h", !check.empty),
-                       pointer(kept_states), pointer(kept_gates), pointer(matrices.weight), pointer(matrices.bias), pointer(matrices.gain),
-                       pointer(factors), lasting.data(), pointer(param),
-                       reinterpret_cast<const std::int64_t*>(lengths), reinterpret_cast<const std::uint8_t*>(resets)};
+using StateTriple = std::tuple<Addresses, Addresses, Addresses>;
+using StatePair = std::tuple<Addresses, Addresses>;
+
+void forward(const Blueprint& blueprint, const std::string& dtype, std::tuple<std::int64_t, std::int64_t> sizes, bool reverse, Address x,
+             Address h, const StateTriple& state, const StatePair& kept, bool held, Address saved, const WeightAddresses& weights,
+             const NoiseAddresses& noise, const Addresses& params, Address lengths, Address resets, const PoolAddresses& pool) {
+    const Program& program = blueprint.program();
+    const Common common{sizes, reverse, x, h, std::get<0>(state), std::get<1>(state), std::get<0>(kept), saved, weights, noise, params, lengths, resets};
+    by_dtype(dtype, [&](const auto& kernels, auto zero) {
+        using T = decltype(zero);
+        Bound<T> bound(program, common);
+        const bool some = bound.scan.steps > 0 && bound.scan.batch > 0;
+        const auto final = list<T>(std::get<2>(state), program.states.size, "final", bound.scan.batch > 0);
+        const auto gates = list<T>(std::get<1>(kept), program.gates, "gates", some && !std::get<1>(kept).empty());
+        bound.scan.final = final.data();
+        bound.scan.gates = std::get<1>(kept).empty() ? nullptr : gates.data();
+        bound.scan.held = held;
+        const nb::gil_scoped_release release;
+        launch<T>(kernels, bound.scan, nullptr, pool_of(pool));
+    });
+}
+
+using Given = std::tuple<Address, Addresses, Addresses>;
+using Wanted = std::tuple<Address, Addresses, Addresses, WeightAddresses, Addresses, Addresses>;
+
+void backward(const Blueprint& blueprint, const std::string& dtype, std::tuple<std::int64_t, std::int64_t> sizes, bool reverse, Address x,
+              Address h, const StatePair& state, const Addresses& states, Address saved, const WeightAddresses& weights, const NoiseAddresses& noise,
+              const Addresses& params, Address lengths, Address resets, const PoolAddresses& pool, const Given& given, const Wanted& wanted) {
+    const Program& program = blueprint.program();
+    if (!program.back.data && !program.back_last.data) refuse("program", "have a backward pass", "none");
+    const Common common{sizes, reverse, x, h, std::get<0>(state), std::get<1>(state), states, saved, weights, noise, params, lengths, resets};
+    by_dtype(dtype, [&](const auto& kernels, auto zero) {
+        using T = decltype(zero);
+        const Bound<T> bound(program, common);
+        const bool some = bound.scan.steps > 0 && bound.scan.batch > 0;
+        for (std::size_t i = 1; some && i < bound.states.size(); ++i) one<T>(Address(bound.states[i]), "states", true);
+        const int count = program.states.size;
+        const auto dfinal = list<const T>(std::get<1>(given), count, "gradients of final", false);
+        const auto dstates = list<const T>(std::get<2>(given), count, "gradients of states", false);
+        const auto dfirst = list<T>(std::get<1>(wanted), count, "gradients of state", false);
+        const auto dinitial = list<T>(std::get<2>(wanted), count, "gradients of initial", false);
+        const Matrices<T> dweights(program, std::get<3>(wanted), "gradients of weights", false);
+        const auto dnoise = list<T>(std::get<4>(wanted), program.noises.size, "gradients of noise", false);
+        const auto dparams = list<T>(std::get<5>(wanted), program.params.size, "gradients of params", false);
+        const Gradients<T> gradients{reinterpret_cast<const T*>(std::get<0>(given)), dfinal.data(), dstates.data(),
+                                     reinterpret_cast<T*>(std::get<0>(wanted)), dfirst.data(), dinitial.data(),
+                                     dweights.weight.data(), dweights.bias.data(), dweights.gain.data(), dnoise.data(), dparams.data()};
+        const nb::gil_scoped_release release;
+        launch<T>(kernels, bound.scan, &gradients, pool_of(pool));
+    });
+}
+
+struct Race {
+    double seconds;
+    double each[256];
+};
+
+double fma_peak(double seconds, const PoolAddresses& pool) {
+    const Pool threads = pool_of(pool);
+    const int count = threads.threads < 1 ? 1 : threads.threads > 256 ? 256 : threads.threads;
+    Race race{seconds, {}};
     const nb::gil_scoped_release release;
-    forward(kernels, scan, reinterpret_cast<GompParallel>(pool), threads);
-}
-
-void scan_forward(const Blueprint& blueprint, const std::string& dtype, std::tuple<std::int64_t, std::int64_t> sizes, bool reverse, Address u,
-                  Address h, const std::tuple<Addresses, Addresses, Addresses>& state, const std::tuple<Addresses, Addresses>& kept,
-                  const std::vector<std::tuple<Address, Address, Address>>& weights, const std::vector<std::tuple<Address, bool>>& noise,
-                  const Addresses& params, Address lengths, Address resets, std::tuple<Address, int> pool) {
-    const auto [steps, batch] = sizes;
-    const auto [parallel, threads] = pool;
-    constexpr std::int64_t most = std::int64_t(1) << 40;
-    if (steps < 0 || batch < 0 || steps > most || batch > most) {
-        throw std::invalid_argument("sizes must be at least 0 and at most 2^40, got " + std::to_string(steps) + " and " + std::to_string(batch));
-    }
-    const auto run = [&](const auto& kernels) {
-        scan_arrays(kernels, blueprint.program(), steps, batch, reverse, u, h, state, kept, weights, noise, params, lengths, resets, parallel, threads);
-    };
-    if (dtype == "float32") return run(chosen_isa().f32);
-    if (dtype == "float64") return run(chosen_isa().f64);
-    throw std::invalid_argument("dtype must be 'float32' or 'float64', got '" + dtype + "'");
+    const auto run = [](void* data, int i) { static_cast<Race*>(data)->each[i] = chosen_isa().peak(static_cast<Race*>(data)->seconds); };
+    if (!on_threads(threads, count, run, &race)) run(&race, 0);
+    double all = 0;
+    for (const double one : race.each) all += one;
+    return all;
 }
 
 template <class T>
@@ -183,16 +165,23 @@ NB_MODULE(native, m) {
     m.def("info", &info, "Which build this is and what it runs on.");
     nb::class_<Blueprint>(m, "Program", "A program as numbers, checked.")
         .def("__init__", &build, nb::kw_only(), nb::arg("hidden"), nb::arg("gates"), nb::arg("states"), nb::arg("noises"),
-             nb::arg("params"), nb::arg("slots"), nb::arg("constants"), nb::arg("phases"), nb::arg("last"));
-    m.def("forward", &scan_forward, nb::kw_only(), nb::arg("program"), nb::arg("dtype"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("u"),
-          nb::arg("h"), nb::arg("state"), nb::arg("kept"), nb::arg("weights"), nb::arg("noise"), nb::arg("params"), nb::arg("lengths"),
-          nb::arg("resets"), nb::arg("pool"), "Run a scan forward; see native.pyi.");
+             nb::arg("params"), nb::arg("slots"), nb::arg("constants"), nb::arg("input"), nb::arg("phases"), nb::arg("last"),
+             nb::arg("saved"), nb::arg("backward").none())
+        .def_prop_ro("saved_size", [](const Blueprint& self) { return self.program().saved_size; },
+                     "Numbers that backward needs of one row and step.");
+    m.def("forward", &forward, nb::kw_only(), nb::arg("program"), nb::arg("dtype"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("x"),
+          nb::arg("h"), nb::arg("state"), nb::arg("kept"), nb::arg("held"), nb::arg("saved"), nb::arg("weights"), nb::arg("noise"),
+          nb::arg("params"), nb::arg("lengths"), nb::arg("resets"), nb::arg("pool"), "Run a scan forward; see native.pyi.");
+    m.def("backward", &backward, nb::kw_only(), nb::arg("program"), nb::arg("dtype"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("x"),
+          nb::arg("h"), nb::arg("state"), nb::arg("states"), nb::arg("saved"), nb::arg("weights"), nb::arg("noise"), nb::arg("params"),
+          nb::arg("lengths"), nb::arg("resets"), nb::arg("pool"), nb::arg("given"), nb::arg("wanted"), "Run a scan backward; see native.pyi.");
+    m.def("fma_peak", &fma_peak, nb::arg("seconds"), nb::arg("pool"), "Multiplications and additions of floats that the threads reach, in 1e9 a second.");
     nb::list ops, sources, outputs;
 #define X(name, arity) ops.append(#name);
     RECURRA_OPS(X)
 #undef X
-    for (const char* name : {"u", "v", "state", "noise", "param", "const", "slot"}) sources.append(name);
-    for (const char* name : {"slot", "gate", "operand"}) outputs.append(name);
+    for (const char* name : {"u", "v", "state", "noise", "param", "const", "slot", "saved", "new", "grad", "operand"}) sources.append(name);
+    for (const char* name : {"slot", "gate", "operand", "saved", "du", "dv", "dstate", "dnoise", "dparam"}) outputs.append(name);
     m.attr("OPS") = nb::tuple(ops);
     m.attr("SOURCES") = nb::tuple(sources);
     m.attr("OUTPUTS") = nb::tuple(outputs);

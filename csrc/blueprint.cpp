@@ -26,6 +26,10 @@ void need_size(int size, int most, const std::string& what) {
     need(size >= 1 && size <= most, what, "be at least 1 and at most " + std::to_string(most), size);
 }
 
+void need_all(const std::vector<char>& written, const std::string& what) {
+    for (std::size_t i = 0; i < written.size(); ++i) need(written[i], what + " " + std::to_string(i), "be written by a section", 0);
+}
+
 template <class E>
 Span<E> span(const std::vector<E>& list) {
     return {list.data(), int(list.size())};
@@ -33,7 +37,8 @@ Span<E> span(const std::vector<E>& list) {
 
 }  // namespace
 
-Blueprint::Blueprint(ProgramList list) : list_(std::move(list)), filled_(list_.slots.size(), 0) {
+Blueprint::Blueprint(ProgramList list)
+    : list_(std::move(list)), filled_(list_.slots.size(), 0), back_filled_(list_.back_slots.size(), 0), ready_(list_.phases.size(), 0) {
     check_sizes();
     Program& p = program_;
     p.hidden = list_.hidden;
@@ -43,23 +48,60 @@ Blueprint::Blueprint(ProgramList list) : list_(std::move(list)), filled_(list_.s
     p.params = span(list_.params);
     p.slots = span(list_.slots);
     p.constants = span(list_.constants);
+    p.saved = span(list_.saved);
+    p.back_slots = span(list_.back_slots);
+    p.input = product(list_.input, "input product");
+    need(p.input.weighted && p.input.first == 0 && p.input.blocks == p.gates && p.input.unit == p.hidden, "input product",
+         "have a weight and a block for each gate", p.input.blocks);
+    lay_forward();
+    if (!list_.back.empty() || !list_.back_last.empty()) lay_backward();
+    keep_norms();
+}
+
+void Blueprint::lay_forward() {
     phases_.reserve(list_.phases.size());
     for (std::size_t i = 0; i < list_.phases.size(); ++i) {
         const PhaseList& each = list_.phases[i];
         Phase phase{};
-        phase.operand = sections(each.operand, int(i), true);
+        phase.operand = sections(each.operand, {false, int(i), true});
         phase.multiplies = !each.product.empty();
-        if (phase.multiplies) {
-            const ProductList& given = each.product[0];
-            check_product(given, "product of phase " + std::to_string(i));
-            phase.product = {given.weighted, given.first, given.blocks, given.total, given.unit, given.reads, span(given.norm)};
-        }
+        if (phase.multiplies) phase.product = product(each.product[0], "product of phase " + std::to_string(i));
         phases_.push_back(phase);
-        phases_.back().body = sections(each.body, int(i), false);
+        phases_.back().body = sections(each.body, {false, int(i), false});
     }
-    p.last = sections(list_.last, int(phases_.size()) - 1, false);
-    p.phases = span(phases_);
-    for (std::size_t i = 0; i < list_.states.size(); ++i) need(filled_[i], "slot " + std::to_string(i), "be written by a section", 0);
+    program_.last = sections(list_.last, {false, int(phases_.size()) - 1, false});
+    program_.phases = span(phases_);
+    need_all({filled_.begin(), filled_.begin() + std::ptrdiff_t(list_.states.size())}, "slot");
+}
+
+void Blueprint::lay_backward() {
+    du_.assign(std::size_t(list_.gates), 0);
+    dstate_.assign(list_.states.size(), 0);
+    back_.reserve(list_.back.size());
+    for (const BackPhaseList& given : list_.back) {
+        check_back_phase(given);
+        BackPhase phase{given.phase, {}, {}, given.du_first, {}};
+        phase.operand = sections(given.operand, {true, given.phase, true});
+        phase.before = sections(given.before, {true, given.phase, false, given.du_first});
+        if (given.du_first != -2) ready_[std::size_t(given.phase)] = 1;
+        phase.after = sections(given.after, {true, given.phase, false});
+        back_.push_back(phase);
+    }
+    program_.back_last = sections(list_.back_last, {true, 0, false});
+    program_.back = span(back_);
+    need_all(du_, "gradient of block");
+    need_all(dstate_, "gradient of state");
+}
+
+// Norms keep their rows after the saved values: the normalised numbers, then each group's scale.
+void Blueprint::keep_norms() {
+    for (const int width : list_.saved) program_.saved_size += width;
+    const auto keep = [this](Product& product) {
+        product.kept = program_.saved_size;
+        if (product.norm.size) program_.saved_size += product.columns() + product.norm.size;
+    };
+    keep(program_.input);
+    for (Phase& phase : phases_) keep(phase.product);
 }
 
 void Blueprint::check_sizes() const {
@@ -67,9 +109,9 @@ void Blueprint::check_sizes() const {
     need(list_.gates >= 0 && list_.gates <= MAX_SLOTS, "gates", "be at least 0 and at most " + std::to_string(MAX_SLOTS), list_.gates);
     need_size(int(list_.states.size()), MAX_SLOTS, "number of states");
     need(list_.slots.size() >= list_.states.size(), "number of slots", "be at least that of states", (long long)list_.slots.size());
-    need_size(int(list_.slots.size()), MAX_SLOTS, "number of slots");
     need_size(int(list_.phases.size()), MAX_PHASES, "number of phases");
-    for (const auto* widths : {&list_.states, &list_.noises, &list_.params, &list_.slots}) {
+    for (const auto* widths : {&list_.states, &list_.noises, &list_.params, &list_.slots, &list_.saved, &list_.back_slots}) {
+        need(widths->size() <= std::size_t(MAX_SLOTS), "number of values", "be at most " + std::to_string(MAX_SLOTS), (long long)widths->size());
         for (const int width : *widths) need_size(width, MAX_WIDTH, "width");
     }
     for (std::size_t i = 0; i < list_.states.size(); ++i) {
@@ -85,11 +127,11 @@ void Blueprint::check_sizes() const {
     }
 }
 
-void Blueprint::check_product(const ProductList& p, const std::string& where) const {
+Product Blueprint::product(const ProductList& p, const std::string& where) const {
     need_size(p.unit, MAX_WIDTH, "unit of the " + where);
     need_size(p.reads, MAX_WIDTH, "reads of the " + where);
     need_size(p.blocks, MAX_SLOTS, "blocks of the " + where);
-    need(p.first >= 0 && p.first <= p.total - p.blocks && p.total <= MAX_SLOTS, "first block of the " + where, "leave room for its blocks", p.first);
+    need(p.first >= 0 && p.total <= MAX_SLOTS && p.first <= p.total - p.blocks, "first block of the " + where, "leave room for its blocks", p.first);
     need(p.weighted || p.reads == p.blocks * p.unit, "reads of the " + where, "be its blocks' units where it has no weight", p.reads);
     int sum = 0;
     for (const int blocks : p.norm) {
@@ -97,25 +139,38 @@ void Blueprint::check_product(const ProductList& p, const std::string& where) co
         sum += blocks;
     }
     need(p.norm.empty() || sum == p.blocks, "norm of the " + where, "cover every block", sum);
+    return {p.weighted, p.first, p.blocks, p.total, p.unit, p.reads, span(p.norm), 0};
 }
 
-Span<Section> Blueprint::sections(const std::vector<SectionList>& list, int phase, bool operand) {
+void Blueprint::check_back_phase(const BackPhaseList& given) const {
+    need_index(given.phase, list_.phases.size(), "phase of backward");
+    need(!ready_[std::size_t(given.phase)], "phase of backward", "come once", given.phase);
+    need(given.du_first >= -2, "du_first", "be at least -2", given.du_first);
+    if (given.du_first == -2) return;
+    const Phase& phase = phases_[std::size_t(given.phase)];
+    need(phase.multiplies, "phase with a gradient of v", "have a product", given.phase);
+    if (given.du_first < 0) return;
+    const bool same = phase.product.unit == list_.hidden && !phase.product.norm.size && !program_.input.norm.size;
+    need(same && given.du_first <= list_.gates - phase.product.blocks, "du_first", "name blocks of u that are those of v", given.du_first);
+}
+
+Span<Section> Blueprint::sections(const std::vector<SectionList>& list, const Place& place) {
     std::vector<Section>& made = sections_.emplace_back();
     made.reserve(list.size());
-    for (const SectionList& each : list) made.push_back(section(each, phase, operand));
+    for (const SectionList& each : list) made.push_back(section(each, place));
     return span(made);
 }
 
-Section Blueprint::section(const SectionList& list, int phase, bool operand) {
+Section Blueprint::section(const SectionList& list, const Place& place) {
     need_size(list.width, MAX_WIDTH, "width of a section");
     need(list.registers >= 0 && list.registers <= MAX_REGISTERS, "registers", "be at most " + std::to_string(MAX_REGISTERS), list.registers);
     need(list.sources.size() <= MAX_SOURCES, "number of sources", "be at most " + std::to_string(MAX_SOURCES), (long long)list.sources.size());
+    need(list.outputs.size() <= MAX_SLOTS, "number of outputs", "be at most " + std::to_string(MAX_SLOTS), (long long)list.outputs.size());
     Piece& piece = pieces_.emplace_back();
     for (const auto& [from, index, part] : list.sources) {
         need_index(from, FROM_COUNT, "kind of a source");
         piece.sources.push_back({From(from), index, part});
-        check_source(piece.sources.back(), list.width, phase, operand);
-        program_.reads_u |= From(from) == From::u;
+        check_source(piece.sources.back(), list.width, place);
     }
     std::vector<char> written(list.sources.size() + std::size_t(list.registers), 0);
     std::fill_n(written.begin(), list.sources.size(), char(1));
@@ -129,42 +184,59 @@ Section Blueprint::section(const SectionList& list, int phase, bool operand) {
         need(written[std::size_t(value)], "value of an output", "be computed before", value);
         need_index(to, TO_COUNT, "kind of an output");
         piece.outputs.push_back({value, To(to), index});
-        check_output(piece.outputs.back(), list, phase, operand);
+        check_output(piece.outputs.back(), list, place);
     }
     program_.registers = std::max(program_.registers, list.registers);
     program_.sources = std::max(program_.sources, int(list.sources.size()));
     return {list.width, list.registers, span(piece.sources), span(piece.instructions), span(piece.outputs)};
 }
 
-void Blueprint::check_source(const Source& source, int width, int phase, bool operand) const {
+void Blueprint::check_source(const Source& source, int width, const Place& place) const {
+    const int has = place.back ? width_of_back(source) : width_of(source, place);
+    need(source.from == From::constant || has == width, "width of a source", "be that of its section, " + std::to_string(width), has);
+}
+
+int Blueprint::width_of(const Source& source, const Place& place) const {
     const std::size_t i = std::size_t(source.index);
-    int has = width;
     switch (source.from) {
-        case From::u:
-            need_index(source.part, std::size_t(list_.gates), "block of u");
-            has = list_.hidden;
-            break;
+        case From::u: need_index(source.part, std::size_t(list_.gates), "block of u"); return list_.hidden;
         case From::v: {
-            need_index(source.index, std::size_t(operand ? phase : phase + 1), "phase of v");
+            need_index(source.index, std::size_t(place.operand ? place.phase : place.phase + 1), "phase of v");
             const PhaseList& made = list_.phases[i];
             need(!made.product.empty(), "phase of v", "have a product", source.index);
             need_index(source.part, std::size_t(std::max(made.product[0].blocks, 0)), "block of v");
-            has = made.product[0].unit;
-            break;
+            return made.product[0].unit;
         }
-        case From::constant: need_index(source.index, list_.constants.size(), "constant"); break;
         case From::slot:
             need_index(source.index, list_.slots.size(), "slot");
             need(filled_[i], "slot", "be written before it is read", source.index);
-            has = list_.slots[i];
-            break;
-        default: {
-            const auto& widths = source.from == From::state ? list_.states : source.from == From::noise ? list_.noises : list_.params;
-            need_index(source.index, widths.size(), "state, noise or param");
-            has = widths[i];
-        }
+            return list_.slots[i];
+        case From::constant: need_index(source.index, list_.constants.size(), "constant"); return 0;
+        case From::state: need_index(source.index, list_.states.size(), "state"); return list_.states[i];
+        case From::noise: need_index(source.index, list_.noises.size(), "noise"); return list_.noises[i];
+        case From::param: need_index(source.index, list_.params.size(), "param"); return list_.params[i];
+        default: need(false, "source of a forward section", "be known in the forward pass", int(source.from)); return 0;
     }
-    need(has == width, "width of a source", "be that of its section, " + std::to_string(width), has);
+}
+
+int Blueprint::width_of_back(const Source& source) const {
+    const std::size_t i = std::size_t(source.index);
+    switch (source.from) {
+        case From::slot:
+            need_index(source.index, list_.back_slots.size(), "slot");
+            need(back_filled_[i], "slot", "be written before it is read", source.index);
+            return list_.back_slots[i];
+        case From::saved: need_index(source.index, list_.saved.size(), "saved value"); return list_.saved[i];
+        case From::fresh:
+        case From::grad: need_index(source.index, list_.states.size(), "state"); return list_.states[i];
+        case From::operand:
+            need_index(source.index, list_.phases.size(), "phase of an operand");
+            need(ready_[i], "gradient of an operand", "be known before it is read", source.index);
+            return phases_[i].product.reads;
+        case From::u:
+        case From::v: need(false, "source of a backward section", "be known in the backward pass", int(source.from)); return 0;
+        default: return width_of(source, {});
+    }
 }
 
 void Blueprint::check_instruction(const Instruction& code, const SectionList& list, std::vector<char>& written) const {
@@ -177,20 +249,54 @@ void Blueprint::check_instruction(const Instruction& code, const SectionList& li
     written[list.sources.size() + std::size_t(code.to)] = 1;
 }
 
-void Blueprint::check_output(const Output& output, const SectionList& list, int phase, bool operand) {
-    int wanted = 0;
-    if (output.to == To::slot) {
-        need_index(output.index, list_.slots.size(), "slot");
-        filled_[std::size_t(output.index)] = 1;
-        wanted = list_.slots[std::size_t(output.index)];
-    } else if (output.to == To::gate) {
-        need_index(output.index, std::size_t(list_.gates), "gate");
-        wanted = list_.hidden;
-    } else {
-        need(operand && !list_.phases[std::size_t(phase)].product.empty(), "operand", "be written in a phase that has a product", phase);
-        wanted = list_.phases[std::size_t(phase)].product[0].reads;
-    }
+void Blueprint::check_output(const Output& output, const SectionList& list, const Place& place) {
+    const int wanted = place.back ? width_for_back(output, place) : width_for(output, place);
     need(list.width == wanted, "width of a section", "be that of its output, " + std::to_string(wanted), list.width);
+}
+
+int Blueprint::width_for(const Output& output, const Place& place) {
+    const std::size_t i = std::size_t(output.index);
+    switch (output.to) {
+        case To::slot:
+            need_index(output.index, list_.slots.size(), "slot");
+            filled_[i] = 1;
+            return list_.slots[i];
+        case To::gate: need_index(output.index, std::size_t(list_.gates), "gate"); return list_.hidden;
+        case To::saved: need_index(output.index, list_.saved.size(), "saved value"); return list_.saved[i];
+        case To::operand: {
+            const auto& product = list_.phases[std::size_t(place.phase)].product;
+            need(place.operand && !product.empty(), "operand", "be written in a phase that has a product", place.phase);
+            return product[0].reads;
+        }
+        default: need(false, "output of a forward section", "belong to the forward pass", int(output.to)); return 0;
+    }
+}
+
+int Blueprint::width_for_back(const Output& output, const Place& place) {
+    const std::size_t i = std::size_t(output.index);
+    const Phase& phase = phases_[std::size_t(place.phase)];
+    switch (output.to) {
+        case To::slot:
+            need_index(output.index, list_.back_slots.size(), "slot");
+            back_filled_[i] = 1;
+            return list_.back_slots[i];
+        case To::operand: need(place.operand && phase.multiplies, "operand", "be written in a phase that has a product", place.phase); return phase.product.reads;
+        case To::du:
+            need_index(output.index, std::size_t(list_.gates), "block of u");
+            du_[i] = 1;
+            return list_.hidden;
+        case To::dv:
+            need(place.du_first == -1, "gradient of v", "be written before the product that takes it, where it is apart", place.du_first);
+            need_index(output.index, std::size_t(phase.product.blocks), "block of v");
+            return phase.product.unit;
+        case To::dstate:
+            need_index(output.index, list_.states.size(), "state");
+            dstate_[i] = 1;
+            return list_.states[i];
+        case To::dnoise: need_index(output.index, list_.noises.size(), "noise"); return list_.noises[i];
+        case To::dparam: need_index(output.index, list_.params.size(), "param"); return list_.params[i];
+        default: need(false, "output of a backward section", "belong to the backward pass", int(output.to)); return 0;
+    }
 }
 
 }  // namespace recurra

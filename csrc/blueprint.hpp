@@ -30,12 +30,23 @@ struct PhaseList {
     std::vector<SectionList> body;
 };
 
+struct BackPhaseList {
+    int phase = 0;
+    std::vector<SectionList> operand, before;
+    int du_first = -2;
+    std::vector<SectionList> after;
+};
+
 struct ProgramList {
     int hidden = 0, gates = 0;
     std::vector<int> states, noises, params, slots;
     std::vector<double> constants;
+    ProductList input;
     std::vector<PhaseList> phases;
     std::vector<SectionList> last;
+    std::vector<int> saved, back_slots;
+    std::vector<BackPhaseList> back;
+    std::vector<SectionList> back_last;
 };
 
 class Blueprint {
@@ -47,25 +58,44 @@ public:
     const Program& program() const { return program_; }
 
 private:
+    // Which sections are being read: of a phase, before or after its product, forward or backward.
+    struct Place {
+        bool back = false;
+        int phase = 0;
+        bool operand = false;
+        int du_first = -2;
+    };
+
     struct Piece {
         std::vector<Source> sources;
         std::vector<Instruction> instructions;
         std::vector<Output> outputs;
     };
 
-    Span<Section> sections(const std::vector<SectionList>& list, int phase, bool operand);
-    Section section(const SectionList& list, int phase, bool operand);
+    void lay_forward();
+    void lay_backward();
+    void keep_norms();
+    Span<Section> sections(const std::vector<SectionList>& list, const Place& place);
+    Section section(const SectionList& list, const Place& place);
+    Product product(const ProductList& given, const std::string& where) const;
     void check_sizes() const;
-    void check_product(const ProductList& product, const std::string& where) const;
-    void check_source(const Source& source, int width, int phase, bool operand) const;
+    void check_back_phase(const BackPhaseList& given) const;
+    void check_source(const Source& source, int width, const Place& place) const;
+    int width_of(const Source& source, const Place& place) const;
+    int width_of_back(const Source& source) const;
     void check_instruction(const Instruction& code, const SectionList& list, std::vector<char>& written) const;
-    void check_output(const Output& output, const SectionList& list, int phase, bool operand);
+    void check_output(const Output& output, const SectionList& list, const Place& place);
+    int width_for(const Output& output, const Place& place);
+    int width_for_back(const Output& output, const Place& place);
 
     ProgramList list_;
     std::deque<std::vector<Section>> sections_;  // deques: what they hold never moves
     std::deque<Piece> pieces_;
     std::vector<Phase> phases_;
-    std::vector<char> filled_;  // slots that a section has written
+    std::vector<BackPhase> back_;
+    std::vector<char> filled_, back_filled_;  // slots that a section has written
+    std::vector<char> ready_;                 // phases whose operand's gradient is known
+    std::vector<char> du_, dstate_;           // gradients that a section has written
     Program program_{};
 };
 

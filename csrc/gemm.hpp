@@ -1,9 +1,9 @@
-// v = operand @ weight.T + bias for a block of rows, the weight packed in panels of columns.
+// out = operand @ matrix + bias for a block of rows, the matrix packed in panels of columns.
 #pragma once
 
 #include <cstring>
 
-#include "scan.hpp"
+#include "region.hpp"
 #include "vector.hpp"
 
 namespace recurra::RECURRA_ISA {
@@ -27,95 +27,181 @@ constexpr int panels_for(int rows) {
 }
 
 template <class T>
-RECURRA_INLINE std::int64_t panel_count(const Product& product) {
-    return (std::int64_t(product.blocks) * product.unit + PANEL<T> - 1) / PANEL<T>;
+RECURRA_INLINE std::int64_t padded(std::int64_t columns) {
+    return (columns + LANES<T> - 1) / LANES<T> * LANES<T>;
 }
 
-// Panels of (reads, PANEL), then the bias, all padded with zeros.
+// Rows this far apart do not meet in one set of the cache.
 template <class T>
-std::size_t packed_numbers(const Product& product) {
-    return product.weighted ? std::size_t(panel_count<T>(product)) * PANEL<T> * (product.reads + 1) : 0;
+RECURRA_INLINE std::int64_t spaced(std::int64_t columns) {
+    const std::int64_t wide = padded<T>(columns);
+    return wide * sizeof(T) % 1024 ? wide : wide + LANES<T>;
 }
 
+// Panels of (depth, PANEL), the last perhaps one vector wide; then the bias. Padded with zeros.
 template <class T>
-void pack_product(const Product& product, const T* weight, const T* bias, T* packed) {
-    const std::int64_t columns = std::int64_t(product.blocks) * product.unit, depth = product.reads;
-    const std::int64_t padded = panel_count<T>(product) * PANEL<T>;
-    weight += std::int64_t(product.first) * product.unit * depth;
-    for (std::int64_t start = 0; start < padded; start += PANEL<T>, packed += PANEL<T> * depth) {
-        const int wide = int(columns - start < PANEL<T> ? columns - start : PANEL<T>);
-        if (wide < PANEL<T>) memset(packed, 0, sizeof(T) * PANEL<T> * depth);
-        for (int j = 0; j < wide; ++j) {
-            const T* row = weight + (start + j) * depth;
-            for (std::int64_t k = 0; k < depth; ++k) packed[k * PANEL<T> + j] = row[k];
+struct Packed {
+    T* panels;
+    std::int64_t depth, columns;
+
+    RECURRA_INLINE T* bias() const { return panels + padded<T>(columns) * depth; }
+    RECURRA_INLINE std::int64_t numbers() const { return padded<T>(columns) * (depth + 1); }
+    RECURRA_INLINE std::int64_t count() const { return (columns + PANEL<T> - 1) / PANEL<T>; }
+    // How wide a panel is stored, and how much of that is not padding.
+    RECURRA_INLINE int stored(std::int64_t p) const {
+        const std::int64_t left = padded<T>(columns) - p * PANEL<T>;
+        return int(left < PANEL<T> ? left : PANEL<T>);
+    }
+    RECURRA_INLINE int wide(std::int64_t p) const {
+        const std::int64_t left = columns - p * PANEL<T>;
+        return int(left < PANEL<T> ? left : PANEL<T>);
+    }
+};
+
+// The columns of a product that a thread computes: units `units` of every block.
+struct Columns {
+    std::int64_t unit;
+    Range units;
+
+    RECURRA_INLINE std::int64_t source(std::int64_t j) const { return j / units.size() * unit + units.begin + j % units.size(); }
+};
+
+// Panels `part` of a weight whose rows are the columns: column j is row `columns.source(j)`.
+template <class T>
+void pack_rows(const Packed<T>& to, Range part, const Columns& columns, const T* weight, const T* bias) {
+    const std::int64_t depth = to.depth;
+    for (std::int64_t p = part.begin; p < part.end; ++p) {
+        T* panel = to.panels + p * PANEL<T> * depth;
+        const int stored = to.stored(p), wide = to.wide(p);
+        if (wide < stored) memset(panel, 0, sizeof(T) * std::size_t(stored * depth));
+        const T* rows[PANEL<T>];
+        for (int j = 0; j < wide; ++j) rows[j] = weight + columns.source(p * PANEL<T> + j) * depth;
+        for (std::int64_t start = 0; start < depth; start += 64) {
+            const std::int64_t end = start + 64 < depth ? start + 64 : depth;
+            for (int j = 0; j < wide; ++j) {
+                for (std::int64_t k = end; k < end + 64; k += 16) __builtin_prefetch(rows[j] + k);
+                for (std::int64_t k = start; k < end; ++k) panel[k * stored + j] = rows[j][k];
+            }
+        }
+        T* shift = to.bias() + p * PANEL<T>;
+        for (int j = 0; j < stored; ++j) shift[j] = bias && j < wide ? bias[columns.source(p * PANEL<T> + j)] : T(0);
+    }
+}
+
+// One row of a panel.
+template <class T>
+RECURRA_INLINE void copy_row(T* to, const T* from, int wide, int stored) {
+    if (wide == PANEL<T>) {
+        store<T>(to, load(from));
+        store<T>(to + LANES<T>, load(from + LANES<T>));
+    } else {
+        for (int j = 0; j < stored; ++j) to[j] = j < wide ? from[j] : T(0);
+    }
+}
+
+// Panels `part` of columns `first` .. of a matrix whose rows are the depth, `stride` apart; bias zero. Some rows at a time,
+// so that what is read stays near.
+template <class T>
+void pack_columns(const Packed<T>& to, Range part, const T* matrix, std::int64_t stride, std::int64_t first) {
+    for (std::int64_t start = 0; start < to.depth; start += 32) {
+        const std::int64_t end = start + 32 < to.depth ? start + 32 : to.depth;
+        for (std::int64_t p = part.begin; p < part.end; ++p) {
+            T* panel = to.panels + p * PANEL<T> * to.depth;
+            const int stored = to.stored(p), wide = to.wide(p);
+            const T* from = matrix + first + p * PANEL<T>;
+            for (std::int64_t k = start; k < end; ++k) copy_row(panel + k * stored, from + k * stride, wide, stored);
         }
     }
-    memset(packed, 0, sizeof(T) * padded);
-    if (bias) memcpy(packed, bias, sizeof(T) * columns);
+    for (std::int64_t p = part.begin; p < part.end; ++p) memset(to.bias() + p * PANEL<T>, 0, sizeof(T) * std::size_t(to.stored(p)));
 }
 
-// One register tile: R rows, P panels. Each sum runs over k in order, whatever R and P, so a row's bits do
-// not depend on the rows beside it.
-template <class T, int R, int P>
-void tile_product(std::int64_t depth, const T* operand, const T* panels, const T* bias, T* v, std::int64_t stride) {
-    constexpr int N = 2 * P;
+// One register tile: R rows, N vectors. Each sum runs over k in order, whatever R and N, so a row's bits do not depend on
+// the rows beside it. Rows are reached from every third by a pointer of its own: compilers would else spill addresses.
+template <class T, int R, int N>
+void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, const T* panels, const T* bias, T* out, std::int64_t apart) {
+    constexpr int WIDE = N == 1 ? LANES<T> : PANEL<T>;
+    constexpr int BASES = (R + 2) / 3;
     V<T> sum[R][N] = {};
+    const T* base[BASES];
+#pragma GCC unroll 8
+    for (int g = 0; g < BASES; ++g) {
+        base[g] = operand + g * 3 * stride;
+        asm("" : "+r"(base[g]));
+    }
+    const std::int64_t panel = depth * WIDE;
     for (std::int64_t k = 0; k < depth; ++k) {
         V<T> column[N];
 #pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) column[j] = load(panels + (j / 2 * depth + k) * PANEL<T> + j % 2 * LANES<T>);
+        for (int j = 0; j < N; ++j) column[j] = load(panels + j / 2 * panel + j % 2 * LANES<T>);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
-            const V<T> x = all(operand[r * depth + k]);
+            const V<T> x = all(base[r / 3][r % 3 * stride]);
 #pragma GCC unroll 8
             for (int j = 0; j < N; ++j) sum[r][j] = fma(x, column[j], sum[r][j]);
+        }
+        panels += WIDE;
+#pragma GCC unroll 8
+        for (int g = 0; g < BASES; ++g) {
+            ++base[g];
+            asm("" : "+r"(base[g]));
         }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) store<T>(v + r * stride + j * LANES<T>, sum[r][j] + load(bias + j * LANES<T>));
+        for (int j = 0; j < N; ++j) store<T>(out + r * apart + j * LANES<T>, sum[r][j] + load(bias + j * LANES<T>));
     }
 }
 
+template <class T>
+struct Tile {
+    const T* operand;
+    std::int64_t stride;
+    const T* panels;
+    const T* bias;
+    T* out;
+    std::int64_t apart, depth;
+};
+
 template <class T, int R, int P>
-RECURRA_INLINE void choose_panels(int panels, std::int64_t depth, const T* operand, const T* packed, const T* bias, T* v,
-                                  std::int64_t stride) {
-    if constexpr (P == 1) {
-        tile_product<T, R, 1>(depth, operand, packed, bias, v, stride);
-    } else if (panels == P) {
-        tile_product<T, R, P>(depth, operand, packed, bias, v, stride);
+RECURRA_INLINE void choose_panels(int vectors, const Tile<T>& t) {
+    if (vectors == 2 * P) {
+        tile_product<T, R, 2 * P>(t.depth, t.operand, t.stride, t.panels, t.bias, t.out, t.apart);
+    } else if constexpr (P == 1) {
+        tile_product<T, R, 1>(t.depth, t.operand, t.stride, t.panels, t.bias, t.out, t.apart);
     } else {
-        choose_panels<T, R, P - 1>(panels, depth, operand, packed, bias, v, stride);
+        choose_panels<T, R, P - 1>(vectors, t);
     }
 }
 
 template <class T, int R>
-RECURRA_INLINE void choose_rows(int rows, int panels, std::int64_t depth, const T* operand, const T* packed, const T* bias, T* v,
-                                std::int64_t stride) {
+RECURRA_INLINE void choose_rows(int rows, int vectors, const Tile<T>& t) {
     if constexpr (R == 1) {
-        choose_panels<T, 1, panels_for(1)>(panels, depth, operand, packed, bias, v, stride);
+        choose_panels<T, 1, panels_for(1)>(vectors, t);
     } else if (rows == R) {
-        choose_panels<T, R, panels_for(R)>(panels, depth, operand, packed, bias, v, stride);
+        choose_panels<T, R, panels_for(R)>(vectors, t);
     } else {
-        choose_rows<T, R - 1>(rows, panels, depth, operand, packed, bias, v, stride);
+        choose_rows<T, R - 1>(rows, vectors, t);
     }
 }
 
-// operand (rows, reads) dense; v (rows, padded columns) dense.
+// operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart.
 template <class T>
-void multiply(const Product& product, std::int64_t rows, const T* operand, const T* packed, T* v) {
-    const std::int64_t depth = product.reads, count = panel_count<T>(product), stride = count * PANEL<T>;
-    const std::int64_t blocks = (rows + ROWS - 1) / ROWS, most = (rows + blocks - 1) / blocks;
-    const T* bias = packed + stride * depth;
-    const int group = panels_for(int(most));
-    for (std::int64_t p = 0; p < count; p += group) {
-        const int panels = int(count - p < group ? count - p : group);
+void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart) {
+    const std::int64_t blocks = (rows + ROWS - 1) / ROWS, most = blocks ? (rows + blocks - 1) / blocks : 1;
+    const std::int64_t vectors = padded<T>(matrix.columns) / LANES<T>;
+    const int group = 2 * panels_for(int(most));
+    for (std::int64_t v = 0; v < vectors;) {
+        const std::int64_t left = vectors - v;
+        const int take = int(left >= group ? group : left > 1 ? left / 2 * 2 : 1);
+        const std::int64_t column = v * LANES<T>;
         for (std::int64_t block = 0; block < blocks; ++block) {
             const std::int64_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
-            choose_rows<T, ROWS>(int(end - begin), panels, depth, operand + begin * depth, packed + p * PANEL<T> * depth,
-                                 bias + p * PANEL<T>, v + begin * stride + p * PANEL<T>, stride);
+            choose_rows<T, ROWS>(int(end - begin), take,
+                                 {operand + begin * stride, stride, matrix.panels + column * matrix.depth, matrix.bias() + column,
+                                  out + begin * apart + column, apart, matrix.depth});
         }
+        v += take;
     }
 }
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "scan.hpp"
+#include "kernels.hpp"
 
 namespace recurra {
 

@@ -1,49 +1,59 @@
 // The kernels of one instruction set. CMake compiles this file once for each, with RECURRA_ISA its name.
-#include "driver.hpp"
+#include "kernels.hpp"
+
+#include <chrono>
+
+#include "forward.hpp"
+#include "backward.hpp"
 
 namespace recurra::RECURRA_ISA {
 
 template <class T>
-std::size_t packed_size(const Program& program) {
-    std::size_t numbers = 0;
-    for (const Phase& phase : program.phases) {
-        if (phase.multiplies) numbers += packed_numbers<T>(phase.product);
+Bytes measure(const Scan<T>& scan, const Gradients<T>* gradients, Region& region, int me) {
+    Arena shared, own;
+    if (gradients) {
+        Backward<T> worker(scan, *gradients, region, me, shared, own);
+    } else {
+        Forward<T> worker(scan, region, me, shared, own);
     }
-    return numbers;
+    return {shared.used, own.used};
 }
 
-// A bias goes with the product, but where there is a norm it comes after that.
 template <class T>
-void pack(const Scan<T>& scan, T* packed) {
-    const Span<Phase> phases = scan.program->phases;
-    for (int p = 0; p < phases.size; ++p) {
-        if (!phases[p].multiplies || !phases[p].product.weighted) continue;
-        const Product& product = phases[p].product;
-        pack_product(product, scan.weight[p], product.norm.size ? nullptr : scan.bias[p], packed);
-        packed += packed_numbers<T>(product);
+void run(const Scan<T>& scan, const Gradients<T>* gradients, Region& region, int me, char* shared_memory, char* own_memory) {
+    Arena shared{shared_memory}, own{own_memory};
+    if (gradients) {
+        Backward<T>(scan, *gradients, region, me, shared, own).run();
+    } else {
+        Forward<T>(scan, region, me, shared, own).run();
     }
 }
 
-template <class T>
-std::size_t scratch_size(const Program& program, std::int64_t rows) {
-    Scan<T> scan{};
-    scan.program = &program;
-    Scratch<T> scratch{nullptr};
-    Worker<T> worker(scan, scratch, nullptr, rows);
-    return scratch.used;
+// Twelve sums in flight hide the latency of every multiplier there is.
+double peak(double seconds) {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    V<float> sum[12] = {}, a = all(0.999f), b = all(0.001f);
+    double done = 0, past = 0;
+    while (past < seconds) {
+        for (int i = 0; i < 20000; ++i) {
+#pragma GCC unroll 12
+            for (int j = 0; j < 12; ++j) {
+                sum[j] = fma(sum[j], a, b);
+            }
+        }
+        done += 20000.0 * 12 * 2 * LANES<float>;
+        past = std::chrono::duration<double>(Clock::now() - begin).count();
+    }
+    for (int j = 1; j < 12; ++j) sum[0] += sum[j];
+    [[maybe_unused]] volatile float used = sum[0][0];
+    return done / past / 1e9;
 }
 
 template <class T>
-void run(const Scan<T>& scan, const T* packed, T* scratch, std::int64_t* active, std::int64_t begin, std::int64_t end) {
-    Scratch<T> pieces{scratch};
-    Worker<T> worker(scan, pieces, active, end - begin);
-    worker.run(packed, begin, end);
-}
-
-template <class T>
-constexpr Kernels<T> KERNELS = {LANES<T>, PANEL<T>, ROWS, packed_size<T>, pack<T>, scratch_size<T>, run<T>};
+constexpr Kernels<T> KERNELS = {LANES<T>, PANEL<T>, ROWS, measure<T>, run<T>};
 
 extern const Isa isa;
-const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>};
+const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>, peak};
 
 }  // namespace recurra::RECURRA_ISA

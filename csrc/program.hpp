@@ -8,7 +8,7 @@
 namespace recurra {
 
 // Units that are computed together; a register of the interpreter holds one value of each.
-constexpr int TILE = 64;
+constexpr int TILE = 128;
 
 // The largest program that the driver's fixed tables hold; `Blueprint` refuses a larger one.
 constexpr int MAX_PHASES = 16;
@@ -29,14 +29,16 @@ enum class Op : int {
 #undef X
 };
 
-// Where a section reads: `index` counts states, noises, parameters, constants or slots; for v it is the
-// phase. `part` is the block (gate) of u or v.
-enum class From : int { u, v, state, noise, param, constant, slot };
-constexpr int FROM_COUNT = 7;
+// Where a section reads: `index` counts states, noises, parameters, constants, slots or saved values; for v and
+// operand it is the phase. `part` is the block (gate) of u or v. `state` is the old state, `fresh` the new one,
+// `grad` the gradient of the new one, `operand` that of a phase's operand; the last four are for backward.
+enum class From : int { u, v, state, noise, param, constant, slot, saved, fresh, grad, operand };
+constexpr int FROM_COUNT = 11;
 
-// Where a section writes: a slot (a value kept until the step ends), a gate's record, the operand.
-enum class To : int { slot, gate, operand };
-constexpr int TO_COUNT = 3;
+// Where a section writes: a slot (a value kept until the step ends), a gate's record, the operand, what is saved for
+// backward; backward: gradients of blocks of u and of v, of the old state, of noise, of parameters.
+enum class To : int { slot, gate, operand, saved, du, dv, dstate, dnoise, dparam };
+constexpr int TO_COUNT = 9;
 
 // Members are always inlined: these types are compiled for several instruction sets, and a shared copy of a
 // function could be one that this machine cannot run.
@@ -81,6 +83,9 @@ struct Product {
     int first, blocks, total;
     int unit, reads;  // widths, in units
     Span<int> norm;
+    std::int64_t kept;  // where in a saved row the normalised values and then each group's scale are
+
+    RECURRA_INLINE std::int64_t columns() const { return std::int64_t(blocks) * unit; }
 };
 
 struct Phase {
@@ -90,15 +95,28 @@ struct Phase {
     Span<Section> body;
 };
 
+// Backward of a phase. `du_first`: the gradient of v is that of u from this block on; -1: it is apart; -2: none.
+struct BackPhase {
+    int phase;
+    Span<Section> operand, before;
+    int du_first;
+    Span<Section> after;
+};
+
 // Widths here are in units. Slots 0 .. states - 1 are the new states.
 struct Program {
     int hidden, gates;
     Span<int> states, noises, params, slots;
     Span<double> constants;
+    Product input;  // u = x W_ih^T + b_ih
     Span<Phase> phases;
     Span<Section> last;
+    Span<int> saved;
+    std::int64_t saved_size;  // numbers a row and step, what norms keep included
+    Span<int> back_slots;
+    Span<BackPhase> back;
+    Span<Section> back_last;
     int registers, sources;  // the most that a section has
-    bool reads_u;
 };
 
 }  // namespace recurra

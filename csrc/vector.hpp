@@ -5,7 +5,7 @@
 
 #include "program.hpp"
 
-#if defined(__FMA__) || defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON) && defined(__aarch64__)
 #include <arm_neon.h>
@@ -35,14 +35,17 @@ struct VectorOf<float> {
 template <>
 struct VectorOf<double> {
     typedef double V __attribute__((vector_size(BYTES)));
+    typedef std::int64_t I __attribute__((vector_size(BYTES)));
+    typedef std::uint64_t U __attribute__((vector_size(BYTES)));
     typedef double Loose __attribute__((vector_size(BYTES), aligned(8), may_alias));
 };
 
 template <class T>
 using V = typename VectorOf<T>::V;
-using VF = V<float>;
-using VI = VectorOf<float>::I;
-using VU = VectorOf<float>::U;  // for sums of bits, which may run over
+template <class T>
+using I = typename VectorOf<T>::I;
+template <class T>
+using U = typename VectorOf<T>::U;  // for sums of bits, which may run over
 
 template <class T>
 constexpr int LANES = BYTES / int(sizeof(T));
@@ -87,5 +90,59 @@ RECURRA_INLINE V<double> fma(V<double> a, V<double> b, V<double> c) {
     return a * b + c;
 #endif
 }
+
+// The greater of x and a bound, the smaller, and the root, each in one instruction where there is one. A NaN in x stays.
+#if defined(__AVX512F__)
+RECURRA_INLINE V<float> at_least(V<float> x, V<float> low) { return _mm512_max_ps(low, x); }
+RECURRA_INLINE V<float> at_most(V<float> x, V<float> high) { return _mm512_min_ps(high, x); }
+RECURRA_INLINE V<float> root(V<float> x) { return _mm512_sqrt_ps(x); }
+RECURRA_INLINE V<double> at_least(V<double> x, V<double> low) { return _mm512_max_pd(low, x); }
+RECURRA_INLINE V<double> at_most(V<double> x, V<double> high) { return _mm512_min_pd(high, x); }
+RECURRA_INLINE V<double> root(V<double> x) { return _mm512_sqrt_pd(x); }
+#elif defined(__AVX__)
+RECURRA_INLINE V<float> at_least(V<float> x, V<float> low) { return _mm256_max_ps(low, x); }
+RECURRA_INLINE V<float> at_most(V<float> x, V<float> high) { return _mm256_min_ps(high, x); }
+RECURRA_INLINE V<float> root(V<float> x) { return _mm256_sqrt_ps(x); }
+RECURRA_INLINE V<double> at_least(V<double> x, V<double> low) { return _mm256_max_pd(low, x); }
+RECURRA_INLINE V<double> at_most(V<double> x, V<double> high) { return _mm256_min_pd(high, x); }
+RECURRA_INLINE V<double> root(V<double> x) { return _mm256_sqrt_pd(x); }
+#elif defined(__SSE2__)
+RECURRA_INLINE V<float> at_least(V<float> x, V<float> low) { return _mm_max_ps(low, x); }
+RECURRA_INLINE V<float> at_most(V<float> x, V<float> high) { return _mm_min_ps(high, x); }
+RECURRA_INLINE V<float> root(V<float> x) { return _mm_sqrt_ps(x); }
+RECURRA_INLINE V<double> at_least(V<double> x, V<double> low) { return _mm_max_pd(low, x); }
+RECURRA_INLINE V<double> at_most(V<double> x, V<double> high) { return _mm_min_pd(high, x); }
+RECURRA_INLINE V<double> root(V<double> x) { return _mm_sqrt_pd(x); }
+#else
+template <class W>
+RECURRA_INLINE W at_least(W x, W low) { return x < low ? low : x; }
+template <class W>
+RECURRA_INLINE W at_most(W x, W high) { return x > high ? high : x; }
+template <class W>
+RECURRA_INLINE W root(W x) {
+    for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i) x[i] = sizeof(x[0]) == 4 ? __builtin_sqrtf(x[i]) : __builtin_sqrt(x[i]);
+    return x;
+}
+#endif
+
+// a / b for 1/2 <= b < 2^60, within a unit in the last place. AVX-512 divides slowly: there an estimate and Newton's steps.
+#if defined(__AVX512F__)
+RECURRA_INLINE V<float> quotient(V<float> a, V<float> b) {
+    V<float> inverse = _mm512_rcp14_ps(b);
+    inverse = fma(fma(-b, inverse, all(1.0f)), inverse, inverse);
+    const V<float> near = a * inverse;
+    return fma(fma(-b, near, a), inverse, near);
+}
+RECURRA_INLINE V<double> quotient(V<double> a, V<double> b) {
+    V<double> inverse = _mm512_rcp14_pd(b);
+    inverse = fma(fma(-b, inverse, all(1.0)), inverse, inverse);
+    inverse = fma(fma(-b, inverse, all(1.0)), inverse, inverse);
+    const V<double> near = a * inverse;
+    return fma(fma(-b, near, a), inverse, near);
+}
+#else
+template <class W>
+RECURRA_INLINE W quotient(W a, W b) { return a / b; }
+#endif
 
 }  // namespace recurra::RECURRA_ISA

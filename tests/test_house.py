@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FLOORS = {
     "errors": 0, "native": 0, "cells": 1, "program": 2, "kernels": 3, "engine": 4, "init": 4, "state": 4, "layers": 5, "models": 6,
-    "convert": 6, "train": 7, "inspection": 7, "export": 7, "stream": 7, "parity": 7, "lab": 8, "compare": 8, "cli": 9,
+    "convert": 6, "train": 7, "inspection": 7, "export": 7, "stream": 7, "parity": 7, "lab": 8, "compare": 8, "bench": 8, "cli": 9,
 }  # fmt: skip
 RUNTIME = {"native", "kernels.encode", "kernels.launch", "kernels.pool", "kernels.section", "program.graph", "program.serial", "errors"}
 """All of recurra that the runtime may see; its user may come from the command line or export."""
@@ -24,6 +24,7 @@ RUNTIME = {"native", "kernels.encode", "kernels.launch", "kernels.pool", "kernel
 MANY_ARGUMENTS = {
     "RNN.__init__": "torch.nn's own signature", "LSTM.__init__": "torch.nn's own signature", "GRU.__init__": "torch.nn's own signature",
     "scan": "the one way in, whose options are those of every layer", "prepare": "takes what `scan` takes",
+    "Recurrent.__init__": "a cell, its sizes, how its weights begin and where they are, and what it holds",
     "Recurrent.scan": "takes what `scan` takes",
     "forward": "the native scan takes what a job holds",
 }  # fmt: skip

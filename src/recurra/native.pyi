@@ -6,46 +6,76 @@ from typing import Any
 OPS: tuple[str, ...]
 """Operations by number."""
 SOURCES: tuple[str, ...]
-"""Kinds of source by number: where a section reads."""
+"""Kinds of source by number: where a section reads. A step reads the first seven, its derivative all but u and v."""
 OUTPUTS: tuple[str, ...]
-"""Kinds of output by number: where a section writes."""
+"""Kinds of output by number: where a section writes. A step writes the first four, its derivative slots, operands and the rest."""
 
 Source = tuple[int, int, int]
-"""Kind, index (of the state, noise, param, constant or slot; the phase of a v), block of u or v."""
+"""Kind, index (of the state, noise, param, constant, slot or saved value; the phase of a v or an operand), block of u or v."""
 Instruction = tuple[int, int, int, int, int]
 """Op, register written, three arguments; an argument numbers the section's sources, then its registers."""
 Output = tuple[int, int, int]
-"""Value, kind, index of the slot or gate."""
+"""Value, kind, index (of the slot, gate, saved value, block, state, noise or param)."""
 Section = tuple[int, int, Sequence[Source], Sequence[Instruction], Sequence[Output]]
 """Width in units, registers, what it reads, does and writes."""
 Product = tuple[bool, int, int, int, int, int, Sequence[int]]
 """Has a weight, first block, blocks, blocks of the weight, units of a block, units of the operand, norm groups."""
 Phase = tuple[Sequence[Section], Product | None, Sequence[Section]]
 """Sections that make the operand, the product, sections that follow it."""
+BackwardPhase = tuple[int, Sequence[Section], Sequence[Section], int, Sequence[Section]]
+"""Phase, sections that make its operand again, sections before the product's own derivative, the first block of u
+whose gradients are those of v (-1: they are written apart, -2: there are none), sections after it."""
+Backward = tuple[Sequence[int], Sequence[BackwardPhase], Sequence[Section]]
+"""Widths of its own slots, the phases in the order in which they run, sections that run last."""
+Pool = tuple[int, int, int, int]
+"""Addresses of GOMP_parallel, omp_get_num_threads and omp_get_thread_num, and the threads; without the first, one thread."""
+Weights = Sequence[tuple[int, int, int]]
+"""Weight, bias and gain of the input's product and of each phase: addresses of the whole tensors."""
 
 class Program:
     """A program as numbers, checked.
 
-    Slots are values kept until a step ends; the first are the new states. `last` runs after all phases.
+    Slots are values kept until a step ends; the first are the new states. `last` runs after all phases. `saved`
+    are the widths of the values that a step keeps for `backward`.
     """
 
     def __init__(
-        self, *, hidden: int, gates: int, states: Sequence[int], noises: Sequence[int], params: Sequence[int],
-        slots: Sequence[int], constants: Sequence[float], phases: Sequence[Phase], last: Sequence[Section],
+        self, *, hidden: int, gates: int, states: Sequence[int], noises: Sequence[int], params: Sequence[int], slots: Sequence[int],
+        constants: Sequence[float], input: Product, phases: Sequence[Phase], last: Sequence[Section], saved: Sequence[int],
+        backward: Backward | None,
     ) -> None: ...  # fmt: skip
+    @property
+    def saved_size(self) -> int:
+        """Numbers that a step keeps of one row for `backward`, those of norms among them."""
 
 def info() -> dict[str, Any]:
     """Version, instruction set chosen (`isa`) and those compiled (`isas`), compiler, tile and vector sizes."""
 
+def fma_peak(seconds: float, pool: Pool) -> float:
+    """Multiplications and additions of floats that the pool's threads reach together, in 1e9 a second."""
+
 def forward(
-    *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, u: int, h: int,
-    state: tuple[Sequence[int], Sequence[int], Sequence[int]], kept: tuple[Sequence[int], Sequence[int]],
-    weights: Sequence[tuple[int, int, int]], noise: Sequence[tuple[int, bool]], params: Sequence[int],
-    lengths: int, resets: int, pool: tuple[int, int],
+    *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, x: int, h: int,
+    state: tuple[Sequence[int], Sequence[int], Sequence[int]], kept: tuple[Sequence[int], Sequence[int]], held: bool, saved: int,
+    weights: Weights, noise: Sequence[tuple[int, bool]], params: Sequence[int], lengths: int, resets: int, pool: Pool,
 ) -> None:  # fmt: skip
     """Run a scan forward.
 
     `sizes` is (T, B); `state` the addresses of the first, the initial (empty without resets) and the final
-    state; `kept` those of all states and gates, empty where not kept; `weights` by phase (weight, bias,
-    gain); `noise` with whether it lasts the sequence; `pool` the address of GOMP_parallel and the threads.
+    state; `kept` those of all states (0 for one that is not kept, the first is h) and gates, empty where none are
+    kept; `held` whether states are written past a row's length; `saved` (T, B, saved_size), 0 where nothing follows;
+    `noise` with whether it lasts the sequence.
+    """
+
+def backward(
+    *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, x: int, h: int,
+    state: tuple[Sequence[int], Sequence[int]], states: Sequence[int], saved: int, weights: Weights,
+    noise: Sequence[tuple[int, bool]], params: Sequence[int], lengths: int, resets: int, pool: Pool,
+    given: tuple[int, Sequence[int], Sequence[int]],
+    wanted: tuple[int, Sequence[int], Sequence[int], Weights, Sequence[int], Sequence[int]],
+) -> None:  # fmt: skip
+    """Run a scan's derivative; arguments as for `forward`, `states` and `saved` as it left them (0: found again).
+
+    `given` are the gradients of h, of the final state and of every step's states; `wanted` is where those of x, the
+    first and the initial state, the weights, noise and params go: each is written whole, 0 where it is not wanted.
     """

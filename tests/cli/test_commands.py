@@ -187,8 +187,8 @@ def test_verify_ends_with_1_when_a_path_differs(
 ) -> None:
     from recurra.engine import METHODS
 
-    vendor = METHODS["vendor"].run
-    monkeypatch.setattr(METHODS["vendor"], "run", lambda job: (s := vendor(job))._replace(h=s.h + 1e-2))
+    fused = METHODS["fused"].run
+    monkeypatch.setattr(METHODS["fused"], "run", lambda job: (s := fused(job))._replace(h=s.h + 1e-2))
     status, out, _ = command(capsys, "verify", str(run_folder), "--steps", "9")
     assert status == 1 and "FAILS" in out
 

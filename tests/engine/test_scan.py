@@ -141,7 +141,7 @@ def test_a_method_that_does_not_fit_says_why(name: str, method: str, options: di
 @pytest.mark.parametrize("method, message", [
     ("vendor", "PyTorch's operator has no rules for function transforms and forward mode"),
     ("checkpointed", "function transforms and forward-mode gradients see through no recomputation"),
-    ("fused", "the native module sees neither function transforms nor torch.compile"),
+    ("fused", "the fused scan has no rules for function transforms and forward mode"),
 ])  # fmt: skip
 def test_methods_that_see_no_transforms_say_so(method: str, message: str) -> None:
     at = scene(cells.LSTM())
@@ -157,8 +157,6 @@ def test_forward_mode_goes_by_the_loop() -> None:
 
 def test_fused_says_why_it_cannot() -> None:
     at = scene(cells.LSTM())
-    with pytest.raises(MethodUnavailable, match="a forward pass only, and a gradient is asked for"):
-        scan(at.cell, at.weights, at.x, method="fused")
     half = {name: weight.detach().bfloat16() for name, weight in at.weights.items()}
     with pytest.raises(MethodUnavailable, match=re.escape("no fused LSTM() on cpu for bfloat16 (float32 and float64 are)")):
         scan(at.cell, half, at.x.detach().bfloat16(), method="fused")
@@ -186,15 +184,15 @@ def test_a_cell_that_is_not_elementwise_runs_by_the_loop() -> None:
             scan(at.cell, at.weights, at.x, method="fused")
 
 
-@pytest.mark.parametrize("name, with_gradients, keep, method", [
-    ("LSTM", True, (), "vendor"), ("LSTM", True, ("gates",), "loop"), ("MinGRU", True, (), "parallel"), ("TwoPhase", True, (), "loop"),
-    ("Decay", True, ("states",), "parallel"),
+@pytest.mark.parametrize("name, keep, method", [
+    ("LSTM", (), "fused"), ("LSTM", ("gates",), "loop"), ("MinGRU", ("gates",), "parallel"), ("TwoPhase", (), "fused"),
+    ("Decay", ("states",), "fused"),
 ])  # fmt: skip
-def test_auto_chooses_by_a_fixed_rule_and_gives_reasons(name: str, with_gradients: bool, keep: tuple[str, ...], method: str) -> None:
+def test_auto_chooses_by_a_fixed_rule_and_gives_reasons(name: str, keep: tuple[str, ...], method: str) -> None:
     at = scene(ZOO[name])
     choice = choose_method(prepare(at.cell, at.weights, at.x, None, keep=keep), "auto")
     assert choice.method == method and choice.why == WHY[method]
-    assert all(reason for reason in choice.refused.values())
+    assert all(reason for reason in choice.refused.values()) and bool(choice.refused) == (method != "fused")
     found = scan(at.cell, at.weights, at.x, keep=keep)
     assert_close(found, scan(at.cell, at.weights, at.x, keep=keep, method="loop"))
 
@@ -223,7 +221,7 @@ def test_states_are_held_and_gates_zero_past_a_length() -> None:
 def test_explain_tells_each_scan() -> None:
     net = recurra.LSTM(3, 4, num_layers=2, bidirectional=True)
     text = explain(net, torch.zeros(5, 2, 3))
-    assert text.startswith("1. LSTM() (T 5, B 2, I 3, H 4, float64, cpu)\n   vendor: PyTorch's own operator")
+    assert text.startswith("1. LSTM() (T 5, B 2, I 3, H 4, float64, cpu)\n   fused: the native module runs")
     assert "4. LSTM() (T 5, B 2, I 8, H 4, float64, cpu, backward)" in text
     assert explain(torch.nn.Linear(2, 2), torch.zeros(2)) == "no scan was run"
     with pytest.raises(ShapeError):

@@ -25,7 +25,7 @@ from recurra.cells import (
     Zoneout,
     draw,
 )
-from recurra.kernels import forward
+from recurra.kernels.forward import forward
 from recurra.program import trace
 
 
@@ -75,7 +75,7 @@ class Scene:
     cell: Cell
     hidden: int
     weights: dict[str, Tensor]
-    u: Tensor
+    x: Tensor
     state: tuple[Tensor, ...]
     initial: tuple[Tensor, ...]
     noise: dict[str, Tensor]
@@ -90,7 +90,7 @@ class Scene:
             return {name: value.to(dtype) for name, value in values.items()}
 
         state, initial = (tuple(v.to(dtype) for v in values) for values in (self.state, self.initial))
-        return replace(self, weights=each(self.weights), u=self.u.to(dtype), state=state, initial=initial, noise=each(self.noise))
+        return replace(self, weights=each(self.weights), x=self.x.to(dtype), state=state, initial=initial, noise=each(self.noise))
 
 
 def scene(
@@ -112,9 +112,9 @@ def scene(
         lengths = torch.randint(0, steps + 1, (rows,), generator=generator)
         lengths[:2] = torch.tensor([0, 1])[:rows]
         options |= dict(lengths=lengths, resets=torch.rand((steps, rows), generator=generator) < 0.4)
-    u = normal(steps, rows, len(cell.gates) * hidden)
+    x = normal(steps, rows, 2)
     state, initial = (tuple(normal(rows, width) for width in widths) for _ in range(2))
-    made = Scene(cell, hidden, weights, u, state, initial, noise, **options)
+    made = Scene(cell, hidden, weights, x, state, initial, noise, **options)
     return made.to(torch.float32).to(torch.float64)
 
 
@@ -124,7 +124,7 @@ Result = list[Tensor]
 
 def looped(s: Scene) -> Result:
     """The plain loop over the cell's own `step`."""
-    steps, rows = s.u.shape[:2]
+    steps, rows = s.x.shape[:2]
     masks = [s.noise.get(name) for name in s.cell.lasting()]
     state, outputs, states, gates = s.state, [], [], []
     lengths = torch.full((rows,), steps) if s.lengths is None else s.lengths
@@ -134,7 +134,8 @@ def looped(s: Scene) -> Result:
         if not s.reverse:
             state = tuple(torch.where(reset, new, old) for new, old in zip(s.initial, state, strict=True))
         noise = {name: s.noise[name][t] for name in s.noise if name not in s.cell.lasting()}
-        new, found = s.cell.step(s.weights, torch.where(valid, s.u[t], 0.0), s.cell.state_type()(*state, *masks), noise)
+        u = s.cell.project(s.weights, torch.where(valid, s.x[t], 0.0))
+        new, found = s.cell.step(s.weights, u, s.cell.state_type()(*state, *masks), noise)
         state = tuple(torch.where(valid, n, old) for n, old in zip(new[: len(state)], state, strict=True))
         outputs.append(torch.where(valid, state[0], 0.0))
         states.append(state)
@@ -150,7 +151,7 @@ def fused(s: Scene) -> Result:
     """The same by the native driver, all kept."""
     program = trace(s.cell, s.noise)
     h, final, states, gates = forward(
-        program, s.hidden, s.weights, s.u, s.state, s.initial, noise=s.noise, lengths=s.lengths, resets=s.resets,
+        program, s.weights, s.x, s.state, s.initial, noise=s.noise, lengths=s.lengths, resets=s.resets,
         reverse=s.reverse, keep=("states", "gates"),
     )  # fmt: skip
     assert states is not None and gates is not None

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from recurra.cells import GRU, LSTM, Cell, ProjectedLSTM, ResetBeforeGRU, Zoneout
+from recurra.cells import LSTM, Cell, Phase, ProjectedLSTM, ResetBeforeGRU, Zoneout
 from recurra.errors import MissingDependency, ProgramError
 from recurra.kernels import encode
-from recurra.kernels.encode import _Layout, load_native
+from recurra.kernels.encode import load_native
+from recurra.kernels.layout import Layout
 from recurra.kernels.section import OPS, OUTPUTS, SOURCES
 from recurra.program import from_json, to_json, trace
 from tests.kernels.scene import CELLS
@@ -16,36 +18,47 @@ from tests.kernels.scene import CELLS
 
 def test_same_program_and_sizes_give_the_same_object() -> None:
     program = trace(LSTM())
-    assert encode(program, 5, (5, 5)) is encode(program, 5, (5, 5))
-    assert encode(program, 6, (6, 6)) is not encode(program, 5, (5, 5))
+    code = encode(program, 5, (5, 5), 3)
+    assert encode(program, 5, (5, 5), 3) is code
+    others = [encode(program, 6, (6, 6), 3), encode(program, 5, (5, 5), 4), encode(program, 5, (5, 5), 3, noise_gradients=True)]
+    assert len({id(each.native) for each in (code, *others)}) == 4
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_every_cell_is_encoded(cell: Cell) -> None:
     widths = tuple(cell.width(name, 7) for name in cell.state)
-    code = encode(trace(cell, cell.noises()), 7, widths)
+    code = encode(trace(cell, cell.noises()), 7, widths, 3)
     assert code.widths == {"hidden": 7} | dict(zip(cell.state, widths, strict=True))
     assert set(code.noises) == set(cell.noises())
     assert set(code.params) == set(cell.params)
+    assert {name: shape for name, shape in zip(code.names, code.shapes, strict=True)} == cell.weights(3, 7)
 
 
 def test_program_from_json_is_encoded() -> None:
-    assert encode(from_json(to_json(trace(ResetBeforeGRU()))), 3, (3,)).hidden == 3
+    assert encode(from_json(to_json(trace(ResetBeforeGRU()))), 3, (3,), 2).hidden == 3
 
 
 def test_widths_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ProgramError, match=r"LSTM\(\): the native module cannot run the program: width of a source must be"):
-        encode(trace(LSTM()), 5, (4, 5))
+        encode(trace(LSTM()), 5, (4, 5), 3)
+
+
+class Long(Cell):
+    """A cell of many products."""
+
+    gates = tuple(f"g{i}" for i in range(21))
+
+    def phases(self) -> Any:
+        return tuple(Phase(lambda a, s, g=gate: {g: getattr(a, g), "h": getattr(a, g)}, (gate,)) for gate in self.gates)
 
 
 def test_too_many_phases_are_refused() -> None:
-    cell: Cell = type("Long", (GRU,), {"phases": lambda self: GRU.phases(self) + Zoneout(GRU(), h=0.1).phases()[1:] * 20})()
     with pytest.raises(ProgramError, match="number of phases must be at least 1 and at most 16, got 21"):
-        encode(trace(cell), 5, (5,))
+        encode(trace(Long()), 5, (5,), 3)
 
 
 def test_operation_is_computed_once_and_registers_are_used_again() -> None:
-    layout = _Layout(trace(LSTM()), {"hidden": 5, "h": 5, "c": 5})
+    layout = Layout(trace(LSTM()), {"hidden": 5, "h": 5, "c": 5})
     [(width, registers, sources, instructions, outputs)] = layout.phase(0)[2]
     assert width == 5
     assert len(instructions) == 13 and registers < 13
@@ -57,9 +70,9 @@ def test_operation_is_computed_once_and_registers_are_used_again() -> None:
 
 
 def test_each_width_has_its_own_section() -> None:
-    layout = _Layout(trace(Zoneout(ProjectedLSTM(2), h=0.1, c=0.1)), {"hidden": 5, "h": 2, "c": 5})
-    widths = [[part[0] for part in body] for _, _, body in (layout.phase(i) for i in range(4))]
-    assert widths[0] == [5] and widths[2:] == [[2], [5]]
+    layout = Layout(trace(Zoneout(ProjectedLSTM(2), h=0.1, c=0.1)), {"hidden": 5, "h": 2, "c": 5})
+    widths = [[part[0] for part in body] for _, _, body in layout.phases()]
+    assert widths == [[5], [2, 5]]
 
 
 def test_missing_native_module_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

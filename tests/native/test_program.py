@@ -8,9 +8,9 @@ import pytest
 
 from recurra import native
 
-SLOT, GATE, OPERAND = range(3)
-U, V, STATE, NOISE, PARAM, CONST, KEPT = range(7)
-TANH, ADD = native.OPS.index("tanh"), native.OPS.index("add")
+SLOT, GATE, OPERAND, SAVED, DU, DV, DSTATE, DNOISE, DPARAM = range(9)
+U, V, STATE, NOISE, PARAM, CONST, KEPT, HELD, NEW, GRAD, BACK = range(11)
+TANH, ADD, SUB, MUL = (native.OPS.index(name) for name in ("tanh", "add", "sub", "mul"))
 
 
 def good() -> dict[str, Any]:
@@ -18,7 +18,12 @@ def good() -> dict[str, Any]:
     operand = (5, 0, [(STATE, 0, 0)], [], [(0, OPERAND, 0)])
     body = (5, 1, [(U, 0, 0), (V, 0, 0)], [(ADD, 0, 0, 1, 0), (TANH, 0, 2, 0, 0)], [(2, SLOT, 0), (2, GATE, 0)])
     phase = ([operand], (True, 0, 1, 1, 5, 5, []), [body])
-    return dict(hidden=5, gates=1, states=[5], noises=[], params=[], slots=[5], constants=[], phases=[phase], last=[])
+    back = (5, 2, [(NEW, 0, 0), (GRAD, 0, 0), (CONST, 0, 0)], [(MUL, 0, 0, 0, 0), (SUB, 1, 2, 3, 0), (MUL, 0, 1, 4, 0)], [(3, DU, 0)])
+    through = (5, 0, [(BACK, 0, 0)], [], [(0, DSTATE, 0)])
+    return dict(
+        hidden=5, gates=1, states=[5], noises=[], params=[], slots=[5], constants=[1.0], input=(True, 0, 1, 1, 5, 3, []),
+        phases=[phase], last=[], saved=[], backward=([], [(0, [operand], [back], 0, [])], [through]),
+    )  # fmt: skip
 
 
 def with_body(**parts: Any) -> dict[str, Any]:
@@ -43,6 +48,40 @@ def test_good_program_is_taken() -> None:
     assert isinstance(native.Program(**good()), native.Program)
 
 
+def with_back(phase: int = 0, du_first: int = 0, **parts: Any) -> dict[str, Any]:
+    """The good program with parts of its derivative's first section replaced."""
+    program = good()
+    names = ("width", "registers", "sources", "instructions", "outputs")
+    _, [(_, operand, [before], _, after)], last = program["backward"]
+    changed = tuple(parts.get(name, value) for name, value in zip(names, before, strict=True))
+    program["backward"] = ([], [(phase, operand, [changed], du_first, after)], last)
+    return program
+
+
+BAD_DERIVATIVES = [
+    (with_back(phase=1), "phase of backward must be at least 0 and below 1, got 1"),
+    (with_back(du_first=-3), "du_first must be at least -2, got -3"),
+    (with_back(du_first=1), "du_first must name blocks of u that are those of v, got 1"),
+    (with_back(sources=[(U, 0, 0)] * 3), "source of a backward section must be known in the backward pass, got 0"),
+    (with_back(sources=[(HELD, 0, 0)] * 3), "saved value must be at least 0 and below 0, got 0"),
+    (with_back(sources=[(NEW, 1, 0)] * 3), "state must be at least 0 and below 1, got 1"),
+    (with_back(sources=[(GRAD, -1, 0)] * 3), "state must be at least 0 and below 1, got -1"),
+    (with_back(sources=[(KEPT, 0, 0)] * 3), "slot must be at least 0 and below 0, got 0"),
+    (with_back(sources=[(BACK, 0, 0)] * 3), "gradient of an operand must be known before it is read, got 0"),
+    (with_back(outputs=[(3, GATE, 0)]), "output of a backward section must belong to the backward pass, got 1"),
+    (with_back(outputs=[(3, DU, 1)]), "block of u must be at least 0 and below 1, got 1"),
+    (with_back(outputs=[(3, DV, 0)]), "gradient of v must be written before the product that takes it, where it is apart, got 0"),
+    (with_back(du_first=-1, outputs=[(3, DV, 1)]), "block of v must be at least 0 and below 1, got 1"),
+    (with_back(outputs=[(3, DSTATE, 1)]), "state must be at least 0 and below 1, got 1"),
+    (with_back(outputs=[(3, DNOISE, 0)]), "noise must be at least 0 and below 0, got 0"),
+    (with_back(outputs=[(3, DPARAM, 0)]), "param must be at least 0 and below 0, got 0"),
+    (with_back(outputs=[]), "gradient of block 0 must be written by a section"),
+    (good() | {"backward": ([], good()["backward"][1] * 2, [])}, "phase of backward must come once, got 0"),
+    (good() | {"backward": (*good()["backward"][:2], [])}, "gradient of state 0 must be written by a section"),
+    (good() | {"backward": ([0], [], [])}, "width must be at least 1"),
+    (good() | {"saved": [0]}, "width must be at least 1"),
+    (good() | {"input": (True, 0, 1, 1, 5, 0, [])}, "reads of the input product must be at least 1"),
+]
 BAD = [
     (good() | {"hidden": 0}, "hidden must be at least 1"),
     (good() | {"hidden": 1 << 21}, "hidden must be at least 1 and at most"),
@@ -59,14 +98,15 @@ BAD = [
     (with_body(width=4), "width of a source must be that of its section, 4, got 5"),
     (with_body(registers=0), "register must be at least 0 and below 0, got 0"),
     (with_body(registers=5000), "registers must be at most 1024"),
-    (with_body(sources=[(7, 0, 0), (V, 0, 0)]), "kind of a source must be at least 0 and below 7, got 7"),
+    (with_body(sources=[(11, 0, 0), (V, 0, 0)]), "kind of a source must be at least 0 and below 11, got 11"),
+    (with_body(sources=[(NEW, 0, 0), (V, 0, 0)]), "source of a forward section must be known in the forward pass, got 8"),
     (with_body(sources=[(U, 0, 1), (V, 0, 0)]), "block of u must be at least 0 and below 1, got 1"),
     (with_body(sources=[(U, 0, 0), (V, 1, 0)]), "phase of v must be at least 0 and below 1, got 1"),
     (with_body(sources=[(U, 0, 0), (V, 0, 1)]), "block of v must be at least 0 and below 1, got 1"),
-    (with_body(sources=[(U, 0, 0), (STATE, 1, 0)]), "state, noise or param must be at least 0 and below 1, got 1"),
-    (with_body(sources=[(U, 0, 0), (NOISE, 0, 0)]), "state, noise or param must be at least 0 and below 0, got 0"),
-    (with_body(sources=[(U, 0, 0), (PARAM, -1, 0)]), "state, noise or param must be at least 0 and below 0, got -1"),
-    (with_body(sources=[(U, 0, 0), (CONST, 0, 0)]), "constant must be at least 0 and below 0, got 0"),
+    (with_body(sources=[(U, 0, 0), (STATE, 1, 0)]), "state must be at least 0 and below 1, got 1"),
+    (with_body(sources=[(U, 0, 0), (NOISE, 0, 0)]), "noise must be at least 0 and below 0, got 0"),
+    (with_body(sources=[(U, 0, 0), (PARAM, -1, 0)]), "param must be at least 0 and below 0, got -1"),
+    (with_body(sources=[(U, 0, 0), (CONST, 1, 0)]), "constant must be at least 0 and below 1, got 1"),
     (with_body(sources=[(U, 0, 0), (KEPT, 1, 0)]), "slot must be at least 0 and below 1, got 1"),
     (with_body(sources=[(U, 0, 0), (KEPT, 0, 0)]), "slot must be written before it is read, got 0"),
     (with_body(sources=[(U, 0, 0)] * 600), "number of sources must be at most 512, got 600"),
@@ -76,7 +116,9 @@ BAD = [
     (with_body(instructions=[(ADD, 0, 0, 2, 0)]), "argument of an op must be computed before, got 2"),
     (with_body(instructions=[]), "value of an output must be computed before, got 2"),
     (with_body(outputs=[(3, SLOT, 0)]), "value of an output must be at least 0 and below 3, got 3"),
-    (with_body(outputs=[(2, 3, 0)]), "kind of an output must be at least 0 and below 3, got 3"),
+    (with_body(outputs=[(2, 9, 0)]), "kind of an output must be at least 0 and below 9, got 9"),
+    (with_body(outputs=[(2, SAVED, 0)]), "saved value must be at least 0 and below 0, got 0"),
+    (with_body(outputs=[(2, DU, 0)]), "output of a forward section must belong to the forward pass, got 4"),
     (with_body(outputs=[(2, SLOT, 1)]), "slot must be at least 0 and below 1, got 1"),
     (with_body(outputs=[(2, GATE, 1)]), "gate must be at least 0 and below 1, got 1"),
     (with_body(outputs=[(2, OPERAND, 0)]), "operand must be written in a phase that has a product"),
@@ -91,7 +133,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("program", "message"), BAD, ids=[message for _, message in BAD])
+@pytest.mark.parametrize(("program", "message"), BAD + BAD_DERIVATIVES, ids=[message for _, message in BAD + BAD_DERIVATIVES])
 def test_bad_program_is_refused(program: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         native.Program(**program)
@@ -100,18 +142,18 @@ def test_bad_program_is_refused(program: dict[str, Any], message: str) -> None:
 def arguments() -> dict[str, Any]:
     """Arguments of a scan, wrong addresses in them; each test makes one a thing that is refused first."""
     return dict(
-        program=native.Program(**good()), dtype="float32", sizes=(3, 2), reverse=False, u=64, h=64, state=([64], [], [64]),
-        kept=([], []), weights=[(64, 0, 0)], noise=[], params=[], lengths=0, resets=0, pool=(0, 1),
+        program=native.Program(**good()), dtype="float32", sizes=(3, 2), reverse=False, x=64, h=64, state=([64], [], [64]),
+        kept=([], []), held=False, saved=0, weights=[(64, 0, 0), (64, 0, 0)], noise=[], params=[], lengths=0, resets=0, pool=(0, 0, 0, 1),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"u": 0}, "u must be an address, got 0"),
+        ({"x": 0}, "x must be an address, got 0"),
         ({"h": 0}, "h must be an address, got 0"),
-        ({"weights": [(0, 0, 0)]}, "weight must be an address, got 0"),
-        ({"weights": []}, "weights must have one entry for each of 1 phases, got 0"),
+        ({"weights": [(64, 0, 0), (0, 0, 0)]}, "weights must be an address, got 0"),
+        ({"weights": [(64, 0, 0)]}, "weights must have one entry for the input product and each of 1 phases, got 1"),
         ({"state": ([0], [], [64])}, "state must be an address, got 0"),
         ({"state": ([64, 64], [], [64])}, "state must have 1 addresses, got 2"),
         ({"state": ([64], [], [])}, "final must have 1 addresses, got 0"),
@@ -129,6 +171,39 @@ def test_bad_arguments_are_refused(changed: dict[str, Any], message: str) -> Non
         native.forward(**(arguments() | changed))
 
 
+def derivative(**changed: Any) -> dict[str, Any]:
+    """Arguments of a backward pass, wrong addresses in them too."""
+    given = {name: value for name, value in arguments().items() if name not in ("kept", "held")}
+    wanted: Any = (64, [64], [], [(64, 0, 0), (64, 0, 0)], [], [])
+    return given | dict(state=([64], []), states=[0], saved=64, given=(64, [0], []), wanted=wanted) | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"program": native.Program(**good() | {"backward": None})}, "program must have a backward pass, got none"),
+        ({"h": 0}, "h must be an address, got 0"),
+        ({"given": (64, [0, 0], [])}, "gradients of final must have 1 addresses, got 2"),
+        ({"given": (64, [0], [0, 0])}, "gradients of states must have 1 addresses, got 2"),
+        ({"wanted": (64, [64, 0], [], [(0, 0, 0)] * 2, [], [])}, "gradients of state must have 1 addresses, got 2"),
+        ({"wanted": (64, [64], [], [(0, 0, 0)], [], [])},
+         "gradients of weights must have one entry for the input product and each of 1 phases, got 1"),
+        ({"wanted": (64, [64], [], [(0, 0, 0)] * 2, [64], [])}, "gradients of noise must have 0 addresses, got 1"),
+        ({"wanted": (64, [64], [], [(0, 0, 0)] * 2, [], [64])}, "gradients of params must have 0 addresses, got 1"),
+        ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_a_derivative_are_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.backward(**derivative(**changed))
+
+
+def test_saved_size_counts_norms_too() -> None:
+    assert native.Program(**good()).saved_size == 0
+    assert native.Program(**good() | {"saved": [5, 2]}).saved_size == 7
+    assert native.Program(**good() | {"saved": [5], "backward": None, "input": (True, 0, 1, 1, 5, 3, [1])}).saved_size == 11
+
+
 def test_no_row_is_nothing_to_do() -> None:
-    nothing = {"sizes": (3, 0), "u": 0, "h": 0, "state": ([0], [], [0])}
+    nothing = {"sizes": (3, 0), "x": 0, "h": 0, "state": ([0], [], [0])}
     assert native.forward(**(arguments() | nothing)) is None

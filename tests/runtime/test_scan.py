@@ -34,7 +34,7 @@ def arrays(s: Scene) -> Arrays:
 
 def input_for(s: Scene) -> torch.Tensor:
     generator = torch.Generator().manual_seed(9)
-    return torch.randn(*s.u.shape[:2], 2, generator=generator, dtype=torch.float32).to(s.u.dtype)
+    return torch.randn(*s.x.shape, generator=generator, dtype=torch.float32).to(s.x.dtype)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -46,7 +46,7 @@ def test_runtime_equals_loop(cell: Cell, dtype: torch.dtype, reverse: bool) -> N
     x = input_for(exact)
 
     def loop(s: Scene) -> list[torch.Tensor]:
-        s = replace(s, u=cell.project(s.weights, x.to(s.u.dtype)))
+        s = replace(s, x=x.to(s.x.dtype))
         return looped(s)[: 1 + len(cell.state)]
 
     h, state = scan(x=x.to(dtype).numpy(), **arrays(exact.to(dtype)))
@@ -170,7 +170,6 @@ print(taken, "torch" in sys.modules, *h.ravel())
     assert all(each.stdout.split()[1] == "False" for each in done)
     assert min(float(each.stdout.split()[0]) for each in done) < 0.15
     ones = scene(LSTM(), 2, 1, 1)
-    ones = replace(
-        ones, weights={"weight_hh": torch.ones(4, 1).double()}, u=torch.ones(2, 1, 4).double(), state=(torch.zeros(1, 1).double(),) * 2
-    )
+    weights = {name: torch.ones(4, 1).double() for name in ("weight_ih", "weight_hh")}
+    ones = replace(ones, weights=weights, x=torch.ones(2, 1, 1).double(), state=(torch.zeros(1, 1).double(),) * 2)
     assert np.allclose([float(value) for value in done[0].stdout.split()[2:]], looped(ones)[0].ravel(), rtol=0, atol=1e-15)

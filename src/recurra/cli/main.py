@@ -18,6 +18,7 @@ COMMANDS = {
     "stream": "run a model over lines from standard input, in constant memory",
     "verify": "the parity table: whole = chunks = steps = fused",
     "info": "what a run or a model's file holds, and what this installation has",
+    "bench": "this machine against torch.nn: speed, share of the peak, memory",
     "demo": "train, sample, stream and look inside, in about two minutes",
 }
 DESCRIPTION = "Recurrent networks that one trains, sees into and streams, where the three give the same numbers."

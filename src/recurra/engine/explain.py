@@ -23,9 +23,7 @@ def explain(module: nn.Module, *args: Any, **options: Any) -> str:
     >>> import torch, recurra
     >>> print(explain(recurra.Recurrent(recurra.cells.MinGRU(), 3, 4), torch.zeros(5, 1, 3)))
     1. MinGRU() (T 5, B 1, I 3, H 4, float32, cpu)
-       parallel: the cell is linear in its state, so all steps run at once
-         not fused: the fused scan has a forward pass only, and a gradient is asked for
-         not vendor: PyTorch has no operator for MinGRU()
+       fused: the native module runs the cell's own program
     """
     lines: list[str] = []
     with listening(lambda job, choice: lines.append(_paragraph(len(lines) + 1, job, choice))):

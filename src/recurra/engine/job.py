@@ -37,12 +37,13 @@ class Job:
     """One scan, with every argument checked.
 
     Attributes:
-        x: (T, B, I), zero past a row's length.
+        x: (T, B, I); what is past a row's length must not be read: `clean_x` is zero there.
         state: the state to begin with.
-        initial: the state that a reset gives: the layer's own.
+        initial: the state that a reset gives: the layer's own. Without resets, the same as `state`.
         lengths: (B,) int64, or None.
         valid, resets: (T, B) bool, or None; resets are False past a row's length.
         noise: random factors, (T, B, width) or, lasting, in the state; None at evaluation.
+        recompute: hold only the states for the backward pass, and find the rest again.
     """
 
     cell: Cell
@@ -56,11 +57,19 @@ class Job:
     reverse: bool
     noise: Values | None
     keep: frozenset[str]
+    recompute: bool = False
 
     @property
     def cell_text(self) -> str:
         """How the cell prints; torch.compile, which cannot follow a dataclass's own text, sees its name only."""
         return type(self.cell).__name__ if torch.compiler.is_compiling() else repr(self.cell)
+
+    @property
+    def clean_x(self) -> Tensor:
+        """x, zero past a row's length."""
+        if self.valid is None:
+            return self.x
+        return torch.where(self.valid[..., None], self.x, torch.zeros((), dtype=self.x.dtype, device=self.x.device))
 
     @property
     def hidden_size(self) -> int:
@@ -82,7 +91,7 @@ class Job:
 
 def prepare(
     cell: Cell, weights: Weights, x: Tensor, state: Any, *, lengths: Any = None, resets: Any = None,
-    reverse: bool = False, noise: Values | None = None, keep: Iterable[str] = (),
+    reverse: bool = False, noise: Values | None = None, keep: Iterable[str] = (), recompute: bool = False,
 ) -> Job:  # fmt: skip
     """Check the arguments of `scan` and make a job of them."""
     if not isinstance(cell, Cell):
@@ -94,16 +103,18 @@ def prepare(
     resets = check_resets(resets, steps, rows, x.device)
     valid = None if lengths is None else torch.arange(steps, device=x.device)[:, None] < lengths
     if valid is not None:
-        x = torch.where(valid[..., None], x, torch.zeros((), dtype=x.dtype, device=x.device))
         resets = None if resets is None else resets & valid
     keeps = frozenset(keep)
     for name in keeps - set(KEEPS):
         raise ArgumentError(choice_text("keep", name, KEEPS))
     drawn, masks = _split_noise(cell, weights["weight_ih"].shape[0] // len(cell.gates), noise, x)
-    initial = initial_state(cell, weights, x, masks)
+    initial = initial_state(cell, weights, x, masks) if state is None or resets is not None else None
     state = initial if state is None else check_state(cell, weights, state, x, masks)
-    initial = initial._replace(**{name: getattr(state, name) for name in cell.lasting()})
-    return Job(cell, weights, x, state, initial, lengths, valid, resets, reverse, drawn, keeps)
+    if initial is None:
+        initial = state
+    elif lasting := cell.lasting():
+        initial = initial._replace(**{name: getattr(state, name) for name in lasting})
+    return Job(cell, weights, x, state, initial, lengths, valid, resets, reverse, drawn, keeps, bool(recompute))
 
 
 def check_weights(cell: Cell, weights: Weights) -> None:

@@ -18,7 +18,7 @@ def reason(job: Job) -> str | None:
 
 def run(job: Job) -> Scan:
     """Run the cell's `step` over time, the state carried along."""
-    u = job.cell.project(job.weights, job.x)
+    u = job.cell.project(job.weights, job.clean_x)
     resets = [None] * len(u) if job.resets is None else job.resets
     valid = [None] * len(u) if job.valid is None else job.valid
     state, outputs, states, gates = job.state, [], [], []

@@ -22,7 +22,7 @@ def run(job: Job) -> Scan:
 
     A step past a row's length keeps all and writes nothing; a reset folds the layer's own state into `write`.
     """
-    u = job.cell.project(job.weights, job.x)
+    u = job.cell.project(job.weights, job.clean_x)
     blocks = dict(zip(job.cell.gates, u.chunk(len(job.cell.gates), -1)))
     keep, write, gates = job.cell.coefficients(Pre(blocks, {}))  # type: ignore[attr-defined]
     first, initial, resets = job.state.h, job.initial.h, job.resets

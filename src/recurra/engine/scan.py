@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from recurra.cells import LSTM, Cell, Probed, ProjectedLSTM
@@ -20,17 +19,17 @@ METHODS: dict[str, ModuleType] = {
     "checkpointed": checkpointed, "fused": fused, "loop": loop, "parallel": parallel, "vendor": vendor,
 }  # fmt: skip
 """How a scan can be run, by name: each module has `reason(job)` (why not, or None) and `run(job)`."""
-AUTO = ("vendor", "parallel", "fused", "loop")
-"""The rule of "auto": the first of these that can run the job, and that is not passed over for a single step."""
-FUSED_FIRST = ("fused", "vendor", "parallel", "loop")
-"""The same for float32, but for a plain LSTM, whose operator at PyTorch (oneDNN) is as fast."""
+AUTO = ("fused", "vendor", "parallel", "loop")
+"""The rule of "auto": the first of these that can run the job, and that is not passed over; docs/decisions/0003 has the figures."""
 PACKING: dict[str, tuple[type[Cell], ...]] = {"vendor": (LSTM, ProjectedLSTM), "fused": (Cell,)}
 """Methods that pack the weights at every call on a CPU, for these cells: a single step does not repay it."""
+UNPACKED = 4
+"""Rows up to which the native module reads the weights of a single step as they are; a backward pass packs them."""
 
 
 def scan(
     cell: Cell, weights: Weights, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None,
-    reverse: bool = False, noise: Values | None = None, method: str = "auto", keep: Iterable[str] = (),
+    reverse: bool = False, noise: Values | None = None, method: str = "auto", keep: Iterable[str] = (), recompute: bool = False,
 ) -> Scan:  # fmt: skip
     """Run a cell over a sequence.
 
@@ -46,6 +45,8 @@ def scan(
         noise: by name, what `recurra.cells.draw` drew; None at evaluation.
         method: "auto", "loop" (the definition), "checkpointed", "fused", "parallel" or "vendor".
         keep: "states", "gates" or both: also return them for every step.
+        recompute: hold only the states for the backward pass and find the rest again, for about half the memory
+            and one more forward pass; by "fused" only.
 
     Returns:
         A `Scan`: h (T, B, width of h), final state, and states and gates if asked for.
@@ -62,7 +63,7 @@ def scan(
     """
     if (probes := probes_wanted()) is not None:
         cell, noise = _probe(cell, weights, x, reverse, noise, probes)
-    job = prepare(cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, keep=keep)
+    job = prepare(cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, keep=keep, recompute=recompute)
     choice = choose_method(job, forced(method))
     tell(job, choice)
     done: Scan = METHODS[choice.method].run(job)
@@ -92,18 +93,20 @@ class Choice(NamedTuple):
 
 
 WHY = {
-    "vendor": "PyTorch's own operator is the fastest with gradients for a plain cell",
+    "vendor": "PyTorch's own operator runs a plain cell",
     "parallel": "the cell is linear in its state, so all steps run at once",
-    "fused": "the native module runs the cell's own program, without gradients",
+    "fused": "the native module runs the cell's own program",
     "loop": "the plain loop runs everything",
 }
 
 
 def choose_method(job: Job, method: str) -> Choice:
     """Resolve a method's name for a job: "auto" by the fixed rule, any other only if it fits."""
+    if job.recompute:
+        return _recomputing(job, method)
     if method == "auto":
         refused: dict[str, str] = {}
-        for name in _order(job):
+        for name in AUTO:
             why = METHODS[name].reason(job) or _passed_over(name, job)
             if why is None:
                 return Choice(name, WHY[name], refused)
@@ -115,13 +118,20 @@ def choose_method(job: Job, method: str) -> Choice:
     return Choice(method, "asked for", {})
 
 
-def _order(job: Job) -> tuple[str, ...]:
-    """What "auto" asks in turn, by cell and dtype alone; docs/decisions/0003 has the figures."""
-    return FUSED_FIRST if job.x.dtype == torch.float32 and not isinstance(job.cell, LSTM) else AUTO
+def _recomputing(job: Job, method: str) -> Choice:
+    """The one method that can find again what it did not hold."""
+    if method not in ("auto", *METHODS):
+        raise ArgumentError(choice_text("method", method, ["auto", *METHODS]))
+    why = fused.reason(job) if method in ("auto", "fused") else f"only 'fused' does, got {method!r}"
+    if why is not None:
+        raise MethodUnavailable(f"recompute=True cannot run this: {why}; use method='checkpointed' without recompute")
+    return Choice("fused", "asked for" if method == "fused" else "recompute asks for it", {})
 
 
 def _passed_over(name: str, job: Job) -> str | None:
     """Why "auto" leaves a method that could run the job: it would pack the weights for one step."""
-    if len(job.x) == 1 and job.x.device.type == "cpu" and isinstance(job.cell, PACKING.get(name, ())):
+    if job.x.shape[0] == 1 and job.x.device.type == "cpu" and isinstance(job.cell, PACKING.get(name, ())):
+        if name == "fused" and job.x.shape[1] <= UNPACKED and not fused.gradient_wanted(job):
+            return None
         return "it packs the weights at every call, which a single step does not repay"
     return None

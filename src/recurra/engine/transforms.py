@@ -12,6 +12,9 @@ def transform_active() -> bool:
     >>> torch.func.vmap(lambda x: x * transform_active())(torch.ones(1))
     tensor([1.])
     """
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    return _interpreted() or forward_ad._current_level >= 0
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile guards the transforms itself
+def _interpreted() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recurra.errors import MissingDependency, ProgramError
-from recurra.kernels.section import Key, Numbers, Write, section
-from recurra.program.graph import ALPHABET, Product, Program
+from recurra.kernels.adjoint import Adjoint
+from recurra.kernels.layout import Layout, read, stages
+from recurra.program.graph import Product, Program
 
 if TYPE_CHECKING:
     from recurra import native
@@ -22,32 +22,43 @@ class Encoded(NamedTuple):
     Attributes:
         native: the native program.
         program: what it was made from.
-        hidden: H.
+        hidden, input_size: H and I.
         widths: units of each state, by its name; "hidden" is H.
+        states: each state's name with its units.
         noises, params: the names that are read, with their units.
+        names: every weight that may be read, the params last; `shapes` are theirs, `needed` says which must be there.
+        parts: weight, bias and gain of the input's product and of each native phase, as places in `names`; -1 for none.
     """
 
     native: native.Program
     program: Program
     hidden: int
+    input_size: int
     widths: dict[str, int]
+    states: tuple[tuple[str, int], ...]
     noises: dict[str, int]
     params: dict[str, int]
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    needed: tuple[bool, ...]
+    parts: tuple[tuple[int, int, int], ...]
 
 
 _KEPT: dict[tuple[int, ...], Encoded] = {}
 
 
-def encode(program: Program, hidden_size: int, widths: tuple[int, ...]) -> Encoded:
-    """Encode a program for the native module.
+def encode(program: Program, hidden_size: int, widths: tuple[int, ...], input_size: int, noise_gradients: bool = False) -> Encoded:
+    """Encode a program, its derivative too, for the native module.
 
     Args:
         program: the program.
         hidden_size: H.
         widths: units of each state, in the order of `program.state`.
+        input_size: I.
+        noise_gradients: whether a backward pass will find the gradients of noise; without, what only they need is left out.
 
     Returns:
-        The encoded program; the same object for the same program and sizes.
+        The encoded program; the same object for equal arguments.
 
     Raises:
         MissingDependency: the native module is not there.
@@ -55,13 +66,14 @@ def encode(program: Program, hidden_size: int, widths: tuple[int, ...]) -> Encod
 
     >>> from recurra.cells import LSTM
     >>> from recurra.program import trace
-    >>> encode(trace(LSTM()), 5, (5, 5)).widths
-    {'hidden': 5, 'h': 5, 'c': 5}
+    >>> code = encode(trace(LSTM()), 5, (5, 5), 3)
+    >>> code.widths, code.native.saved_size
+    ({'hidden': 5, 'h': 5, 'c': 5}, 20)
     """
-    key = (id(program), hidden_size, *widths)
+    key = (id(program), hidden_size, input_size, noise_gradients, *widths)
     kept = _KEPT.get(key)
     if kept is None:
-        kept = _encode(program, hidden_size, dict(zip(program.state, widths, strict=True)))
+        kept = _encode(program, hidden_size, dict(zip(program.state, widths, strict=True)), input_size, noise_gradients)
         if len(_KEPT) >= MOST_KEPT:
             _KEPT.clear()
         _KEPT[key] = kept
@@ -83,104 +95,63 @@ def load_native() -> None:
         ) from error
 
 
-def _encode(program: Program, hidden: int, states: dict[str, int]) -> Encoded:
+def _encode(program: Program, hidden: int, states: dict[str, int], input_size: int, noise_gradients: bool) -> Encoded:
     load_native()
     from recurra import native
 
     widths = {"hidden": hidden} | states
-    layout = _Layout(program, widths)
-    noises, params = (layout.read(kind) for kind in ("noise", "param"))
-    phases = [layout.phase(number) for number in range(len(program.bodies))]
-    last = layout.sections(None)
     try:
-        made = native.Program(
-            hidden=hidden, gates=len(program.gates), states=list(states.values()), noises=list(noises.values()),
-            params=list(params.values()), slots=layout.slot_widths, constants=layout.constants, phases=phases, last=last,
-        )  # fmt: skip
+        made = native.Program(**arguments(program, widths, input_size, noise_gradients))
     except ValueError as error:
         raise ProgramError(f"{program.cell}: the native module cannot run the program: {error}") from None
-    return Encoded(made, program, hidden, widths, noises, params)
+    noises, params = (read(program, kind, widths) for kind in ("noise", "param"))
+    each = tuple((name, widths[name]) for name in program.state)
+    return Encoded(made, program, hidden, input_size, widths, each, noises, params, *_weights(program, widths, input_size, params))
 
 
-class _Layout:
-    """Decides where every value of a program is kept."""
+def _weights(program: Program, widths: dict[str, int], input_size: int, params: dict[str, int]) -> tuple[Any, Any, Any, Any]:
+    """Names and shapes of the weights that are read, which must be there, and which belong to each product."""
+    rows = len(program.gates) * widths["hidden"]
+    sizes = [(rows, input_size)]
+    products: list[tuple[str | None, ...]] = [("weight_ih", "bias_ih", "gain_ih" if program.input_norm else None)]
+    for product in stages(program)[1]:
+        products.append(reads(product))
+        blocks = 0 if product is None else product.total if product.weight else len(product.gates)
+        sizes.append((0, 0) if product is None else (blocks * widths[product.width], widths[product.reads]))
+    found: dict[str, tuple[tuple[int, ...], bool]] = {}
+    for (weight, bias, gain), size in zip(products, sizes):
+        for name, shape, needed in ((weight, size, True), (bias, size[:1], False), (gain, size[:1], True)):
+            if name:
+                found.setdefault(name, (shape, needed))
+    found |= {name: ((width,), True) for name, width in params.items()}
+    names = tuple(found)
+    parts = tuple(tuple(names.index(name) if name else -1 for name in each) for each in products)
+    return names, tuple(shape for shape, _ in found.values()), tuple(needed for _, needed in found.values()), parts
 
-    def __init__(self, program: Program, widths: dict[str, int]) -> None:
-        self.program, self.widths = program, widths
-        self.home: dict[int, Key] = {}
-        for phase, body in enumerate(program.bodies):
-            self.home |= {i: (phase, "operand") for i in body.operand_nodes}
-            self.home |= {i: (phase, "body") for i in body.nodes}
-        self.free = self._free()
-        self.home = {node: key for node, key in self.home.items() if node not in self.free}
-        self.writes = [Write(node, "slot", i) for i, node in enumerate(program.state.values())]
-        self.slot_widths = [widths[name] for name in program.state]
-        self.slots = {node: i for i, node in reversed(list(enumerate(program.state.values()))) if node in self.home}
-        self._keep_shared()
-        self.writes += [Write(node, "gate", i) for i, node in enumerate(program.gates.values())]
-        consts = [i for i, node in enumerate(program.nodes) if node.op == "const"]
-        self.constants = [program.nodes[i].value for i in consts]
-        ranks: dict[str, dict[str | int, int]] = {"const": {node: i for i, node in enumerate(consts)}}
-        for kind, names in (("u", program.gates), ("state", program.state), ("noise", self.read("noise")), ("param", self.read("param"))):
-            ranks[kind] = {name: i for i, name in enumerate(names)}
-        self.numbers = Numbers(program, ranks, self.home, self.free, self.slots)
 
-    def _free(self) -> frozenset[int]:
-        """Nodes that any section computes for itself: sums u + v, and what is made of constants only."""
-        uniform: set[int] = set()
-        for number, node in enumerate(self.program.nodes):
-            if node.op == "const" or (node.op in ALPHABET and uniform.issuperset(node.args)):
-                uniform.add(number)
-        sums = {i for i, node in enumerate(self.program.nodes) if node.op == "a"}
-        return frozenset(sums | {i for i in uniform if self.program.nodes[i].op != "const"})
+def reads(product: Product | None) -> tuple[str | None, str | None, str | None]:
+    """The names of the weight, bias and gain that a product reads where they are there."""
+    if product is None:
+        return None, None, None
+    adds = bool(product.norm) or product.weight == "weight_hh"
+    return product.weight, product.bias if adds else None, product.gain if product.norm else None
 
-    def read(self, kind: str) -> dict[str, int]:
-        """Names of a kind that the step reads, with their units."""
-        forward = {arg for i in self.home for arg in self.program.nodes[i].args}
-        forward |= {*self.program.state.values(), *self.program.gates.values()}
-        forward |= {body.product.operand for body in self.program.bodies if body.product}
-        found = [self.program.nodes[i] for i in sorted(forward) if self.program.nodes[i].op == kind]
-        return {node.name: self.widths[node.width] for node in found}
 
-    def _keep_shared(self) -> None:
-        """Give a slot to each operation that a section other than its own reads."""
-        for phase, body in enumerate(self.program.bodies):
-            for nodes, part in ((body.operand_nodes, "operand"), (body.nodes, "body")):
-                args = [arg for number in nodes for arg in self.program.nodes[number].args]
-                if part == "operand" and body.product:
-                    args.append(body.product.operand)
-                for arg in args:
-                    if arg in self.home and self.home[arg] != (phase, part) and arg not in self.slots:
-                        self.slots[arg] = len(self.slot_widths)
-                        self.writes.append(Write(arg, "slot", self.slots[arg]))
-                        self.slot_widths.append(self.widths[self.program.nodes[arg].width])
+def arguments(program: Program, widths: dict[str, int], input_size: int, noise_gradients: bool = False) -> dict[str, Any]:
+    """What the native module's `Program` takes, by name; `widths` has that of each state and of "hidden".
 
-    def units(self, write: Write) -> int:
-        """How wide what is written is."""
-        return self.widths["hidden"] if write.kind == "gate" else self.slot_widths[write.place]
-
-    def sections(self, here: Key | None) -> list[native.Section]:
-        """The sections that compute the operations at home here, one for each width; None: what has no home."""
-        writes = [write for write in self.writes if self.home.get(write.node) == here]
-        return self.by_width(here, ((self.units(write), write) for write in writes))
-
-    def by_width(self, here: Key | None, writes: Iterable[tuple[int, Write]]) -> list[native.Section]:
-        """One section for each width that is written."""
-        groups: dict[int, list[Write]] = {}
-        for units, write in writes:
-            groups.setdefault(units, []).append(write)
-        return [section(self.numbers, here, units, group) for units, group in groups.items()]
-
-    def phase(self, number: int) -> native.Phase:
-        """The sections and the product of one phase."""
-        product = self.program.bodies[number].product
-        operand = self.sections((number, "operand"))
-        if product:
-            operand += self.by_width((number, "operand"), [(self.widths[product.reads], Write(product.operand, "operand", 0))])
-        return operand, self._product(product), self.sections((number, "body"))
-
-    def _product(self, product: Product | None) -> native.Product | None:
-        if product is None:
-            return None
-        unit, reads = self.widths[product.width], self.widths[product.reads]
-        return product.weight is not None, product.first, len(product.gates), product.total, unit, reads, list(product.norm)
+    >>> from recurra.cells import GRU
+    >>> from recurra.program import trace
+    >>> arguments(trace(GRU()), {"hidden": 4, "h": 4}, 3)["saved"]
+    [4, 4, 4, 4]
+    """
+    adjoint = Adjoint(program, widths, noise_gradients)
+    layout = Layout(program, widths, adjoint.saved)
+    gates, hidden = len(program.gates), widths["hidden"]
+    return dict(
+        hidden=hidden, gates=gates, states=[widths[name] for name in program.state],
+        noises=list(read(program, "noise", widths).values()), params=list(read(program, "param", widths).values()),
+        slots=layout.slot_widths, constants=adjoint.constants,
+        input=(True, 0, gates, gates, hidden, input_size, list(program.input_norm)),
+        phases=layout.phases(), last=layout.sections(None), saved=layout.saved_widths, backward=adjoint.encoded(),
+    )  # fmt: skip

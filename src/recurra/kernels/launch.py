@@ -2,134 +2,199 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.kernels.encode import Encoded
-from recurra.program.graph import Product
+
+Pool = tuple[int, int, int, int]
+"""Addresses of GOMP_parallel, omp_get_num_threads and omp_get_thread_num, and the number of threads."""
+ALONE: Pool = (0, 0, 0, 1)
+"""No pool: the scan runs in the calling thread."""
 
 
-@dataclass(frozen=True)
-class Arrays:
-    """The arrays of one scan, contiguous and of one dtype; (T, B, width) with the states in program order.
+class Arrays(NamedTuple):
+    """What one scan reads, contiguous and of one dtype; states in program order, (B, width) each.
 
     Attributes:
-        u: (T, B, G*H); that it has three axes is seen to before.
-        h, final, states, gates: memory for what comes out; states and gates None where not asked for.
-        state, initial: (B, width) each; `initial` may be None without resets.
-        weights: by name.
-        noise: by name, (T, B, width), or (B, width) for one that lasts the sequence.
+        x: (T, B, I).
+        state, initial: the state to begin with, and that a reset gives; `initial` is empty without resets.
+        weights: in the order of the encoded program's `names`, None for one that is not there.
+        noise: in the order of its `noises`, (T, B, width), or (B, width) for one that lasts the sequence.
         lengths: int64 (B,), or None.
         resets: bool (T, B), or None.
+        reverse: from the last step to the first.
     """
 
-    u: Any
-    h: Any
+    x: Any
     state: Sequence[Any]
-    initial: Sequence[Any] | None
-    final: Sequence[Any]
-    states: Sequence[Any] | None
-    gates: Sequence[Any] | None
-    weights: Mapping[str, Any]
-    noise: Mapping[str, Any] = field(default_factory=dict)
+    initial: Sequence[Any]
+    weights: Sequence[Any]
+    noise: Sequence[Any] = ()
     lengths: Any = None
     resets: Any = None
+    reverse: bool = False
 
 
-def launch(code: Encoded, arrays: Arrays, dtype: str, address: Callable[[Any], int], reverse: bool, pool: tuple[int, int] = (0, 1)) -> None:
-    """Run a scan into the arrays' own memory.
+class Made(NamedTuple):
+    """Memory for what a scan gives back, and what its backward pass reads again.
+
+    Attributes:
+        h: (T, B, width of h).
+        final: (B, width) each.
+        states, gates: (T, B, width) each; empty, or None for a state, where not asked for.
+        saved: (T, B, numbers that the program saves), or None.
+        held: whether `states` are also written past a row's length.
+    """
+
+    h: Any
+    final: Sequence[Any] = ()
+    states: Sequence[Any] = ()
+    gates: Sequence[Any] = ()
+    saved: Any = None
+    held: bool = False
+
+
+class Wanted(NamedTuple):
+    """Gradients that a backward pass is given (of h, of the final state, of every step's states) or makes; None where not.
+
+    `weights` and `noise` are in the order of `Arrays`; of those that a backward pass is given, both are empty.
+    """
+
+    x: Any
+    state: Sequence[Any]
+    initial: Sequence[Any]
+    weights: Sequence[Any] = ()
+    noise: Sequence[Any] = ()
+
+
+def launch(code: Encoded, arrays: Arrays, made: Made, dtype: str, address: Callable[[Any], int], pool: Pool = ALONE) -> None:
+    """Run a scan into the memory of `made`.
 
     Args:
         code: the encoded program.
-        arrays: what goes in and comes out.
+        arrays: what goes in.
+        made: what comes out.
         dtype: "float32" or "float64".
         address: gives an array's address.
-        reverse: from the last step to the first.
-        pool: address of GOMP_parallel and the number of threads; 0 runs in this thread.
+        pool: the threads to run on.
 
     Raises:
         ShapeError: an array does not fit the program; names it and both shapes.
-        ArgumentError: a noise or a weight is missing.
+        ArgumentError: a weight or the initial state is missing.
     """
     from recurra import native
 
     check(code, arrays)
 
-    def addresses(values: Sequence[Any] | None) -> list[int]:
-        return [] if values is None else [address(value) for value in values]
+    def at(values: Sequence[Any]) -> list[int]:
+        return [0 if value is None else address(value) for value in values]
 
-    def one(value: Any) -> int:
-        return 0 if value is None else address(value)
-
-    parts = [used(body.product, arrays.weights) for body in code.program.bodies]
     native.forward(
-        program=code.native, dtype=dtype, sizes=tuple(arrays.u.shape[:2]), reverse=reverse, u=address(arrays.u), h=address(arrays.h),
-        state=(addresses(arrays.state), addresses(arrays.initial), addresses(arrays.final)),
-        kept=(addresses(arrays.states), addresses(arrays.gates)),
-        weights=[(one(weight), one(bias), one(gain)) for weight, bias, gain in parts],
-        noise=[(address(arrays.noise[name]), arrays.noise[name].ndim == 2) for name in code.noises],
-        params=[address(arrays.weights[name]) for name in code.params],
-        lengths=one(arrays.lengths), resets=one(arrays.resets), pool=pool,
+        h=address(made.h), state=(at(arrays.state), at(arrays.initial), at(made.final)), kept=(at(made.states), at(made.gates)),
+        held=made.held, saved=0 if made.saved is None else address(made.saved), **_common(code, arrays, dtype, address, pool),
     )  # fmt: skip
 
 
-def used(product: Product | None, weights: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """The weight, bias and gain that a product reads, None for each that it has not."""
-    if product is None:
-        return None, None, None
-    weight = None if product.weight is None else weights.get(product.weight)
-    adds = bool(product.norm) or product.weight == "weight_hh"
-    return weight, weights.get(product.bias) if adds else None, weights.get(product.gain or "") if product.norm else None
+def launch_backward(
+    code: Encoded, arrays: Arrays, made: Made, given: Wanted, wanted: Wanted, dtype: str, address: Callable[[Any], int], pool: Pool = ALONE
+) -> None:
+    """Run a scan's derivative into the memory of `wanted`.
+
+    Args:
+        code, arrays, dtype, address, pool: as for `launch`; `arrays` are not checked again.
+        made: what the scan left behind; without `saved`, it is found again.
+        given: the gradients of what the scan gave back; its `initial` are those of every step's states.
+        wanted: where the gradients go; its `weights` sum over all steps and rows.
+    """
+    from recurra import native
+
+    def at(values: Sequence[Any]) -> list[int]:
+        return [0 if value is None else address(value) for value in values]
+
+    dweights = [*at(wanted.weights), 0]
+    native.backward(
+        h=address(made.h), state=(at(arrays.state), at(arrays.initial)), states=at(made.states),
+        saved=0 if made.saved is None else address(made.saved),
+        given=(at([given.x])[0], at(given.state), at(given.initial)),
+        wanted=(
+            at([wanted.x])[0], at(wanted.state), at(wanted.initial), [(dweights[i], dweights[j], dweights[k]) for i, j, k in code.parts],
+            at(wanted.noise), dweights[len(code.names) - len(code.params) : -1],
+        ),
+        **_common(code, arrays, dtype, address, pool),
+    )  # fmt: skip
 
 
-def names(code: Encoded) -> list[str]:
-    """The names of the weights that the scan reads where they are there."""
-    products = [body.product for body in code.program.bodies if body.product]
-    return [name for p in products for name in (p.weight, p.bias, p.gain) if name] + list(code.params)
+def _common(code: Encoded, arrays: Arrays, dtype: str, address: Callable[[Any], int], pool: Pool) -> dict[str, Any]:
+    """What both passes are told."""
+    weights = [0 if weight is None else address(weight) for weight in arrays.weights]
+    params = weights[len(code.names) - len(code.params) :]
+    weights.append(0)
+    return dict(
+        program=code.native, dtype=dtype, sizes=(arrays.x.shape[0], arrays.x.shape[1]), reverse=arrays.reverse, x=address(arrays.x),
+        weights=[(weights[i], weights[j], weights[k]) for i, j, k in code.parts],
+        noise=[(address(noise), noise.ndim == 2) for noise in arrays.noise], params=params,
+        lengths=0 if arrays.lengths is None else address(arrays.lengths),
+        resets=0 if arrays.resets is None else address(arrays.resets), pool=pool,
+    )  # fmt: skip
+
+
+def gather(code: Encoded, weights: Mapping[str, Any]) -> list[Any]:
+    """The weights that the program reads, in its order; None for one that may be missing and is.
+
+    Raises:
+        ArgumentError: a weight is missing.
+    """
+    found = [weights.get(name) for name in code.names]
+    for name, value, needed in zip(code.names, found, code.needed):
+        if needed and value is None:
+            raise ArgumentError(f"weights must hold {name!r}, got {', '.join(weights) or 'nothing'}")
+    return found
+
+
+def gather_noise(code: Encoded, noise: Mapping[str, Any]) -> list[Any]:
+    """The noise that the program reads, in its order.
+
+    Raises:
+        ArgumentError: one is missing.
+    """
+    for name in code.noises:
+        if name not in noise:
+            raise ArgumentError(f"noise must hold {name!r}, got {', '.join(noise) or 'nothing'}; the program was traced with it")
+    return [noise[name] for name in code.noises]
 
 
 def check(code: Encoded, arrays: Arrays) -> None:
     """Raise if an array does not have the shape that the native module will read."""
-    if arrays.resets is not None and arrays.initial is None:
-        raise ArgumentError("initial must be given with resets, got None")
-    for name, array, shape in _wanted(code, arrays):
-        if tuple(array.shape) != shape:
-            raise ShapeError(f"{name} must have shape {shape_text(shape)}, got {shape_text(array.shape)}")
-
-
-def _wanted(code: Encoded, arrays: Arrays) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
-    """Each array with its name and the shape that it must have."""
-    steps, rows = arrays.u.shape[:2]
-    yield "u", arrays.u, (steps, rows, len(code.program.gates) * code.hidden)
-    for number, (name, width) in enumerate((name, code.widths[name]) for name in code.program.state):
-        yield f"state.{name}", arrays.state[number], (rows, width)
-        if arrays.initial is not None:
-            yield f"initial.{name}", arrays.initial[number], (rows, width)
-    if arrays.lengths is not None:
-        yield "lengths", arrays.lengths, (rows,)
+    if len(arrays.x.shape) != 3 or arrays.x.shape[2] != code.input_size:
+        raise ShapeError(f"x must have shape (T, B, {code.input_size}), got {shape_text(arrays.x.shape)}")
+    steps, rows, _ = arrays.x.shape
+    if len(arrays.state) != len(code.states) or len(arrays.initial) not in (0, len(code.states)):
+        counts = f"{len(arrays.state)} and {len(arrays.initial) or 'no'}"
+        raise ShapeError(f"state and initial must hold {', '.join(code.program.state)}, got {counts} values")
+    for kind, values in (("state", arrays.state), ("initial", arrays.initial)):
+        for (name, width), value in zip(code.states, values):
+            _check_shape(kind, value, (rows, width), name)
     if arrays.resets is not None:
-        yield "resets", arrays.resets, (steps, rows)
-    for name, width in code.noises.items():
-        if name not in arrays.noise:
-            raise ArgumentError(f"noise must hold {name!r}, got {', '.join(arrays.noise) or 'nothing'}; the program was traced with it")
-        factor = arrays.noise[name]
-        yield f"noise[{name!r}]", factor, (rows, width) if factor.ndim == 2 else (steps, rows, width)
-    yield from _wanted_weights(code, arrays.weights)
+        if not arrays.initial:
+            raise ArgumentError("initial must be given with resets, got None")
+        _check_shape("resets", arrays.resets, (steps, rows))
+    if arrays.lengths is not None:
+        _check_shape("lengths", arrays.lengths, (rows,))
+    if len(arrays.noise) != len(code.noises) or len(arrays.weights) != len(code.names):
+        counts = f"{len(arrays.noise)} and {len(arrays.weights)} values"
+        raise ArgumentError(f"noise and weights must hold {', '.join((*code.noises, *code.names))}, got {counts}")
+    for (name, width), factor in zip(code.noises.items(), arrays.noise):
+        _check_shape("noise", factor, (rows, width) if len(factor.shape) == 2 else (steps, rows, width), repr(name))
+    for name, shape, needed, weight in zip(code.names, code.shapes, code.needed, arrays.weights):
+        if weight is not None:
+            _check_shape(name, weight, shape)
+        elif needed:
+            raise ArgumentError(f"weights must hold {name!r}, got none")
 
 
-def _wanted_weights(code: Encoded, weights: Mapping[str, Any]) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
-    for product in (body.product for body in code.program.bodies):
-        if product is not None:
-            unit, reads = code.widths[product.width], code.widths[product.reads]
-            weight, bias, gain = used(product, weights)
-            if product.weight is not None and weight is None:
-                raise ArgumentError(f"weights must hold {product.weight!r}, got {', '.join(weights) or 'nothing'}")
-            size = (product.total if product.weight else len(product.gates)) * unit
-            parts = ((product.weight, weight, (size, reads)), (product.bias, bias, (size,)), (product.gain, gain, (size,)))
-            yield from ((str(name), array, shape) for name, array, shape in parts if array is not None)
-    for name, width in code.params.items():
-        if name not in weights:
-            raise ArgumentError(f"weights must hold {name!r}, got {', '.join(weights) or 'nothing'}")
-        yield name, weights[name], (width,)
+def _check_shape(kind: str, value: Any, shape: tuple[int, ...], name: str = "") -> None:
+    if value.shape != shape:
+        what = f"{kind}[{name}]" if name[:1] == "'" else f"{kind}.{name}" if name else kind
+        raise ShapeError(f"{what} must have shape {shape_text(shape)}, got {shape_text(value.shape)}")

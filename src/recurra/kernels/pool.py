@@ -4,35 +4,55 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from recurra.kernels.launch import ALONE, Pool
 
-def pool() -> tuple[int, int]:
-    """The address of GOMP_parallel in the libgomp that PyTorch has loaded, and PyTorch's number of threads.
+FUNCTIONS = ("GOMP_parallel", "omp_get_num_threads", "omp_get_thread_num")
+"""What the native module calls in PyTorch's OpenMP."""
 
-    The address is 0 where one thread is asked for, or where PyTorch uses another OpenMP: then the scan runs
-    in the calling thread.
+_child = False
 
-    >>> address, threads = pool()
-    >>> threads == torch.get_num_threads()
+
+def _forked() -> None:
+    """Note that this process was forked: its parent's threads are not here, and libgomp would wait for them."""
+    global _child
+    _child = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def pool() -> Pool:
+    """The functions of the libgomp that PyTorch has loaded, and PyTorch's number of threads.
+
+    There is none where one thread is asked for, where PyTorch uses another OpenMP, and in a forked process:
+    then the scan runs in the calling thread.
+
+    >>> parallel, _, _, threads = pool()
+    >>> threads == torch.get_num_threads() or not parallel
     True
     """
     threads = torch.get_num_threads()
-    return (_address() if threads > 1 else 0), threads
+    found = _addresses() if threads > 1 and not _child else None
+    return ALONE if found is None else (*found, threads)
 
 
 @functools.lru_cache(maxsize=1)
-def _address() -> int:
+def _addresses() -> tuple[int, int, int] | None:
     for path in _libraries():
         try:
-            function = ctypes.CDLL(str(path)).GOMP_parallel
+            library = ctypes.CDLL(str(path))
+            parallel, count, number = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in FUNCTIONS)
         except (OSError, AttributeError):
             continue
-        return ctypes.cast(function, ctypes.c_void_p).value or 0
-    return 0
+        return parallel, count, number
+    return None
 
 
 def _libraries() -> Iterator[Path]:

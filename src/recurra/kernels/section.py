@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from recurra.program.graph import ALPHABET, Program
+from recurra.program.graph import ALPHABET, Node, Product
 
 if TYPE_CHECKING:
     from recurra import native
 
 OPS = {name: number for number, name in enumerate(ALPHABET)}
-SOURCES = {name: number for number, name in enumerate(("u", "v", "state", "noise", "param", "const", "slot"))}
-OUTPUTS = {name: number for number, name in enumerate(("slot", "gate", "operand"))}
+SOURCES = {name: number for number, name in enumerate(
+    ("u", "v", "state", "noise", "param", "const", "slot", "saved", "new", "grad", "operand")
+)}  # fmt: skip
+"""Kinds of value that a section reads; a step's own sections the first seven, its derivative's not u and v."""
+OUTPUTS = {name: number for number, name in enumerate(
+    ("slot", "gate", "operand", "saved", "du", "dv", "dstate", "dnoise", "dparam")
+)}  # fmt: skip
+"""Kinds of value that a section leaves behind."""
 
 Key = tuple[int, str]
-"""Where an operation is computed: the phase, and "operand" or "body"."""
+"""Where an operation is computed: the native phase, and its part: "operand" or "body"; "operand", "before" or "after" of the derivative."""
 
 
 class Write(NamedTuple):
@@ -29,20 +35,25 @@ class Write(NamedTuple):
 
 @dataclass(frozen=True)
 class Numbers:
-    """A program's names as numbers.
+    """A program's names as numbers, for the sections of the step or for those of its derivative.
 
     Attributes:
+        nodes: the program's, and a constant 0 where it has none.
+        stages: which of the native module's phases each phase of the program belongs to.
+        products: of each of the native module's phases.
         ranks: by kind of source, the number of each name (of each node, for "const").
         home: where each operation is computed.
         free: nodes that any section computes for itself: sums u + v, and what is made of constants only.
-        slots: by node, the slot that keeps it.
+        kept: by node, the source that holds it once it was computed: a slot, what was saved, a new state.
     """
 
-    program: Program
+    nodes: Sequence[Node]
+    stages: Sequence[int]
+    products: Sequence[Product | None]
     ranks: dict[str, dict[str | int, int]]
     home: dict[int, Key]
     free: frozenset[int]
-    slots: dict[int, int]
+    kept: dict[int, native.Source]
 
     def computed(self, node: int, here: Key | None) -> bool:
         """Whether a section computes the node itself, rather than reading it."""
@@ -50,30 +61,33 @@ class Numbers:
 
     def arguments(self, number: int) -> list[int | native.Source]:
         """The arguments of an operation: nodes, or the two sources of an `a`."""
-        node = self.program.nodes[number]
+        node = self.nodes[number]
         if node.op != "a":
             return list(node.args)
         return [(SOURCES["u"], 0, self.ranks["u"][node.name]), self.source_of_v(number)]
 
     def source_of_v(self, number: int) -> native.Source:
         """Where the v of a node `v` or `a` is."""
-        node = self.program.nodes[number]
-        product = self.program.bodies[node.phase].product
+        node = self.nodes[number]
+        stage = self.stages[node.phase]
+        product = self.products[stage]
         assert product is not None
-        return SOURCES["v"], node.phase, product.gates.index(node.name)
+        return SOURCES["v"], stage, product.gates.index(node.name)
 
     def source(self, number: int) -> native.Source:
         """Where a node that is not computed here is read."""
-        node = self.program.nodes[number]
+        if number in self.kept:
+            return self.kept[number]
+        node = self.nodes[number]
         if node.op == "v":
             return self.source_of_v(number)
         if node.op == "u":
             return SOURCES["u"], 0, self.ranks["u"][node.name]
-        if node.op == "const":
-            return SOURCES["const"], self.ranks["const"][number], 0
-        if node.op in ("state", "noise", "param"):
-            return SOURCES[node.op], self.ranks[node.op][node.name], 0
-        return SOURCES["slot"], self.slots[number], 0
+        if node.op == "grad_operand":
+            return SOURCES["operand"], self.stages[node.phase], 0
+        name: str | int = number if node.op == "const" else node.name
+        kind = "state" if node.op == "grad" else node.op
+        return SOURCES[node.op], self.ranks[kind][name], 0
 
 
 def section(numbers: Numbers, here: Key | None, width: int, writes: list[Write]) -> native.Section:
@@ -100,7 +114,7 @@ def section(numbers: Numbers, here: Key | None, width: int, writes: list[Write])
 
     instructions = []
     for position, number in enumerate(order):
-        op = numbers.program.nodes[number].op
+        op = numbers.nodes[number].op
         args = [value(item) for item in numbers.arguments(number)] + [0, 0]
         registers.place(position, number)
         instructions.append((OPS["add" if op == "a" else op], registers.of[number], args[0], args[1], args[2]))

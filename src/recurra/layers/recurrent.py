@@ -26,6 +26,7 @@ class Recurrent(SequenceModule):
         learned_state: learn the first state (`initial_h` and so on) in place of zero.
         init: "orthogonal" (with forget bias 1), "torch", or a function of `recurra.init`.
         device, dtype: of the parameters.
+        recompute: with gradients, hold only the states for the backward pass, as for `recurra.engine.scan`.
 
     Raises:
         ArgumentError: a size is not positive, or `biases` or `init` is unknown.
@@ -38,7 +39,7 @@ class Recurrent(SequenceModule):
 
     def __init__(
         self, cell: Cell, input_size: int, hidden_size: int, biases: int = 2, learned_state: bool = False,
-        init: Any = "orthogonal", device: Any = None, dtype: Any = None,
+        init: Any = "orthogonal", device: Any = None, dtype: Any = None, recompute: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         if not isinstance(cell, Cell):
@@ -46,7 +47,7 @@ class Recurrent(SequenceModule):
         check_size("input_size", input_size)
         check_size("hidden_size", hidden_size)
         self.cell, self.input_size, self.hidden_size, self.biases = cell, input_size, hidden_size, biases
-        self.output_size = cell.width(cell.state[0], hidden_size)
+        self.output_size, self.recompute = cell.width(cell.state[0], hidden_size), recompute
         shapes = cell.weights(input_size, hidden_size, biases)
         if learned_state:
             shapes |= {f"initial_{name}": (cell.width(name, hidden_size),) for name in cell.state}
@@ -99,10 +100,13 @@ class Recurrent(SequenceModule):
         weights = self.weights() if weights is None else weights
         if self.training and self.cell.noises() and isinstance(x, Tensor) and x.ndim == 3 and x.is_floating_point():
             noise = draw(self.cell, (x.shape[0], x.shape[1]), self.hidden_size, x) | (noise or {})
-        return scan(self.cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, method=method, keep=keep)
+        return scan(
+            self.cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, method=method, keep=keep,
+            recompute=self.recompute and torch.is_grad_enabled(),
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
-        return f"{self.cell!r}, {self.input_size}, {self.hidden_size}, biases={self.biases}"
+        return f"{self.cell!r}, {self.input_size}, {self.hidden_size}, biases={self.biases}" + ", recompute=True" * self.recompute
 
 
 def check_size(name: str, value: Any) -> None:

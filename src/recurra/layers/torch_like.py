@@ -31,6 +31,7 @@ class Options(NamedTuple):
     dropout: float = 0.0
     bidirectional: bool = False
     proj_size: int = 0
+    recompute: bool = False
 
 
 class TorchLike(SequenceModule):
@@ -45,7 +46,7 @@ class TorchLike(SequenceModule):
         super().__init__()
         self.input_size, self.hidden_size = sizes
         _check(type(self).__name__, self.input_size, self.hidden_size, options)
-        self.num_layers, self.bias, self.batch_first, self.dropout, self.bidirectional, self.proj_size = options
+        self.num_layers, self.bias, self.batch_first, self.dropout, self.bidirectional, self.proj_size, self.recompute = options
         self.dropout = float(self.dropout)
         self.cell, self.init = cell, init
         self.output_size = cell.width("h", self.hidden_size) * self.directions
@@ -115,7 +116,7 @@ class TorchLike(SequenceModule):
                 before = None if state is None else state[layer * self.directions + direction]
                 done = scan(
                     self.cell, self.layer_weights(layer, direction), x, before, lengths=came.lengths, resets=came.resets,
-                    reverse=bool(direction), method=method,
+                    reverse=bool(direction), method=method, recompute=self.recompute and torch.is_grad_enabled(),
                 )  # fmt: skip
                 outs.append(done.h)
                 finals.append(done.final)
@@ -199,6 +200,7 @@ class RNN(TorchLike):
         bidirectional: also run from each row's end.
         device, dtype: of the parameters.
         init: "orthogonal", "torch", or a function of `recurra.init`.
+        recompute: with gradients, hold only the states for the backward pass, as for `recurra.engine.scan`.
 
     Raises:
         ArgumentError: an option is outside its range.
@@ -211,10 +213,10 @@ class RNN(TorchLike):
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
         batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None,
-        init: Any = "orthogonal",
+        init: Any = "orthogonal", recompute: bool = False,
     ) -> None:  # fmt: skip
         self.nonlinearity = nonlinearity
-        options = Options(num_layers, bias, batch_first, dropout, bidirectional)
+        options = Options(num_layers, bias, batch_first, dropout, bidirectional, 0, recompute)
         super().__init__(Elman(nonlinearity), (input_size, hidden_size), options, init, device, dtype)
         self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
 
@@ -223,7 +225,7 @@ class LSTM(TorchLike):
     """Long short-term memory with the signature of torch.nn.LSTM; the equations are `recurra.cells.LSTM`'s.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init: as for `RNN`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init, recompute: as for `RNN`.
         proj_size: units of a projected output, 0 for none; less than `hidden_size`.
 
     Raises:
@@ -241,9 +243,9 @@ class LSTM(TorchLike):
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
         dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device: Any = None, dtype: Any = None,
-        init: Any = "orthogonal",
+        init: Any = "orthogonal", recompute: bool = False,
     ) -> None:  # fmt: skip
-        options = Options(num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        options = Options(num_layers, bias, batch_first, dropout, bidirectional, proj_size, recompute)
         cell = ProjectedLSTM(proj_size) if isinstance(proj_size, int) and proj_size > 0 else LSTMCellEquations()
         super().__init__(cell, (input_size, hidden_size), options, init, device, dtype)
 
@@ -252,7 +254,7 @@ class GRU(TorchLike):
     """Gated recurrent unit with the signature of torch.nn.GRU; the equations are `recurra.cells.GRU`'s.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init: as for `RNN`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init, recompute: as for `RNN`.
 
     Raises:
         ArgumentError: an option is outside its range.
@@ -266,8 +268,9 @@ class GRU(TorchLike):
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
         dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None, init: Any = "orthogonal",
+        recompute: bool = False,
     ) -> None:  # fmt: skip
-        options = Options(num_layers, bias, batch_first, dropout, bidirectional)
+        options = Options(num_layers, bias, batch_first, dropout, bidirectional, 0, recompute)
         super().__init__(GRUCellEquations(), (input_size, hidden_size), options, init, device, dtype)
 
 

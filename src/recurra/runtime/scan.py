@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from recurra.errors import ArgumentError, DtypeError, ShapeError, choice_text, shape_text
 from recurra.kernels.encode import encode
-from recurra.kernels.launch import Arrays, launch
+from recurra.kernels.launch import Arrays, Made, gather, launch
 from recurra.program.graph import Program
-from recurra.runtime.project import Array, project
 
+Array = npt.NDArray[Any]
 DTYPES = {np.dtype("float32"): "float32", np.dtype("float64"): "float64"}
 
 State = dict[str, Array]
@@ -52,18 +53,20 @@ def scan(
         raise ArgumentError(f"program must be that of a cell at evaluation, got one with noise {', '.join(program.noise)}")
     x = _array("x", x)
     read = _weights(program, weights, x)
-    u = project(program, read, x)
-    steps, rows = u.shape[:2]
+    if x.ndim != 3:
+        raise ShapeError(f"x must have shape (T, B, {read['weight_ih'].shape[1]}), got {shape_text(x.shape)}")
+    rows = x.shape[1]
     hidden = read["weight_ih"].shape[0] // len(program.gates)
     widths = state_widths(program, read)
     initial = [_initial(read.get(f"initial_{name}"), name, rows, width, x.dtype) for name, width in widths.items()]
     first = initial if state is None else _first(program, state, x.dtype)
-    code = encode(program, hidden, tuple(widths.values()))
-    final = [np.empty((rows, width), x.dtype) for width in widths.values()]
-    h = np.empty((steps, rows, next(iter(widths.values()))), x.dtype)
-    arrays = Arrays(u, h, first, initial, final, None, None, read, lengths=_lengths(lengths, steps), resets=_resets(resets))
-    launch(code, arrays, DTYPES[x.dtype], _address, reverse)
-    return h, dict(zip(program.state, final, strict=True))
+    code = encode(program, hidden, tuple(widths.values()), read["weight_ih"].shape[1])
+    made = Made(
+        np.empty((*x.shape[:2], next(iter(widths.values()))), x.dtype), [np.empty((rows, width), x.dtype) for width in widths.values()]
+    )
+    arrays = Arrays(x, first, initial, gather(code, read), (), _lengths(lengths, len(x)), _resets(resets), reverse)
+    launch(code, arrays, made, DTYPES[x.dtype], _address)
+    return made.h, dict(zip(program.state, made.final, strict=True))
 
 
 def state_widths(program: Program, weights: Mapping[str, Array]) -> dict[str, int]:

@@ -1,0 +1,29 @@
+// What each instruction set offers.
+#pragma once
+
+#include "region.hpp"
+#include "scan.hpp"
+
+namespace recurra {
+
+// Bytes of memory for a scan: what all threads share, and what one of them needs.
+struct Bytes {
+    std::size_t shared, own;
+};
+
+template <class T>
+struct Kernels {
+    int lanes, panel, rows;  // numbers in a vector, columns in a packed panel, rows in a register tile
+    // Thread `me` of a region; without gradients forward, with them backward.
+    Bytes (*measure)(const Scan<T>&, const Gradients<T>*, Region&, int me);
+    void (*run)(const Scan<T>&, const Gradients<T>*, Region&, int me, char* shared, char* own);
+};
+
+struct Isa {
+    const char* name;
+    Kernels<float> f32;
+    Kernels<double> f64;
+    double (*peak)(double seconds);  // multiplications and additions of floats a second by one thread, in 1e9
+};
+
+}  // namespace recurra

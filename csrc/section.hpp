@@ -1,0 +1,111 @@
+// Running a section for some rows: where its sources are read and its outputs written.
+#pragma once
+
+#include <cstring>
+
+#include "region.hpp"
+#include "tile.hpp"
+
+namespace recurra::RECURRA_ISA {
+
+// A source at one step. Row r begins at rows[r], or at base + (index ? index[r] : r) * stride; the unit `origin` is there.
+template <class T>
+struct Reader {
+    const T* base = nullptr;
+    std::int64_t stride = 0;
+    const std::int64_t* index = nullptr;
+    const T* const* rows = nullptr;
+    std::int64_t origin = 0;
+    bool moves = true;  // tiles advance through it; constants stay
+
+    RECURRA_INLINE const T* row(std::int64_t r) const { return (rows ? rows[r] : base + (index ? index[r] : r) * stride) - origin; }
+};
+
+// Likewise where an output goes; nowhere if both pointers are null. `add`: it is added to what is there.
+template <class T>
+struct Writer {
+    T* base = nullptr;
+    std::int64_t stride = 0;
+    const std::int64_t* index = nullptr;
+    T* const* rows = nullptr;
+    std::int64_t origin = 0;
+    bool add = false;
+
+    RECURRA_INLINE T* row(std::int64_t r) const {
+        if (!rows && !base) return nullptr;
+        return (rows ? rows[r] : base + (index ? index[r] : r) * stride) - origin;
+    }
+};
+
+// Memory for one thread's interpreter.
+template <class T>
+struct Desk {
+    T *registers, *tail;
+    Reader<T> readers[MAX_SOURCES];
+    Writer<T> writers[MAX_SLOTS];
+
+    void run(const Section& part, std::int64_t rows, Range units) {
+        for (std::int64_t r = 0; r < rows; ++r) {
+            for (int s = 0; s < part.sources.size; ++s) from[s] = readers[s].row(r);
+            for (int o = 0; o < part.outputs.size; ++o) to[o] = writers[o].row(r);
+            for (std::int64_t start = units.begin; start < units.end; start += TILE) {
+                tile(part, start, int(units.end - start < TILE ? units.end - start : TILE));
+            }
+        }
+    }
+
+private:
+    const T* from[MAX_SOURCES];
+    T* to[MAX_SLOTS];
+    T* values[MAX_SOURCES + MAX_REGISTERS];
+    bool direct[MAX_SLOTS];
+
+    // A result that goes to one place only is computed there. A tile that is not whole vectors reads padded copies.
+    RECURRA_INLINE void tile(const Section& part, std::int64_t start, int units) {
+        const int sources = part.sources.size, outputs = part.outputs.size;
+        const int whole = (units + LANES<T> - 1) / LANES<T> * LANES<T>;
+        for (int s = 0; s < sources; ++s) {
+            values[s] = const_cast<T*>(readers[s].moves ? from[s] + start : from[s]);
+            if (units != whole && readers[s].moves) {
+                T* copy = tail + std::int64_t(s) * TILE;
+                memcpy(copy, values[s], sizeof(T) * std::size_t(units));
+                values[s] = copy;
+            }
+        }
+        for (int k = 0; k < part.registers; ++k) values[sources + k] = registers + std::int64_t(k) * TILE;
+        for (int o = 0; o < outputs; ++o) {
+            const int value = part.outputs[o].value;
+            direct[o] = to[o] && units == whole && !writers[o].add && value >= sources &&
+                        values[value] == registers + std::int64_t(value - sources) * TILE;
+            if (direct[o]) values[value] = to[o] + start;
+        }
+        run_tile(part, values, whole);
+        for (int o = 0; o < outputs; ++o) {
+            if (to[o] && !direct[o]) put(to[o] + start, values[part.outputs[o].value], units, writers[o].add);
+        }
+    }
+
+    RECURRA_INLINE static void put(T* to, const T* value, int units, bool add) {
+        if (add) {
+            for (int i = 0; i < units; ++i) to[i] += value[i];
+        } else {
+            memcpy(to, value, sizeof(T) * std::size_t(units));
+        }
+    }
+};
+
+// Hands out 64-byte aligned pieces of memory; with null it only counts.
+struct Arena {
+    char* memory = nullptr;
+    std::size_t used = 0;
+
+    template <class E>
+    E* take(std::int64_t count) {
+        const std::size_t bytes = (std::size_t(count) * sizeof(E) + 63) / 64 * 64;
+        char* piece = memory ? memory + used : nullptr;
+        used += bytes;
+        return reinterpret_cast<E*>(piece);
+    }
+};
+
+}  // namespace recurra::RECURRA_ISA

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The native tests under AddressSanitizer with UndefinedBehaviorSanitizer, then under ThreadSanitizer.
+# The module is built into build/sanitize/ and not installed. Threads come from tests/native/pool.cpp: what a
+# sanitizer has not compiled (an OpenMP runtime) it cannot follow.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$PWD/.venv/bin/python
+site=$("$python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+version=$("$python" -c "import importlib.metadata as m; print(m.version('recurra'))")
+
+run() {  # name, sanitizers, runtime library
+    local room=build/sanitize/$1
+    mkdir -p "$room/recurra"
+    cmake -S . -B "$room/cmake" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DRECURRA_SANITIZE="$2" \
+        -DSKBUILD_PROJECT_VERSION="$version" -Dnanobind_DIR="$("$python" -m nanobind --cmake_dir)" -DPython_EXECUTABLE="$python" > "$room/cmake.log"
+    cmake --build "$room/cmake" --parallel 2 > "$room/build.log"
+    ln -sf "$PWD"/src/recurra/* "$room/recurra/"
+    rm -f "$room"/recurra/native*.so
+    cp "$room"/cmake/native*.so "$room/recurra/"
+    "${CXX:-g++}" -std=c++20 -O1 -g -shared -fPIC -fsanitize="$2" tests/native/pool.cpp -o "$room/pool.so"
+    echo "$1:"
+    LD_PRELOAD=$("${CXX:-g++}" -print-file-name="$3") RECURRA_TEST_POOL=$PWD/$room/pool.so PYTHONPATH=$PWD/$room:$site \
+        OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=report_signal_unsafe=0 \
+        setarch -R "$python" -S -m pytest -q -p no:cacheprovider -p no:xdist tests/native/test_sanitized.py
+}
+
+run address address,undefined libasan.so
+run thread thread libtsan.so
