@@ -99,6 +99,7 @@ private:
     T* doperand[MAX_PHASES] = {};
     std::int64_t* number;  // of a row of `chunk`: its number in `all`
     T* constants;
+    bool down = false;  // which way the weights were read
     Desk<T> desk;
 
     void open() {
@@ -186,6 +187,7 @@ private:
 
     void back(std::int64_t t) {
         const Range at = chunk.at(t);
+        down = !down;
         take_gradients(t);
         if (!at.size()) return;
         for (std::int64_t r = 0; r < at.size(); ++r) {
@@ -256,7 +258,7 @@ private:
             region.meet_team();
             from = raw;
         }
-        if (product.weighted) multiply(weights.backward[e], batch.count, from, lines.apart[e], doperand[p], spaced<T>(weights.backward[e].columns));
+        if (product.weighted) multiply(weights.backward[e], batch.count, from, lines.apart[e], doperand[p], spaced<T>(weights.backward[e].columns), down);
     }
 
     Reader<T> reader(const Source& source, const Batch<T>& batch, const Saved<T>& saved) const {

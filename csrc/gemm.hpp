@@ -115,6 +115,9 @@ void pack_columns(const Packed<T>& to, Range part, const T* matrix, std::int64_t
     for (std::int64_t p = part.begin; p < part.end; ++p) memset(to.bias() + p * PANEL<T>, 0, sizeof(T) * std::size_t(to.stored(p)));
 }
 
+// How many steps of k ahead a panel is asked for: it may come from a far cache.
+constexpr int AHEAD = 24;
+
 // One register tile: R rows, N vectors. Each sum runs over k in order, whatever R and N, so a row's bits do not depend on
 // the rows beside it. Rows are reached from every third by a pointer of its own: compilers would else spill addresses.
 template <class T, int R, int N>
@@ -138,6 +141,10 @@ void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, con
             const V<T> x = all(base[r / 3][r % 3 * stride]);
 #pragma GCC unroll 8
             for (int j = 0; j < N; ++j) sum[r][j] = fma(x, column[j], sum[r][j]);
+        }
+        if constexpr (R >= 4) {
+#pragma GCC unroll 2
+            for (int j = 0; j < WIDE; j += LANES<T>) __builtin_prefetch(panels + AHEAD * WIDE + j);
         }
         panels += WIDE;
 #pragma GCC unroll 8
@@ -185,23 +192,23 @@ RECURRA_INLINE void choose_rows(int rows, int vectors, const Tile<T>& t) {
     }
 }
 
-// operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart.
+// operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart. `down`: the last panels first. Who turns
+// round at every step finds in the cache what the step before used last, where not all of the matrix fits.
 template <class T>
-void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart) {
+void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) {
     const std::int64_t blocks = (rows + ROWS - 1) / ROWS, most = blocks ? (rows + blocks - 1) / blocks : 1;
-    const std::int64_t vectors = padded<T>(matrix.columns) / LANES<T>;
-    const int group = 2 * panels_for(int(most));
-    for (std::int64_t v = 0; v < vectors;) {
-        const std::int64_t left = vectors - v;
-        const int take = int(left >= group ? group : left > 1 ? left / 2 * 2 : 1);
-        const std::int64_t column = v * LANES<T>;
+    const std::int64_t vectors = padded<T>(matrix.columns) / LANES<T>, group = 2 * panels_for(int(most));
+    for (std::int64_t left = vectors; left;) {
+        const std::int64_t rest = left % 2 ? 1 : left % group ? left % group : group;
+        const std::int64_t take = down ? rest : left >= group ? group : left > 1 ? left / 2 * 2 : 1;
+        const std::int64_t column = (down ? left - take : vectors - left) * LANES<T>;
         for (std::int64_t block = 0; block < blocks; ++block) {
             const std::int64_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
-            choose_rows<T, ROWS>(int(end - begin), take,
+            choose_rows<T, ROWS>(int(end - begin), int(take),
                                  {operand + begin * stride, stride, matrix.panels + column * matrix.depth, matrix.bias() + column,
                                   out + begin * apart + column, apart, matrix.depth});
         }
-        v += take;
+        left -= take;
     }
 }
 

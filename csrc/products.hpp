@@ -192,7 +192,7 @@ private:
         const bool direct = !scan.lengths && wide % LANES<T> == 0;
         T* to = direct && chunk.count ? gradients.dx + (chunk.place[0] + part.begin) * wide : strip;
         const std::int64_t apart = direct ? wide : padded<T>(wide);
-        multiply(weights.backward[0], part.size(), rows.raw[0] + part.begin * rows.apart[0], rows.apart[0], to, apart);
+        multiply(weights.backward[0], part.size(), rows.raw[0] + part.begin * rows.apart[0], rows.apart[0], to, apart, false);
         for (std::int64_t k = part.begin; !direct && k < part.end; ++k) {
             memcpy(gradients.dx + chunk.place[k] * wide, strip + (k - part.begin) * apart, sizeof(T) * std::size_t(wide));
         }

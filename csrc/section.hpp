@@ -48,9 +48,9 @@ struct Desk {
         for (std::int64_t r = 0; r < rows; ++r) {
             for (int s = 0; s < part.sources.size; ++s) from[s] = readers[s].row(r);
             for (int o = 0; o < part.outputs.size; ++o) to[o] = writers[o].row(r);
-            for (std::int64_t start = units.begin; start < units.end; start += TILE) {
-                tile(part, start, int(units.end - start < TILE ? units.end - start : TILE));
-            }
+            std::int64_t start = units.begin;
+            for (; start + TILE <= units.end; start += TILE) tile(part, start, TILE);
+            if (start < units.end) last(part, units, start);
         }
     }
 
@@ -60,10 +60,22 @@ private:
     T* values[MAX_SOURCES + MAX_REGISTERS];
     bool direct[MAX_SLOTS];
 
+    // What is left of a row. Where whole vectors can reach back over units that are done, those are done again: it costs less
+    // than copies, and changes nothing unless results are added up.
+    RECURRA_INLINE void last(const Section& part, Range units, std::int64_t start) {
+        const std::int64_t whole = padded_units(units.end - start);
+        bool adds = units.size() < whole;
+        for (int o = 0; o < part.outputs.size; ++o) adds |= writers[o].add;
+        if (adds) return tile(part, start, int(units.end - start));
+        tile(part, units.end - whole, int(whole));
+    }
+
+    static RECURRA_INLINE std::int64_t padded_units(std::int64_t units) { return (units + LANES<T> - 1) / LANES<T> * LANES<T>; }
+
     // A result that goes to one place only is computed there. A tile that is not whole vectors reads padded copies.
     RECURRA_INLINE void tile(const Section& part, std::int64_t start, int units) {
         const int sources = part.sources.size, outputs = part.outputs.size;
-        const int whole = (units + LANES<T> - 1) / LANES<T> * LANES<T>;
+        const int whole = int(padded_units(units));
         for (int s = 0; s < sources; ++s) {
             values[s] = const_cast<T*>(readers[s].moves ? from[s] + start : from[s]);
             if (units != whole && readers[s].moves) {

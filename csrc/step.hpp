@@ -76,12 +76,13 @@ public:
     void project(const Batch<T>& batch) {
         const std::int64_t wide = program.input.reads, x_apart = spaced<T>(wide);
         for (std::int64_t r = 0; r < batch.count; ++r) memcpy(x + r * x_apart, scan.x + batch.place[r] * wide, sizeof(T) * std::size_t(wide));
-        weights.multiply_ahead(0, batch.count, x, x_apart, u, u_apart);
+        weights.multiply_ahead(0, batch.count, x, x_apart, u, u_apart, false);
         if (program.input.norm.size) norm(program.input, 0, batch, u, u_apart, nullptr, 0);
         if (program.input.norm.size) region.meet_team();
     }
 
     void run(const Batch<T>& batch) {
+        down = !down;
         for (int p = 0; p < program.phases.size; ++p) {
             const Phase& phase = program.phases[p];
             if (phase.multiplies) product(phase, p, batch);
@@ -100,6 +101,7 @@ private:
     T* slots[MAX_SLOTS] = {};
     T *operand[2], *whole, *x, *constants;
     int turn = 0;  // who is still in a product reads one operand while the next is written
+    bool down = false;  // which way the weights were read
     Desk<T> desk;
 
     std::int64_t local(const Product& product) const { return region.units(product.unit, me).size(); }
@@ -114,7 +116,7 @@ private:
         region.meet_team();
         const T* from = operand[turn];
         if (product.weighted) {
-            weights.multiply_ahead(p + 1, batch.count, from, reads, v[p], apart(product));
+            weights.multiply_ahead(p + 1, batch.count, from, reads, v[p], apart(product), down);
             if (product.norm.size) norm(product, p + 1, batch, v[p], apart(product), nullptr, 0);
         } else if (product.norm.size) {
             norm(product, p + 1, batch, v[p], apart(product), from, reads);

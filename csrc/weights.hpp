@@ -62,8 +62,8 @@ struct Weights {
     }
 
     // Rows of an operand times a weight's own columns, into `out`.
-    void multiply_ahead(int e, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart) const {
-        if (!few) return multiply(forward[e], rows, operand, stride, out, apart);
+    void multiply_ahead(int e, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) const {
+        if (!few) return multiply(forward[e], rows, operand, stride, out, apart, down);
         const Product& product = product_at(*scan.program, e);
         const Columns columns{product.unit, region.units(product.unit, me)};
         Direct<T>{matrix(product, e), shift(product, e), product.reads, columns, product.blocks}.multiply(rows, operand, stride, out, apart);

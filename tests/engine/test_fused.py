@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
+import torch.utils.checkpoint
 from hypothesis import given, settings
 from torch import Tensor
 
@@ -144,13 +145,18 @@ def test_padding_may_hold_nan(name: str, reverse: bool) -> None:
     assert not d["x"].masked_select(past).any()
 
 
+@pytest.mark.parametrize("split", [None, "rows", "units"])
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("name", ["LSTM", "GRU", "LayerNormLSTM", "AllThree", "ResetBeforeGRU"])
-def test_bits_depend_on_neither_the_run_nor_the_threads(name: str, recompute: bool) -> None:
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "LayerNormLSTM", "AllThree", "ResetBeforeGRU", "ProjectedLSTM", "MinLSTM"])
+def test_bits_depend_on_neither_the_run_nor_the_threads(
+    name: str, recompute: bool, split: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = cast(scene(ZOO[name], T=9, B=21, I=19, H=33, training=True), torch.float32)
     options: dict[str, Any] = dict(recompute=recompute, **ragged(9, 21, "lengths resets"))
     try:
         one = results(at, "fused", **options)
+        if split:
+            monkeypatch.setenv("RECURRA_SPLIT", split)
         for threads in (1, 2, 2, 3):
             torch.set_num_threads(threads)
             assert all(torch.equal(a, b) for a, b in zip(results(at, "fused", **options), one, strict=True))
@@ -258,6 +264,26 @@ def test_ten_thousand_small_calls_leave_memory_flat() -> None:
 
     before = run(300)
     assert run(1000) - before < 300  # pages of 4 KB; a kilobyte leaked by each call would be 250
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns that shapes are fixed, and that torch.jit is old
+def test_traced_layer_goes_by_another_method() -> None:
+    layer, x = recurra.Recurrent(ZOO["CoupledLSTM"], 3, 4).requires_grad_(False), torch.randn(5, 2, 3)
+    with torch.no_grad():
+        traced = torch.jit.trace(lambda x: layer(x)[0], (x,), check_trace=False)
+        assert_close(traced(2 * x), layer(2 * x)[0])
+        with pytest.raises(MethodUnavailable, match="torch.jit.trace sees nothing of the native module"):
+            torch.jit.trace(lambda x: layer(x, method="fused")[0], (x,), check_trace=False)
+
+
+def test_inference_mode_and_checkpoints_around_a_layer_give_the_same() -> None:
+    layer, x = recurra.GRU(3, 4), torch.randn(5, 2, 3)
+    with torch.inference_mode():
+        inferred = layer(x)[0]
+    y = torch.utils.checkpoint.checkpoint(lambda x: layer(x)[0], x, use_reentrant=False)
+    assert torch.equal(inferred, y)
+    found = [torch.autograd.grad(each.square().sum(), list(layer.parameters())) for each in (y, layer(x)[0])]
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_autocast_goes_by_another_method() -> None:

@@ -28,6 +28,8 @@ def reason(job: Job) -> str | None:
         return f"no fused {job.cell_text} on cpu for {str(dtype).removeprefix('torch.')} (float32 and float64 are)"
     if transform_active():
         return "the fused scan has no rules for function transforms and forward mode"
+    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        return "torch.jit.trace sees nothing of the native module (torch.export does)"
     if "gates" in job.keep and gradient_wanted(job):
         return "the fused scan finds no gradient of gates that are kept"
     if torch.compiler.is_compiling():

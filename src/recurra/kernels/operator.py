@@ -144,18 +144,25 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-        """Run `scan_backward`; where gradients are recorded, go through the steps again."""
+        """Run `scan_backward`; where gradients are recorded, or many found at once by vmap, go through the steps again."""
         lengths, resets, x, *rest = ctx.saved_tensors
         call, count = ctx.call, sum(ctx.call.counts)
         tensors, (h, *states, saved) = rest[:count], rest[count:]
         needed = ctx.needs_input_grad[3:]
         seeds = _seeds(call, gradients, len(states) + 1, lengths is not None)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or _batched(gradients):
             return (None, None, None, *_again(call, lengths, resets, (x, *tensors), seeds, needed))
         read = (x, *call.split(tensors), lengths, resets, call.program, call.options.text())
         run_backward = _scan_backward if plain(h) else _backward
         found = iter(run_backward(*read, h, states, saved, seeds.h, seeds.final, seeds.states, [bool(flag) for flag in needed]))
         return (None, None, None, *(next(found) if flag else None for flag in needed))
+
+
+def _batched(gradients: Sequence[Any]) -> bool:
+    """Whether vmap hands many gradients over as one, as torch.func and `is_grads_batched` do."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    return any(each is not None and torch._C._functorch.is_legacy_batchedtensor(each) for each in gradients)
 
 
 def _seeds(call: Call, gradients: Sequence[Any], states: int, ragged: bool) -> Seeds:
@@ -172,9 +179,11 @@ def _again(call: Call, lengths: Any, resets: Any, tensors: Sequence[Any], seeds:
 
     Each tensor is looked at through a view of its own, so that one that depends on another counts once.
     """
-    x, *rest = [tensor if tensor is None else tensor.view_as(tensor) for tensor in tensors]
-    arrays = _arrays((x, *call.split(rest), lengths, resets), call.options)
-    done = replay(_code(arrays, call.program, call.options), arrays)
+    recorded = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x, *rest = [tensor if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+        arrays = _arrays((x, *call.split(rest), lengths, resets), call.options)
+        done = replay(_code(arrays, call.program, call.options), arrays)
     outputs = [done.h, *done.final, *(done.states if seeds.states else ())]
     given = [seeds.h, *seeds.final, *seeds.states]
     pairs = [(out, seed) for out, seed in zip(outputs, given) if seed is not None and out.requires_grad]
@@ -182,7 +191,7 @@ def _again(call: Call, lengths: Any, resets: Any, tensors: Sequence[Any], seeds:
     if not pairs:
         return [None] * len(needed)
     reached, weightings = zip(*pairs)
-    found = iter(torch.autograd.grad(reached, wanted, weightings, create_graph=True, allow_unused=True))
+    found = iter(torch.autograd.grad(reached, wanted, weightings, create_graph=recorded, allow_unused=True))
     return [next(found) if flag else None for flag in needed]
 
 
