@@ -149,8 +149,7 @@ private:
     }
 
     void add(T* to, std::int64_t width, const T* from) const {
-        const Range units = region.units(width, me);
-        for (std::int64_t j = units.begin; j < units.end; ++j) to[j] += from[j];
+        each<T>(region.units(width, me), [=](std::int64_t j, auto at, auto put) { put(to + j, at(to + j) + at(from + j)); });
     }
 
     void find_numbers() {

@@ -7,6 +7,7 @@
 
 #include "arguments.hpp"
 #include "blueprint.hpp"
+#include "memory.hpp"
 
 namespace nb = nanobind;
 using namespace recurra;
@@ -163,6 +164,11 @@ NB_MODULE(native, m) {
     chosen_isa();  // a RECURRA_ISA that cannot be must fail here, not in the middle of a run
     m.doc() = "Scans of traced programs over raw arrays.";
     m.def("info", &info, "Which build this is and what it runs on.");
+    nb::class_<Memory>(m, "Memory", "Bytes that go back to be used again when this is dropped.")
+        .def(nb::init<std::size_t>(), nb::arg("bytes"))
+        .def_prop_ro("address", [](const Memory& self) { return Address(self.get()); });
+    m.def("memory_kept", &memory_kept, "Bytes that lie ready to be used again.");
+    m.def("release_memory", &release_memory, "Give what lies ready back to the system.");
     nb::class_<Blueprint>(m, "Program", "A program as numbers, checked.")
         .def("__init__", &build, nb::kw_only(), nb::arg("hidden"), nb::arg("gates"), nb::arg("states"), nb::arg("noises"),
              nb::arg("params"), nb::arg("slots"), nb::arg("constants"), nb::arg("input"), nb::arg("phases"), nb::arg("last"),

@@ -2,24 +2,14 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <memory>
-#include <new>
 #include <string>
 
 #include <unistd.h>
 
+#include "memory.hpp"
+
 namespace recurra {
 namespace {
-
-struct Free {
-    void operator()(char* memory) const { ::operator delete[](memory, std::align_val_t(64)); }
-};
-
-using Memory = std::unique_ptr<char[], Free>;
-
-Memory allocate(std::size_t bytes) {
-    return Memory(static_cast<char*>(::operator new[](std::max<std::size_t>(bytes, 64), std::align_val_t(64))));
-}
 
 // Multiplications below which waking another thread costs more than it brings, and below which, within one step, meeting it does.
 constexpr double WORTH_A_THREAD = 2e5, WORTH_A_MEETING = 16e3;
@@ -86,7 +76,7 @@ struct Work {
             starts.push_back(total);
             total += bytes.own;
         }
-        memory = allocate(total);
+        memory = Memory(total);
     }
 
     static void part(void* context, int i) {

@@ -26,6 +26,18 @@ RECURRA_INLINE double total(std::int64_t size, F f, G g) {
     return result;
 }
 
+// f(j, read, write) for every j of a range: whole vectors while they last, then one number after another.
+template <class T, class F>
+RECURRA_INLINE void each(Range range, F f) {
+    std::int64_t j = range.begin;
+    for (; j + LANES<T> <= range.end; j += LANES<T>) {
+        f(j, [](const T* from) { return load(from); }, [](T* to, V<T> value) { store<T>(to, value); });
+    }
+    for (; j < range.end; ++j) {
+        f(j, [](const T* from) { return *from; }, [](T* to, T value) { *to = value; });
+    }
+}
+
 // The units of a row that a thread has, in every block of `unit`: read at their place in the whole row, written side by side.
 struct Part {
     std::int64_t unit;
@@ -46,11 +58,12 @@ void normalise(const Product& product, const T* v, const T* gain, const T* bias,
         for (std::int64_t end = block + blocks; block < end; ++block) {
             const std::int64_t from = block * part.unit;
             T* to = out + block * part.units.size() - part.units.begin;
-            for (std::int64_t j = part.units.begin; j < part.units.end; ++j) {
-                const T y = (v[from + j] - mean) * scale;
-                if (kept) kept[from + j] = y;
-                to[j] = (gain ? y * gain[from + j] : y) + (bias ? bias[from + j] : T(0));
-            }
+            each<T>(part.units, [=](std::int64_t j, auto at, auto put) {
+                const auto y = (at(v + from + j) - mean) * scale;
+                if (kept) put(kept + from + j, y);
+                const auto scaled = gain ? y * at(gain + from + j) : y;
+                put(to + j, bias ? scaled + at(bias + from + j) : scaled);
+            });
         }
         if (kept) kept[product.columns() + group] = scale;
         start += size;
@@ -72,9 +85,11 @@ void normalise_back(const Product& product, const T* dv, const T* gain, const Pa
                           double(size));
         const T scale = kept[product.columns() + group];
         for (std::int64_t end = block + blocks; block < end; ++block) {
-            for (std::int64_t j = block * part.unit + part.units.begin; j < block * part.unit + part.units.end; ++j) {
-                out[j] = scale * ((gain ? dv[j] * gain[j] : dv[j]) - mean - kept[j] * along);
-            }
+            const std::int64_t from = block * part.unit;
+            each<T>(part.units, [=](std::int64_t j, auto at, auto put) {
+                const auto d = gain ? at(dv + from + j) * at(gain + from + j) : at(dv + from + j);
+                put(out + from + j, (d - mean - at(kept + from + j) * along) * scale);
+            });
         }
         start += size;
         ++group;

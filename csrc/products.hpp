@@ -120,8 +120,11 @@ private:
         const Range part = share(product.columns(), me, region.threads, 16);
         for (std::int64_t k = 0; k < chunk.count; ++k) {
             const T *d = rows.dv[e] + k * rows.apart[e], *y = kept(chunk, k) + product.kept;
-            for (std::int64_t j = part.begin; gradients.dgain[e] && j < part.end; ++j) gradients.dgain[e][j] += d[j] * y[j];
-            for (std::int64_t j = part.begin; gradients.dbias[e] && j < part.end; ++j) gradients.dbias[e][j] += d[j];
+            T *dgain = gradients.dgain[e], *dbias = gradients.dbias[e];
+            each<T>(part, [=](std::int64_t j, auto at, auto put) {
+                if (dgain) put(dgain + j, at(dgain + j) + at(d + j) * at(y + j));
+                if (dbias) put(dbias + j, at(dbias + j) + at(d + j));
+            });
         }
     }
 

@@ -32,6 +32,20 @@ Pool = tuple[int, int, int, int]
 Weights = Sequence[tuple[int, int, int]]
 """Weight, bias and gain of the input's product and of each phase: addresses of the whole tensors."""
 
+class Memory:
+    """Bytes, aligned to a page, that go back to be used again when this is dropped."""
+
+    def __init__(self, bytes: int) -> None: ...
+    @property
+    def address(self) -> int:
+        """Where they begin."""
+
+def memory_kept() -> int:
+    """Bytes that lie ready to be used again: at most 256 MB."""
+
+def release_memory() -> None:
+    """Give what lies ready back to the system."""
+
 class Program:
     """A program as numbers, checked.
 

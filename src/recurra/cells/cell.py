@@ -302,6 +302,7 @@ def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, gen
     for name, noise in cell.noises().items():
         if noise.zero is not None:
             size = (*(shape[1:] if noise.lasting else shape), cell.width(noise.of, hidden_size))
-            chance = torch.full(size, 1 - noise.zero, dtype=like.dtype, device=like.device)
-            drawn[name] = torch.bernoulli(chance, generator=generator) * noise.value
+            bits = torch.ops.aten.random(torch.empty(size, dtype=torch.int32, device=like.device), generator=generator)
+            factor = (bits >= min(round(noise.zero * 2**31), 2**31 - 1)).to(like.dtype)  # bernoulli is twice as slow
+            drawn[name] = factor if noise.value == 1 else factor.mul_(noise.value)
     return drawn

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,6 +90,9 @@ def allocate(code: Encoded, x: Tensor, ragged: bool, options: Options) -> Output
     def empty(*shape: int) -> Tensor:
         return x.new_empty(shape)
 
+    def kept(*shape: int) -> Tensor:
+        return reused(shape, x.dtype) if x.device.type == "cpu" and type(x) is Tensor else empty(*shape)
+
     h, *others = [width for _, width in code.states]
     recording = options.states or options.saving
     saved = options.saving and not options.recompute and code.native.saved_size
@@ -95,10 +100,25 @@ def allocate(code: Encoded, x: Tensor, ragged: bool, options: Options) -> Output
         empty(steps, rows, h),
         [empty(rows, width) for _, width in code.states],
         empty(steps, rows, h) if options.states and ragged else None,
-        [empty(steps, rows, width) for width in others] if recording else (),
+        [(empty if options.states else kept)(steps, rows, width) for width in others] if recording else (),
         [empty(steps, rows, code.hidden) for _ in code.program.gates] if options.gates else (),
-        empty(steps, rows, code.native.saved_size) if saved else None,
+        kept(steps, rows, code.native.saved_size) if saved else None,
     )
+
+
+def reused(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory that goes from one call to the next: what only a backward pass reads is large, and fresh pages are slow.
+
+    >>> reused((2, 3), torch.float32).shape
+    torch.Size([2, 3])
+    """
+    from recurra import native
+
+    size = math.prod(shape) * dtype.itemsize
+    memory = native.Memory(size)
+    view: Any = (ctypes.c_char * max(size, 1)).from_address(memory.address)
+    view.owner = memory  # the tensor holds the view, the view the memory
+    return torch.frombuffer(view, dtype=dtype, count=math.prod(shape)).view(shape) if size else torch.empty(shape, dtype=dtype)
 
 
 def unflat(values: Sequence[Tensor], states: int, gates: int, ragged: bool, options: Options) -> Outputs:
