@@ -76,13 +76,17 @@ void Blueprint::lay_forward() {
 
 void Blueprint::lay_backward() {
     du_.assign(std::size_t(list_.gates), 0);
+    shared_.assign(std::size_t(list_.gates), 0);
     dstate_.assign(list_.states.size(), 0);
     back_.reserve(list_.back.size());
     for (const BackPhaseList& given : list_.back) {
         check_back_phase(given);
         BackPhase phase{given.phase, {}, {}, given.du_first, {}};
         phase.operand = sections(given.operand, {true, given.phase, true});
+        const bool apart = given.du_first == -1;
+        dv_.assign(apart ? std::size_t(phases_[std::size_t(given.phase)].product.blocks) : 0, 0);
         phase.before = sections(given.before, {true, given.phase, false, given.du_first});
+        need_all(dv_, "gradient of v in phase " + std::to_string(given.phase) + ", block");
         if (given.du_first != -2) ready_[std::size_t(given.phase)] = 1;
         phase.after = sections(given.after, {true, given.phase, false});
         back_.push_back(phase);
@@ -110,6 +114,8 @@ void Blueprint::check_sizes() const {
     need_size(int(list_.states.size()), MAX_SLOTS, "number of states");
     need(list_.slots.size() >= list_.states.size(), "number of slots", "be at least that of states", (long long)list_.slots.size());
     need_size(int(list_.phases.size()), MAX_PHASES, "number of phases");
+    need(list_.constants.size() <= std::size_t(MAX_WIDTH) / TILE, "number of constants", "be at most " + std::to_string(MAX_WIDTH / TILE),
+         (long long)list_.constants.size());
     for (const auto* widths : {&list_.states, &list_.noises, &list_.params, &list_.slots, &list_.saved, &list_.back_slots}) {
         need(widths->size() <= std::size_t(MAX_SLOTS), "number of values", "be at most " + std::to_string(MAX_SLOTS), (long long)widths->size());
         for (const int width : *widths) need_size(width, MAX_WIDTH, "width");
@@ -131,7 +137,7 @@ Product Blueprint::product(const ProductList& p, const std::string& where) const
     need_size(p.unit, MAX_WIDTH, "unit of the " + where);
     need_size(p.reads, MAX_WIDTH, "reads of the " + where);
     need_size(p.blocks, MAX_SLOTS, "blocks of the " + where);
-    need(p.first >= 0 && p.total <= MAX_SLOTS && p.first <= p.total - p.blocks, "first block of the " + where, "leave room for its blocks", p.first);
+    need(p.first >= 0 && p.total >= p.blocks && p.total <= MAX_SLOTS && p.first <= p.total - p.blocks, "first block of the " + where, "leave room for its blocks", p.first);
     need(p.weighted || p.reads == p.blocks * p.unit, "reads of the " + where, "be its blocks' units where it has no weight", p.reads);
     int sum = 0;
     for (const int blocks : p.norm) {
@@ -142,7 +148,7 @@ Product Blueprint::product(const ProductList& p, const std::string& where) const
     return {p.weighted, p.first, p.blocks, p.total, p.unit, p.reads, span(p.norm), 0};
 }
 
-void Blueprint::check_back_phase(const BackPhaseList& given) const {
+void Blueprint::check_back_phase(const BackPhaseList& given) {
     need_index(given.phase, list_.phases.size(), "phase of backward");
     need(!ready_[std::size_t(given.phase)], "phase of backward", "come once", given.phase);
     need(given.du_first >= -2, "du_first", "be at least -2", given.du_first);
@@ -152,6 +158,9 @@ void Blueprint::check_back_phase(const BackPhaseList& given) const {
     if (given.du_first < 0) return;
     const bool same = phase.product.unit == list_.hidden && !phase.product.norm.size && !program_.input.norm.size;
     need(same && given.du_first <= list_.gates - phase.product.blocks, "du_first", "name blocks of u that are those of v", given.du_first);
+    for (int block = given.du_first; block < given.du_first + phase.product.blocks; ++block) {
+        need(!std::exchange(shared_[std::size_t(block)], char(1)), "block of u", "have the gradient of one v only", block);
+    }
 }
 
 Span<Section> Blueprint::sections(const std::vector<SectionList>& list, const Place& place) {
@@ -288,6 +297,7 @@ int Blueprint::width_for_back(const Output& output, const Place& place) {
         case To::dv:
             need(place.du_first == -1, "gradient of v", "be written before the product that takes it, where it is apart", place.du_first);
             need_index(output.index, std::size_t(phase.product.blocks), "block of v");
+            dv_[i] = 1;
             return phase.product.unit;
         case To::dstate:
             need_index(output.index, list_.states.size(), "state");

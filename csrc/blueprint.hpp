@@ -79,7 +79,7 @@ private:
     Section section(const SectionList& list, const Place& place);
     Product product(const ProductList& given, const std::string& where) const;
     void check_sizes() const;
-    void check_back_phase(const BackPhaseList& given) const;
+    void check_back_phase(const BackPhaseList& given);
     void check_source(const Source& source, int width, const Place& place) const;
     int width_of(const Source& source, const Place& place) const;
     int width_of_back(const Source& source) const;
@@ -95,7 +95,8 @@ private:
     std::vector<BackPhase> back_;
     std::vector<char> filled_, back_filled_;  // slots that a section has written
     std::vector<char> ready_;                 // phases whose operand's gradient is known
-    std::vector<char> du_, dstate_;           // gradients that a section has written
+    std::vector<char> du_, dstate_, dv_;      // gradients that a section has written; of v those of one phase
+    std::vector<char> shared_;                // blocks of u whose gradient is that of a v
     Program program_{};
 };
 

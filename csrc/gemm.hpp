@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <utility>
 
 #include "region.hpp"
 #include "vector.hpp"
@@ -66,6 +67,57 @@ struct Columns {
     RECURRA_INLINE std::int64_t source(std::int64_t j) const { return j / units.size() * unit + units.begin + j % units.size(); }
 };
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define RECURRA_SHUFFLES 1
+#endif
+#endif
+
+// Lanes of a and b, those of each second group of S exchanged: `upper` is what is left in a's place, `lower` in b's.
+#if defined(RECURRA_SHUFFLES)
+template <class T, int S, std::size_t... L>
+RECURRA_INLINE V<T> upper(V<T> a, V<T> b, std::index_sequence<L...>) {
+    return __builtin_shufflevector(a, b, (int(L) & S ? LANES<T> + int(L) - S : int(L))...);
+}
+
+template <class T, int S, std::size_t... L>
+RECURRA_INLINE V<T> lower(V<T> a, V<T> b, std::index_sequence<L...>) {
+    return __builtin_shufflevector(a, b, (int(L) & S ? LANES<T> + int(L) : int(L) + S)...);
+}
+
+template <class T, int S = 1>
+RECURRA_INLINE void transpose(V<T>* rows) {
+    constexpr auto lanes = std::make_index_sequence<std::size_t(LANES<T>)>();
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES<T>; ++i) {
+        if (i & S) continue;
+        const V<T> a = rows[i], b = rows[i | S];
+        rows[i] = upper<T, S>(a, b, lanes);
+        rows[i | S] = lower<T, S>(a, b, lanes);
+    }
+    if constexpr (2 * S < LANES<T>) transpose<T, 2 * S>(rows);
+}
+#endif
+
+// LANES columns of a panel from as many rows, `wide` of them there: column j is rows[j].
+template <class T>
+void pack_lanes(T* panel, std::int64_t stored, std::int64_t depth, const T* const* rows, int wide) {
+    std::int64_t k = 0;
+#if defined(RECURRA_SHUFFLES)
+    for (; k + LANES<T> <= depth; k += LANES<T>) {
+        V<T> block[LANES<T>];
+#pragma GCC unroll 16
+        for (int j = 0; j < LANES<T>; ++j) block[j] = j < wide ? load(rows[j] + k) : V<T>{};
+        transpose<T>(block);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES<T>; ++i) store<T>(panel + (k + i) * stored, block[i]);
+    }
+#endif
+    for (; k < depth; ++k) {
+        for (int j = 0; j < LANES<T>; ++j) panel[k * stored + j] = j < wide ? rows[j][k] : T(0);
+    }
+}
+
 // Panels `part` of a weight whose rows are the columns: column j is row `columns.source(j)`.
 template <class T>
 void pack_rows(const Packed<T>& to, Range part, const Columns& columns, const T* weight, const T* bias) {
@@ -73,16 +125,9 @@ void pack_rows(const Packed<T>& to, Range part, const Columns& columns, const T*
     for (std::int64_t p = part.begin; p < part.end; ++p) {
         T* panel = to.panels + p * PANEL<T> * depth;
         const int stored = to.stored(p), wide = to.wide(p);
-        if (wide < stored) memset(panel, 0, sizeof(T) * std::size_t(stored * depth));
         const T* rows[PANEL<T>];
-        for (int j = 0; j < wide; ++j) rows[j] = weight + columns.source(p * PANEL<T> + j) * depth;
-        for (std::int64_t start = 0; start < depth; start += 64) {
-            const std::int64_t end = start + 64 < depth ? start + 64 : depth;
-            for (int j = 0; j < wide; ++j) {
-                for (std::int64_t k = end; k < end + 64; k += 16) __builtin_prefetch(rows[j] + k);
-                for (std::int64_t k = start; k < end; ++k) panel[k * stored + j] = rows[j][k];
-            }
-        }
+        for (int j = 0; j < PANEL<T>; ++j) rows[j] = j < wide ? weight + columns.source(p * PANEL<T> + j) * depth : weight;
+        for (int j = 0; j < stored; j += LANES<T>) pack_lanes(panel + j, stored, depth, rows + j, wide - j);
         T* shift = to.bias() + p * PANEL<T>;
         for (int j = 0; j < stored; ++j) shift[j] = bias && j < wide ? bias[columns.source(p * PANEL<T> + j)] : T(0);
     }

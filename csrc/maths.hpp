@@ -145,7 +145,7 @@ template <class T>
 RECURRA_INLINE V<T> log1p_vector(V<T> x) {
     const V<T> sum = x + T(1), y = log_vector<T>(sum);
     const V<T> restored = y + (x - (sum - T(1))) / sum;
-    const V<T> plain = (sum > T(0)) & (sum < T(__builtin_inf())) ? restored : y;
+    const V<T> plain = ((sum > T(0)) & (sum < T(__builtin_inf()))) ? restored : y;
     return magnitude<T>(x) < T(0.25) / Form<T>::POWER ? x : plain;
 }
 

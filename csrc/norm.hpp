@@ -65,7 +65,7 @@ void normalise(const Product& product, const T* v, const T* gain, const T* bias,
                 put(to + j, bias ? scaled + at(bias + from + j) : scaled);
             });
         }
-        if (kept) kept[product.columns() + group] = scale;
+        if (kept && part.units.begin == 0 && part.units.end > 0) kept[product.columns() + group] = scale;  // one thread writes it
         start += size;
         ++group;
     }

@@ -5,7 +5,7 @@
 
 namespace recurra::RECURRA_ISA {
 
-// A vector of an instruction's result; the arguments that it has no use for are null pointers.
+// A vector of an instruction's result; the arguments that it has no use for are the first again.
 template <Op OP, class T>
 RECURRA_INLINE V<T> unary(const T* from) {
     const V<T> zero = all(T(0)), one = all(T(1)), a = load(from);
@@ -56,7 +56,7 @@ RECURRA_INLINE V<T> result(const T* x, const T* y, const T* z) {
 // One instruction over a tile; a whole tile, the usual one, by a loop of known length.
 template <Op OP, class T>
 void execute(T* const* values, T* to, const Instruction& code, int units) {
-    const T *x = values[code.a], *y = nullptr, *z = nullptr;
+    const T *x = values[code.a], *y = x, *z = x;
     if constexpr (OP >= Op::add) y = values[code.b];
     if constexpr (OP >= Op::where) z = values[code.c];
     if (units == TILE) {

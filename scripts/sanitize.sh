@@ -19,7 +19,8 @@ run() {  # name, sanitizers, runtime library
     cp "$room"/cmake/native*.so "$room/recurra/"
     "${CXX:-g++}" -std=c++20 -O1 -g -shared -fPIC -fsanitize="$2" tests/native/pool.cpp -o "$room/pool.so"
     echo "$1:"
-    LD_PRELOAD=$("${CXX:-g++}" -print-file-name="$3") RECURRA_TEST_POOL=$PWD/$room/pool.so PYTHONPATH=$PWD/$room:$site \
+    # libstdc++ beside the runtime: Python has none yet when AddressSanitizer looks for what throws.
+    LD_PRELOAD="$("${CXX:-g++}" -print-file-name="$3") $("${CXX:-g++}" -print-file-name=libstdc++.so.6)" RECURRA_TEST_POOL=$PWD/$room/pool.so PYTHONPATH=$PWD/$room:$site \
         OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=report_signal_unsafe=0 \
         setarch -R "$python" -S -m pytest -q -p no:cacheprovider -p no:xdist tests/native/test_sanitized.py
 }
