@@ -13,7 +13,7 @@ run() {  # name, sanitizers, runtime library
     mkdir -p "$room/recurra"
     cmake -S . -B "$room/cmake" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DRECURRA_SANITIZE="$2" \
         -DSKBUILD_PROJECT_VERSION="$version" -Dnanobind_DIR="$("$python" -m nanobind --cmake_dir)" -DPython_EXECUTABLE="$python" > "$room/cmake.log"
-    cmake --build "$room/cmake" --parallel 2 > "$room/build.log"
+    cmake --build "$room/cmake" --parallel 2 > "$room/build.log" 2>&1 || { tail -40 "$room/build.log" >&2; exit 1; }
     ln -sf "$PWD"/src/recurra/* "$room/recurra/"
     rm -f "$room"/recurra/native*.so
     cp "$room"/cmake/native*.so "$room/recurra/"
