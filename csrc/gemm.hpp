@@ -187,10 +187,8 @@ void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, con
 #pragma GCC unroll 8
             for (int j = 0; j < N; ++j) sum[r][j] = fma(x, column[j], sum[r][j]);
         }
-        if constexpr (R >= 4) {
 #pragma GCC unroll 2
-            for (int j = 0; j < WIDE; j += LANES<T>) __builtin_prefetch(panels + AHEAD * WIDE + j);
-        }
+        for (int j = 0; j < WIDE; j += LANES<T>) __builtin_prefetch(panels + AHEAD * WIDE + j);
         panels += WIDE;
 #pragma GCC unroll 8
         for (int g = 0; g < BASES; ++g) {
