@@ -188,6 +188,7 @@ NB_MODULE(native, m) {
 #undef X
     for (const char* name : {"u", "v", "state", "noise", "param", "const", "slot", "saved", "new", "grad", "operand"}) sources.append(name);
     for (const char* name : {"slot", "gate", "operand", "saved", "du", "dv", "dstate", "dnoise", "dparam"}) outputs.append(name);
+    m.attr("UNPACKED") = FEW;
     m.attr("OPS") = nb::tuple(ops);
     m.attr("SOURCES") = nb::tuple(sources);
     m.attr("OUTPUTS") = nb::tuple(outputs);

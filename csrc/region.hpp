@@ -19,6 +19,9 @@ struct Pool {
     int threads;
 };
 
+// Rows times steps up to which the forward pass reads the weights as they are: packing them would not be repaid.
+constexpr std::int64_t FEW = 4;
+
 // All members meet here. It spins briefly and then yields, so that a busy machine slows it and does not stop it.
 class Barrier {
 public:

@@ -16,9 +16,6 @@ RECURRA_INLINE bool weighted_at(const Program& program, int entry) {
     return entry ? program.phases[entry - 1].multiplies && program.phases[entry - 1].product.weighted : true;
 }
 
-// Rows and steps up to which the forward pass reads the weights as they are: packing them would not be repaid.
-constexpr std::int64_t FEW = 4;
-
 // Where threads split units each packs its own columns for itself; where they split rows all share one packing.
 template <class T>
 struct Weights {

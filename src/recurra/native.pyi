@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+UNPACKED: int
+"""Rows times steps up to which the forward pass reads the weights as they are."""
 OPS: tuple[str, ...]
 """Operations by number."""
 SOURCES: tuple[str, ...]

@@ -97,6 +97,13 @@ def test_derivative_equals_autograd_of_the_loop(cell: Cell, reverse: bool, recom
 
 
 @every_cell
+def test_what_is_left_of_a_row_counts_once(cell: Cell) -> None:
+    s = scene(cell, 3, 2, 131, noisy=True)  # a tile and three units: gradients of parameters and masks are sums over steps
+    seeds = seeds_for(s)
+    assert_same(found_by(s, seeds), expected(s, seeds))
+
+
+@every_cell
 def test_derivative_of_the_output_alone(cell: Cell) -> None:
     s = scene(cell, 4, 3, 7)
     seeds = Seeds(seeds_for(s).h, [None] * len(s.state))

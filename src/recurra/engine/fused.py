@@ -50,6 +50,13 @@ def gradient_wanted(job: Job) -> bool:
     return any([value.requires_grad for value in read if value is not None])
 
 
+def unpacked(job: Job) -> bool:
+    """Whether the native module reads the weights as they are: for few rows of few steps, without gradients."""
+    from recurra import native
+
+    return job.x.shape[0] * job.x.shape[1] <= native.UNPACKED and not gradient_wanted(job)
+
+
 def _refusal(error: Exception) -> str:
     return f"the native module cannot be used ({error})" if isinstance(error, ImportError) else str(error)
 

@@ -23,8 +23,6 @@ AUTO = ("fused", "vendor", "parallel", "loop")
 """The rule of "auto": the first of these that can run the job, and that is not passed over; docs/decisions/0003 has the figures."""
 PACKING: dict[str, tuple[type[Cell], ...]] = {"vendor": (LSTM, ProjectedLSTM), "fused": (Cell,)}
 """Methods that pack the weights at every call on a CPU, for these cells: a single step does not repay it."""
-UNPACKED = 4
-"""Rows up to which the native module reads the weights of a single step as they are; a backward pass packs them."""
 
 
 def scan(
@@ -131,7 +129,7 @@ def _recomputing(job: Job, method: str) -> Choice:
 def _passed_over(name: str, job: Job) -> str | None:
     """Why "auto" leaves a method that could run the job: it would pack the weights for one step."""
     if job.x.shape[0] == 1 and job.x.device.type == "cpu" and isinstance(job.cell, PACKING.get(name, ())):
-        if name == "fused" and job.x.shape[1] <= UNPACKED and not fused.gradient_wanted(job):
+        if name == "fused" and fused.unpacked(job):
             return None
         return "it packs the weights at every call, which a single step does not repay"
     return None
