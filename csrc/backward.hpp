@@ -26,6 +26,7 @@ public:
         for (int n = 0; n < program.params.size; ++n) dparam[n] = gradients.dparam[n] ? shared.take<T>(scan.batch * program.params[n]) : nullptr;
         for (int p = 0; p < program.phases.size; ++p) {
             const Product& product = program.phases[p].product;
+            reading[p] = region.units(product.reads, me);
             if (program.phases[p].multiplies && product.weighted) doperand[p] = own.take<T>(most * spaced<T>(weights.backward[p + 1].columns));
         }
         number = own.take<std::int64_t>(steps * most);
@@ -97,6 +98,7 @@ private:
     T* slots[MAX_SLOTS];
     T* dparam[MAX_SLOTS];  // by row of the batch
     T* doperand[MAX_PHASES] = {};
+    Range reading[MAX_PHASES];  // this thread's units of a phase's operand
     std::int64_t* number;  // of a row of `chunk`: its number in `all`
     T* constants;
     bool down = false;  // which way the weights were read
@@ -274,7 +276,7 @@ private:
             default: {
                 const Product& product = program.phases[i].product;
                 if (!product.weighted) return {lines.raw[i + 1] + batch.first * lines.apart[i + 1], lines.apart[i + 1], nullptr, nullptr, 0, true};
-                return {doperand[i], spaced<T>(weights.backward[i + 1].columns), nullptr, nullptr, region.units(product.reads, me).begin, true};
+                return {doperand[i], spaced<T>(weights.backward[i + 1].columns), nullptr, nullptr, reading[i].begin, true};
             }
         }
     }

@@ -8,22 +8,29 @@ namespace recurra::RECURRA_ISA {
 
 constexpr double NORM_EPS = 1e-5;
 
-template <class T, class F>
-RECURRA_INLINE double total(std::int64_t size, F f) {
-    V<T> sum = {};
+// Sums over a row: f(i, read, add) adds to sum 0 .. N - 1 what whole vectors, then single numbers, from i on bring. Sums in
+// flight hide an addition's latency; the order is fixed by the row's size alone.
+template <class T, int N, class F>
+RECURRA_INLINE void totals(std::int64_t size, double* results, F f) {
+    constexpr int WAYS = 4;
+    V<T> sums[WAYS][N] = {};
+    T rest[N] = {};
+    const auto at = [](const T* from) { return load(from); };
     std::int64_t i = 0;
-    for (; i + LANES<T> <= size; i += LANES<T>) sum += f(i);
-    double result = 0;
-    for (int lane = 0; lane < LANES<T>; ++lane) result += sum[lane];
-    return result;
-}
-
-// The sum over a row of f applied to whole vectors, and of g to what is left.
-template <class T, class F, class G>
-RECURRA_INLINE double total(std::int64_t size, F f, G g) {
-    double result = total<T>(size, f);
-    for (std::int64_t i = size / LANES<T> * LANES<T>; i < size; ++i) result += g(i);
-    return result;
+    for (; i + WAYS * LANES<T> <= size; i += WAYS * LANES<T>) {
+#pragma GCC unroll 4
+        for (int way = 0; way < WAYS; ++way) f(i + way * LANES<T>, at, [&](int n, V<T> value) { sums[way][n] += value; });
+    }
+    for (; i + LANES<T> <= size; i += LANES<T>) f(i, at, [&](int n, V<T> value) { sums[0][n] += value; });
+    for (; i < size; ++i) f(i, [](const T* from) { return *from; }, [&](int n, T value) { rest[n] += value; });
+    for (int n = 0; n < N; ++n) {
+        T lanes[LANES<T>];
+        store<T>(lanes, (sums[0][n] + sums[1][n]) + (sums[2][n] + sums[3][n]));
+        for (int half = LANES<T> / 2; half; half /= 2) {
+            for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+        }
+        results[n] = double(lanes[0]) + double(rest[n]);
+    }
 }
 
 // f(j, read, write) for every j of a range: whole vectors while they last, then one number after another.
@@ -51,9 +58,14 @@ void normalise(const Product& product, const T* v, const T* gain, const T* bias,
     for (const int blocks : product.norm) {
         const std::int64_t size = std::int64_t(blocks) * product.unit;
         const T* x = v + start;
-        const T mean = T(total<T>(size, [=](std::int64_t i) { return load(x + i); }, [=](std::int64_t i) { return x[i]; }) / double(size));
-        const double variance = total<T>(size, [=](std::int64_t i) { const V<T> d = load(x + i) - mean; return d * d; },
-                                         [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / double(size);
+        double sum, squares;
+        totals<T, 1>(size, &sum, [=](std::int64_t i, auto at, auto add) { add(0, at(x + i)); });
+        const T mean = T(sum / double(size));
+        totals<T, 1>(size, &squares, [=](std::int64_t i, auto at, auto add) {
+            const auto d = at(x + i) - mean;
+            add(0, d * d);
+        });
+        const double variance = squares / double(size);
         const T scale = T(1.0 / __builtin_sqrt(variance + NORM_EPS));
         for (std::int64_t end = block + blocks; block < end; ++block) {
             const std::int64_t from = block * part.unit;
@@ -78,11 +90,13 @@ void normalise_back(const Product& product, const T* dv, const T* gain, const Pa
     for (const int blocks : product.norm) {
         const std::int64_t size = std::int64_t(blocks) * product.unit;
         const T *d = dv + start, *y = kept + start, *g = gain ? gain + start : nullptr;
-        const auto wide = [=](std::int64_t i) { return g ? load(d + i) * load(g + i) : load(d + i); };
-        const auto one = [=](std::int64_t i) { return g ? d[i] * g[i] : d[i]; };
-        const T mean = T(total<T>(size, wide, one) / double(size));
-        const T along = T(total<T>(size, [=](std::int64_t i) { return wide(i) * load(y + i); }, [=](std::int64_t i) { return one(i) * y[i]; }) /
-                          double(size));
+        double sums[2];
+        totals<T, 2>(size, sums, [=](std::int64_t i, auto at, auto add) {
+            const auto scaled = g ? at(d + i) * at(g + i) : at(d + i);
+            add(0, scaled);
+            add(1, scaled * at(y + i));
+        });
+        const T mean = T(sums[0] / double(size)), along = T(sums[1] / double(size));
         const T scale = kept[product.columns() + group];
         for (std::int64_t end = block + blocks; block < end; ++block) {
             const std::int64_t from = block * part.unit;

@@ -44,14 +44,16 @@ public:
 
     // `most` rows at once, `ahead` rows of u.
     Step(const Scan<T>& s, Region& r, int i, const Weights<T>& w, Arena& shared, Arena& own, std::int64_t most, std::int64_t ahead)
-        : saved{s.saved}, scan(s), program(*s.program), region(r), me(i), weights(w) {
+        : saved{s.saved}, scan(s), program(*s.program), region(r), me(i), weights(w), hidden(r.units(s.program->hidden, i)) {
         std::int64_t reads = 0, raw = program.input.norm.size ? ahead * program.input.columns() : 0;
         for (int p = 0; p < program.phases.size; ++p) {
             if (!program.phases[p].multiplies) continue;
             const Product& product = program.phases[p].product;
+            mine[p] = region.units(product.unit, me);
+            apart[p] = spaced<T>(product.blocks * mine[p].size());
             reads = product.reads > reads ? product.reads : reads;
             raw = product.norm.size && product.columns() * most > raw ? product.columns() * most : raw;
-            v[p] = own.take<T>(most * apart(product));
+            v[p] = own.take<T>(most * apart[p]);
         }
         Arena& team = region.by_units ? shared : own;
         operand[0] = team.take<T>(most * spaced<T>(reads));
@@ -97,16 +99,15 @@ private:
     Region& region;
     const int me;
     const Weights<T>& weights;
+    const Range hidden;                   // this thread's units of u
+    Range mine[MAX_PHASES];               // and of v
+    std::int64_t apart[MAX_PHASES] = {};  // numbers from one row of v to the next
     T* v[MAX_PHASES] = {};
     T* slots[MAX_SLOTS] = {};
     T *operand[2], *whole, *x, *constants;
     int turn = 0;  // who is still in a product reads one operand while the next is written
     bool down = false;  // which way the weights were read
     Desk<T> desk;
-
-    std::int64_t local(const Product& product) const { return region.units(product.unit, me).size(); }
-    // Numbers from one row of v to the next.
-    std::int64_t apart(const Product& product) const { return spaced<T>(product.blocks * local(product)); }
 
     void product(const Phase& phase, int p, const Batch<T>& batch) {
         const Product& product = phase.product;
@@ -116,12 +117,12 @@ private:
         region.meet_team();
         const T* from = operand[turn];
         if (product.weighted) {
-            weights.multiply_ahead(p + 1, batch.count, from, reads, v[p], apart(product), down);
-            if (product.norm.size) norm(product, p + 1, batch, v[p], apart(product), nullptr, 0);
+            weights.multiply_ahead(p + 1, batch.count, from, reads, v[p], apart[p], down);
+            if (product.norm.size) norm(product, p + 1, batch, v[p], apart[p], nullptr, 0);
         } else if (product.norm.size) {
-            norm(product, p + 1, batch, v[p], apart(product), from, reads);
+            norm(product, p + 1, batch, v[p], apart[p], from, reads);
         } else {
-            copy_part(product, batch.count, from, reads, v[p], apart(product));
+            copy_part(product, batch.count, from, reads, v[p], apart[p]);
         }
     }
 
@@ -162,14 +163,8 @@ private:
     Reader<T> reader(const Source& source, const Batch<T>& batch) const {
         const int i = source.index;
         switch (source.from) {
-            case From::u: {
-                const Range units = region.units(program.hidden, me);
-                return {u + batch.first * u_apart + source.part * units.size(), u_apart, nullptr, nullptr, units.begin, true};
-            }
-            case From::v: {
-                const Product& product = program.phases[i].product;
-                return {v[i] + source.part * local(product), apart(product), nullptr, nullptr, region.units(product.unit, me).begin, true};
-            }
+            case From::u: return {u + batch.first * u_apart + source.part * hidden.size(), u_apart, nullptr, nullptr, hidden.begin, true};
+            case From::v: return {v[i] + source.part * mine[i].size(), apart[i], nullptr, nullptr, mine[i].begin, true};
             case From::state: return {nullptr, 0, nullptr, batch.old[i], 0, true};
             case From::noise: return {scan.noise[i], program.noises[i], scan.lasting[i] ? batch.row : batch.place, nullptr, 0, true};
             case From::param: return {scan.param[i], 0, nullptr, nullptr, 0, true};
@@ -199,7 +194,7 @@ private:
     void section(const Section& part, const Batch<T>& batch) {
         for (int s = 0; s < part.sources.size; ++s) desk.readers[s] = reader(part.sources[s], batch);
         for (int o = 0; o < part.outputs.size; ++o) desk.writers[o] = writer(part.outputs[o], part.width, batch);
-        desk.run(part, batch.count, region.units(part.width, me));
+        desk.run(part, batch.count, part.width == program.hidden ? hidden : region.units(part.width, me));
     }
 };
 

@@ -10,7 +10,7 @@ from recurra.bench.rows import summaries, timed
 
 BIG, TINY = Shape(64, 64, 256, 256), Shape(5, 3, 4, 6, 2)
 SIZES = dict(
-    shapes=(TINY,), threads=(1,), rounds=2, least=1, peak_s=0.01, calls=20, ragged=Shape(7, 4, 3, 5), long=Shape(9, 1, 3, 5),
+    shapes=(TINY,), threads=(1,), rounds=2, least=1, span_s=0.0, peak_s=0.01, calls=20, ragged=Shape(7, 4, 3, 5), long=Shape(9, 1, 3, 5),
     steps=(Shape(4, 1, 3, 5, 2),),
 )  # fmt: skip
 

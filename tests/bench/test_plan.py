@@ -26,6 +26,7 @@ from recurra.errors import ArgumentError
         ({"calls": -1}, "calls must be positive, got -1"),
         ({"limit_s": 0.0}, "limit_s must be positive, got 0.0"),
         ({"peak_s": 0.0}, "peak_s must be positive, got 0.0"),
+        ({"span_s": -0.1}, "span_s must not be negative, got -0.1"),
     ],
 )
 def test_a_wrong_plan_is_refused(options: dict[str, Any], message: str) -> None:

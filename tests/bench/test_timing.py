@@ -20,6 +20,14 @@ def test_past_its_time_no_round_begins_once_there_are_enough() -> None:
     assert len(seconds["a"]) == 2 and len(runs) == 3
 
 
+def test_short_runs_go_on_for_the_time_asked_for_and_no_longer_than_allowed() -> None:
+    def way() -> None:
+        time.sleep(0.001)
+
+    assert 5 <= len(in_turn({"a": way}, rounds=2, span_s=0.02)["a"]) <= 20
+    assert len(in_turn({"a": way}, rounds=2, span_s=60.0, limit_s=0.005)["a"]) <= 5
+
+
 def test_what_is_timed_is_the_way_alone() -> None:
     seconds = in_turn({"a": lambda: time.sleep(0.02), "b": int}, rounds=3)
     assert all(each >= 0.02 for each in seconds["a"]) and len(seconds["b"]) == 3

@@ -37,7 +37,7 @@ def measure(plan: Plan | None = None, display: Display | None = None) -> dict[st
         MethodUnavailable: the method of the plan cannot run a row.
 
     >>> from recurra.bench import Shape
-    >>> record = measure(Plan(cells=("rnn",), parts=("cells",), shapes=(Shape(3, 2, 4, 5),), threads=(1,), rounds=3))
+    >>> record = measure(Plan(cells=("rnn",), parts=("cells",), shapes=(Shape(3, 2, 4, 5),), threads=(1,), rounds=3, span_s=0.0))
     >>> record["rows"][0]["name"], len(record["rows"][0]["seconds"]["torch"])
     ('rnn', 3)
     """
@@ -117,7 +117,7 @@ def _time(plan: Plan, listed: list[Case], threads: int, busy: bool, display: Dis
     for case in listed:
         x = torch.randn(*case.shape[:3], dtype=torch.float32)
         ways = {name: side.way(x) for name, side in case.sides(case.shape).items()}
-        timed.append((case, busy, in_turn(ways, plan.rounds, plan.least, plan.limit_s)))
+        timed.append((case, busy, in_turn(ways, plan.rounds, plan.least, plan.limit_s, plan.span_s)))
         display.advance(f"{case.part} {case.name} {case.shape}")
     return timed
 

@@ -22,9 +22,10 @@ class Plan:
         busy: measure the cells also beside a busy process.
         parts: of "cells", "variants", "ragged", "long", "memory", "flat", "step".
         method: how our side runs, as for `recurra.engine.scan`.
-        rounds: how often each side is timed.
+        rounds: how often each side is timed, at least.
         least: rounds that are run whatever they take.
         limit_s: seconds after which a row begins no further round, once it has had the least.
+        span_s: seconds that a row of short runs goes on for.
         peak_s: seconds that a measurement of the FMA peak takes.
         ragged, long, flat, steps, calls: sizes of those parts.
 
@@ -44,6 +45,7 @@ class Plan:
     rounds: int = 9
     least: int = 3
     limit_s: float = 20.0
+    span_s: float = 1.0
     peak_s: float = 0.5
     ragged: Shape = RAGGED
     long: Shape = LONG
@@ -67,10 +69,12 @@ class Plan:
         for argument in ("rounds", "least", "calls", "limit_s", "peak_s"):
             if getattr(self, argument) <= 0:
                 raise ArgumentError(f"{argument} must be positive, got {getattr(self, argument)}")
+        if self.span_s < 0:
+            raise ArgumentError(f"span_s must not be negative, got {self.span_s}")
 
 
 QUICK = dict(
-    shapes=QUICK_SHAPES, rounds=3, least=1, limit_s=0.5, peak_s=0.1, calls=200, threads=(min(2, cores()),),
+    shapes=QUICK_SHAPES, rounds=3, least=1, limit_s=0.5, span_s=0.0, peak_s=0.1, calls=200, threads=(min(2, cores()),),
     steps=(STEPS[1]._replace(steps=50),),
 )  # fmt: skip
 """What is different in a quick look: under 20 seconds on a quiet machine with two cores."""
