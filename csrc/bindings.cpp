@@ -132,6 +132,41 @@ double fma_peak(double seconds, const PoolAddresses& pool) {
 }
 
 template <class T>
+struct Draw {
+    const Kernels<T>& kernels;
+    T* to;
+    std::int64_t count;
+    std::uint32_t zero;
+    T value;
+    std::uint64_t key;
+    int threads;
+
+    static void part(void* context, int i) {
+        const Draw& all = *static_cast<const Draw*>(context);
+        const Range mine = share(all.count, i, all.threads, DRAWN_TOGETHER);
+        all.kernels.draw(all.to, mine.begin, mine.end, all.zero, all.value, all.key);
+    }
+};
+
+void draw(Address to, std::int64_t count, const std::string& dtype, std::int64_t zero, double value, std::uint64_t key, const PoolAddresses& pool) {
+    constexpr std::int64_t all = std::int64_t(1) << 32, most = 4 * all;
+    constexpr std::int64_t worth_a_thread = 1 << 19;  // numbers below which waking another costs more than it brings
+    if (count < 0 || count > most) refuse("count", "be at least 0 and at most 2^34", std::to_string(count));
+    if (zero < 0 || zero > all) refuse("zero", "be at least 0 and at most 2^32", std::to_string(zero));
+    by_dtype(dtype, [&](const auto& kernels, auto none) {
+        using T = decltype(none);
+        const Pool threads = pool_of(pool);
+        const std::int64_t some = count / worth_a_thread, few = some < threads.threads ? some : threads.threads;
+        Draw<T> work{kernels, one<T>(to, "address", count > 0), count, std::uint32_t(zero == all ? 0 : zero), T(zero == all ? 0 : value), key,
+                     few > 1 ? int(few) : 1};
+        const nb::gil_scoped_release release;
+        if (on_threads(threads, work.threads, Draw<T>::part, &work)) return;
+        work.threads = 1;
+        Draw<T>::part(&work, 0);
+    });
+}
+
+template <class T>
 nb::dict sizes(const Kernels<T>& kernels) {
     nb::dict found;
     found["lanes"] = kernels.lanes;
@@ -182,6 +217,8 @@ NB_MODULE(native, m) {
           nb::arg("h"), nb::arg("state"), nb::arg("states"), nb::arg("saved"), nb::arg("weights"), nb::arg("noise"), nb::arg("params"),
           nb::arg("lengths"), nb::arg("resets"), nb::arg("pool"), nb::arg("given"), nb::arg("wanted"), "Run a scan backward; see native.pyi.");
     m.def("fma_peak", &fma_peak, nb::arg("seconds"), nb::arg("pool"), "Multiplications and additions of floats that the threads reach, in 1e9 a second.");
+    m.def("draw", &draw, nb::kw_only(), nb::arg("address"), nb::arg("count"), nb::arg("dtype"), nb::arg("zero"), nb::arg("value"), nb::arg("key"),
+          nb::arg("pool"), "Random factors; see native.pyi.");
     nb::list ops, sources, outputs;
 #define X(name, arity) ops.append(#name);
     RECURRA_OPS(X)

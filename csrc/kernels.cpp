@@ -5,6 +5,7 @@
 
 #include "forward.hpp"
 #include "backward.hpp"
+#include "random.hpp"
 
 namespace recurra::RECURRA_ISA {
 
@@ -51,7 +52,7 @@ double peak(double seconds) {
 }
 
 template <class T>
-constexpr Kernels<T> KERNELS = {LANES<T>, PANEL<T>, ROWS, measure<T>, run<T>};
+constexpr Kernels<T> KERNELS = {LANES<T>, PANEL<T>, ROWS, measure<T>, run<T>, draw<T>};
 
 extern const Isa isa;
 const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>, peak};

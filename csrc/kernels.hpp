@@ -11,12 +11,17 @@ struct Bytes {
     std::size_t shared, own;
 };
 
+// Random numbers that are made together; a thread draws whole groups of them.
+constexpr int DRAWN_TOGETHER = 64;
+
 template <class T>
 struct Kernels {
     int lanes, panel, rows;  // numbers in a vector, columns in a packed panel, rows in a register tile
     // Thread `me` of a region; without gradients forward, with them backward.
     Bytes (*measure)(const Scan<T>&, const Gradients<T>*, Region&, int me);
     void (*run)(const Scan<T>&, const Gradients<T>*, Region&, int me, char* shared, char* own);
+    // Random factors `begin` to `end` of those of a key, 0 where the number is below `zero`, else `value`.
+    void (*draw)(T* to, std::int64_t begin, std::int64_t end, std::uint32_t zero, T value, std::uint64_t key);
 };
 
 struct Isa {

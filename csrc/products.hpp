@@ -30,7 +30,7 @@ public:
             right[e].panels = shared.take<T>(shape.numbers());
         }
         left = own.take<T>(GROUP * most * ROWS + LANES<T>);
-        strip = own.take<T>((most / region.threads + 2 * ROWS) * padded<T>(program.input.reads));
+        strip = own.take<T>(STRIP * padded<T>(program.input.reads));
     }
 
     // Every thread has its share of the gradients to clear.
@@ -70,6 +70,7 @@ public:
     }
 
 private:
+    static constexpr std::int64_t STRIP = 4 * ROWS;  // rows of dx that are computed before they are put in their places
     static constexpr int GROUP = 16;  // blocks of ROWS columns that stay packed while the other side passes by
 
     struct Lines {
@@ -193,11 +194,14 @@ private:
         const Range part = share(chunk.count, me, region.threads, ROWS);
         const std::int64_t wide = program.input.reads;
         const bool direct = !scan.lengths && wide % LANES<T> == 0;
-        T* to = direct && chunk.count ? gradients.dx + (chunk.place[0] + part.begin) * wide : strip;
-        const std::int64_t apart = direct ? wide : padded<T>(wide);
-        multiply(weights.backward[0], part.size(), rows.raw[0] + part.begin * rows.apart[0], rows.apart[0], to, apart, false);
-        for (std::int64_t k = part.begin; !direct && k < part.end; ++k) {
-            memcpy(gradients.dx + chunk.place[k] * wide, strip + (k - part.begin) * apart, sizeof(T) * std::size_t(wide));
+        for (std::int64_t first = part.begin, last; first < part.end; first = last) {
+            last = direct || part.end - first < STRIP ? part.end : first + STRIP;
+            T* to = direct ? gradients.dx + (chunk.place[0] + first) * wide : strip;
+            const std::int64_t apart = direct ? wide : padded<T>(wide);
+            multiply(weights.backward[0], last - first, rows.raw[0] + first * rows.apart[0], rows.apart[0], to, apart, false);
+            for (std::int64_t k = first; !direct && k < last; ++k) {
+                memcpy(gradients.dx + chunk.place[k] * wide, strip + (k - first) * apart, sizeof(T) * std::size_t(wide));
+            }
         }
         for (std::int64_t t = chunk.begin + me; scan.lengths && t < chunk.end; t += region.threads) {
             for (std::int64_t b = 0; b < scan.batch; ++b) {

@@ -38,6 +38,11 @@ def test_a_value_that_is_not_finite_is_named_and_the_state_kept(name: str, value
     assert_close(found[:, 0], whole(model, x[5:, :1])[:, 0])
 
 
+def test_large_values_whose_sum_is_not_finite_pass() -> None:
+    stream = Stream(Recurrent(cells.LSTM(), I, H), B)
+    assert bool(stream.push(torch.full((B, I), torch.finfo(torch.float64).max)).isfinite().all())
+
+
 def test_nan_may_pass_and_stays_in_its_row() -> None:
     model = Recurrent(cells.LSTM(), I, H)
     x, stream = data(model), Stream(model, B, nan="pass")

@@ -70,6 +70,16 @@ def info() -> dict[str, Any]:
 def fma_peak(seconds: float, pool: Pool) -> float:
     """Multiplications and additions of floats that the pool's threads reach together, in 1e9 a second."""
 
+def draw(*, address: int, count: int, dtype: str, zero: int, value: float, key: int, pool: Pool) -> None:
+    """Write random factors: each 0 with probability `zero` / 2^32, else `value`.
+
+    Factor i is 0 where its number is below `zero`. With i = 64 g + 16 w + b that is word w of the block that
+    Philox4x32-10 makes of the counter (16 g + b, 0, 0, 0) and the key (`key` mod 2^32, `key` / 2^32): it depends on
+    `key` and i alone, not on the threads or the instruction set. `count` is at most 2^34.
+
+    Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3", doi:10.1145/2063384.2063405.
+    """
+
 def forward(
     *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, x: int, h: int,
     state: tuple[Sequence[int], Sequence[int], Sequence[int]], kept: tuple[Sequence[int], Sequence[int]], held: bool, saved: int,

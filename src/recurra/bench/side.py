@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recurra.cells import draw
+from recurra.kernels.noise import draw
 from recurra.layers import Recurrent
 
 

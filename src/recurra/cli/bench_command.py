@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", nargs="+", type=int, metavar="N", default=quiet, help="one after another; 1 and 2 if left out")
     parser.add_argument("--busy", action="store_true", help="measure the cells also beside one busy process")
     parser.add_argument("--method", default="auto", help="how our side runs")
-    parser.add_argument("--rounds", type=int, metavar="N", default=quiet, help="times that each side runs, at least; 9 (quick: 3) if left out")
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", default=quiet, help="times that each side runs, at least; 9 (quick: 3) if left out"
+    )
     parser.add_argument(
         "--json", nargs="?", const="-", metavar="FILE", help="write the record with all raw times there; without FILE print it alone"
     )

@@ -86,3 +86,13 @@ def probing() -> Iterator[list[Probe]]:
 def probes_wanted() -> list[Probe] | None:
     """The list that a scan is to add its probe to, if any."""
     return _probes[-1] if _probes else None
+
+
+def watched() -> bool:
+    """Whether any of these contexts is at work.
+
+    >>> with forcing("loop"):
+    ...     watched()
+    True
+    """
+    return bool(_forced or _listeners or _probes)

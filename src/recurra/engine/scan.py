@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recurra.cells import LSTM, Cell, Probed, ProjectedLSTM
 from recurra.cells.cell import Values, Weights
-from recurra.engine import checkpointed, fused, loop, parallel, vendor
+from recurra.engine import checkpointed, fused, loop, parallel, single, vendor
 from recurra.engine.context import Probe, forced, probes_wanted, tell
 from recurra.engine.job import Job, Scan, prepare
 from recurra.errors import ArgumentError, MethodUnavailable, choice_text
@@ -59,6 +59,9 @@ def scan(
     >>> scan(Elman("relu"), weights, torch.ones(3, 1, 2)).h[:, 0, 0]
     tensor([1., 1., 1.])
     """
+    plain = lengths is None and resets is None and noise is None and method == "auto" and not (reverse or keep or recompute)
+    if plain and getattr(x, "ndim", 0) == 3 and (step := single.run(cell, weights, x, state)) is not None:
+        return step
     if (probes := probes_wanted()) is not None:
         cell, noise = _probe(cell, weights, x, reverse, noise, probes)
     job = prepare(cell, weights, x, state, lengths=lengths, resets=resets, reverse=reverse, noise=noise, keep=keep, recompute=recompute)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ArgumentError, ShapeError
-from recurra.layers.sequence import SequenceModule, zero_past
+from recurra.layers.sequence import FORWARD, SequenceModule, unchanged, zero_past
 
 
 class Stack(SequenceModule):
@@ -53,6 +53,26 @@ class Stack(SequenceModule):
                 x, before = layer(x, before, lengths=lengths, resets=resets)
             else:
                 x = zero_past(lengths, layer(zero_past(lengths, x)))
+            after.append(before)
+        return x, tuple(after)
+
+    def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
+        if torch.is_grad_enabled() or not unchanged(self, Stack, FORWARD):
+            return None
+        if state is None:
+            state = (None,) * len(self.layers)
+        if not isinstance(state, tuple) or len(state) != len(self.layers):
+            return None
+        after = []
+        for layer, before in zip(self.layers, state):
+            if isinstance(layer, SequenceModule):
+                done = layer.step_at_once(x, before)
+                if done is None:
+                    y, before = layer(x[None], before)
+                    done = y[0], before
+                x, before = done
+            else:
+                x = layer(x[None])[0]
             after.append(before)
         return x, tuple(after)
 
@@ -127,6 +147,10 @@ class Residual(SequenceModule):
         if y.shape != x.shape:
             raise ShapeError(f"layer must give back the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
         return zero_past(lengths, x + y), after
+
+    def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
+        done = self.layer.step_at_once(x, state) if unchanged(self, Residual, FORWARD) else None
+        return None if done is None or done[0].shape != x.shape else (x + done[0], done[1])
 
 
 def _check_time_major(name: str, layer: nn.Module) -> None:

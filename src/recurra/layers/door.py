@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -85,6 +86,36 @@ def leave(y: Tensor, came: Arrival, batch_first: bool) -> Any:
     if came.unbatched:
         return y.squeeze(1)
     return y.transpose(0, 1) if batch_first else y
+
+
+def enter_state(hx: Any, widths: Mapping[str, int], layers: int, came: Arrival) -> list[tuple[Tensor, ...]]:
+    """From torch's (L*D, B, H) to one state for each layer and direction.
+
+    Raises:
+        ShapeError: `hx` is not one such tensor for each of `widths`.
+    """
+    values = hx if len(widths) > 1 else (hx,)
+    if not isinstance(values, (tuple, list)) or len(values) != len(widths):
+        got = f"a {type(values).__name__} of {len(values)}" if isinstance(values, (tuple, list)) else type(values).__name__
+        raise ShapeError(f"hx must be a tuple ({', '.join(widths)}), got {got}")
+    entered = []
+    for (name, width), value in zip(widths.items(), values):
+        if not isinstance(value, Tensor):
+            raise ShapeError(f"hx must hold tensors, got {type(value).__name__}")
+        wanted = (layers, *([] if came.unbatched else [came.x.shape[1]]), width)
+        if tuple(value.shape) != wanted:
+            raise ShapeError(f"hx ({name}) must have shape {shape_text(wanted)}, got {shape_text(value.shape)}")
+        value = value.unsqueeze(1) if came.unbatched else value
+        entered.append(value if came.order is None else value.index_select(1, came.order))
+    return [tuple(parts) for parts in zip(*(value.unbind(0) for value in entered))]
+
+
+def leave_state(finals: Sequence[Any], count: int, came: Arrival) -> Any:
+    """From one state for each layer and direction to torch's; `count` values of each."""
+    values = [torch.stack([final[i] for final in finals]) for i in range(count)]
+    values = [value.squeeze(1) if came.unbatched else value for value in values]
+    values = [value if came.back is None else value.index_select(1, came.back) for value in values]
+    return tuple(values) if len(values) > 1 else values[0]
 
 
 def _check_width(x: Tensor, input_size: int, wanted: tuple[int | str, ...], axes: int) -> None:

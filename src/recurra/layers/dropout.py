@@ -12,8 +12,8 @@ from torch import Tensor
 from recurra.cells.named import named_type
 from recurra.engine import Scan
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
-from recurra.layers.recurrent import Recurrent
-from recurra.layers.sequence import SequenceModule
+from recurra.layers.recurrent import METHODS, Recurrent
+from recurra.layers.sequence import FORWARD, SequenceModule, unchanged
 
 Locked = named_type("State", ("mask",))
 
@@ -49,6 +49,10 @@ class LockedDropout(SequenceModule):
         elif mask.shape != x.shape[1:]:
             raise ShapeError(f"state.mask must have shape {shape_text(x.shape[1:])}, got {shape_text(mask.shape)}")
         return x * mask, Locked(mask)
+
+    def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
+        idle = not self.training or not self.rate
+        return (x, Locked(None)) if idle and unchanged(self, LockedDropout, FORWARD) else None
 
     def extra_repr(self) -> str:
         return f"{self.rate}"
@@ -99,6 +103,9 @@ class WeightDropout(SequenceModule):
         """As `Recurrent`, with the dropped weights."""
         done = self.scan(x, state, lengths=lengths, resets=resets)
         return done.h, done.final
+
+    def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
+        return None if self.training or not unchanged(self, WeightDropout, METHODS) else self.layer.step_at_once(x, state)
 
     def extra_repr(self) -> str:
         return f"{self.rate}, names={self.names}"

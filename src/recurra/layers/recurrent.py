@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recurra import init as initialisers
-from recurra.cells import Cell, draw
-from recurra.engine import Scan, scan
+from recurra.cells import Cell
+from recurra.engine import Scan, scan, single
 from recurra.errors import ArgumentError
-from recurra.layers.sequence import SequenceModule
+from recurra.kernels.noise import draw
+from recurra.layers.sequence import SequenceModule, unchanged
+
+METHODS = frozenset({"forward", "scan", "weights"})
+"""What makes a step; a subclass that has its own goes through them."""
 
 
 class Recurrent(SequenceModule):
@@ -51,7 +55,7 @@ class Recurrent(SequenceModule):
         shapes = cell.weights(input_size, hidden_size, biases)
         if learned_state:
             shapes |= {f"initial_{name}": (cell.width(name, hidden_size),) for name in cell.state}
-        self._names = tuple(shapes)
+        self._names = {name: name for name in shapes}
         for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.init = init
@@ -67,7 +71,7 @@ class Recurrent(SequenceModule):
 
     def weights(self) -> dict[str, Tensor]:
         """The weights by name, as `scan` takes them."""
-        return {name: getattr(self, name) for name in self._names}
+        return weights_of(self, self._names)
 
     def parts(self) -> Iterator[tuple[Cell, dict[str, Tensor]]]:
         """The cell with its weights, for `recurra.init` and inspection; not its learned state."""
@@ -89,6 +93,16 @@ class Recurrent(SequenceModule):
         done = self.scan(x, state, lengths=lengths, resets=resets, method=method)
         return done.h, done.final
 
+    def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
+        drawn = self.training and self.cell.noises()
+        if drawn or not isinstance(x, Tensor) or x.ndim != 2 or not unchanged(self, Recurrent, METHODS):
+            return None
+        done = single.run(self.cell, self.weights(), x, state)
+        return done and (done.h, done.final)
+
+    def streaming_obstacle(self) -> str | None:
+        return None
+
     def scan(
         self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None, reverse: bool = False,
         method: str = "auto", keep: Iterable[str] = (), weights: dict[str, Tensor] | None = None, noise: Any = None,
@@ -107,6 +121,16 @@ class Recurrent(SequenceModule):
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, {self.input_size}, {self.hidden_size}, biases={self.biases}" + ", recompute=True" * self.recompute
+
+
+def weights_of(module: nn.Module, names: Mapping[str, str]) -> dict[str, Tensor]:
+    """A module's weights by a cell's names for them.
+
+    >>> list(weights_of(nn.LSTM(3, 4), {"weight_hh": "weight_hh_l0"}))
+    ['weight_hh']
+    """
+    own: Mapping[str, Any] = module._parameters  # a module's attributes are slow to find; one that is computed is not among these
+    return {name: own[at] if at in own else getattr(module, at) for name, at in names.items()}
 
 
 def check_size(name: str, value: Any) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Set
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from recurra.errors import ArgumentError
+
+FORWARD = frozenset({"forward"})
 
 
 class SequenceModule(nn.Module):
@@ -37,8 +41,20 @@ class SequenceModule(nn.Module):
         """
         if why := self.streaming_obstacle():
             raise ArgumentError(f"step must be called on a module that can stream, got {type(self).__name__}: {why}")
+        if not torch.compiler.is_compiling() and (done := self.step_at_once(x, state)) is not None:
+            return done
         y, state = self(x[None], state)
         return y[0], state
+
+    def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
+        """One step as `step` runs it, without the ways round; None where it cannot be had, and a call is to say why.
+
+        >>> with torch.no_grad():
+        ...     done = recurra.GRU(3, 4).step_at_once(torch.zeros(2, 3), torch.zeros(1, 2, 4))
+        >>> done[0].shape
+        torch.Size([2, 4])
+        """
+        return None
 
     def streaming_obstacle(self) -> str | None:
         """Why this module cannot run step by step; None if it can."""
@@ -46,6 +62,24 @@ class SequenceModule(nn.Module):
             if isinstance(child, SequenceModule) and (why := child.streaming_obstacle()):
                 return f"{name}: {why}" if not why.startswith("layer ") else why
         return None
+
+
+def unchanged(module: nn.Module, kind: type[nn.Module], methods: Set[str]) -> bool:
+    """Whether to call a module is to run the methods of `kind` on its own parameters: nothing hooked, overridden, computed.
+
+    >>> layer = recurra.GRU(3, 4)
+    >>> unchanged(layer, recurra.GRU, {"forward"})
+    True
+    >>> handle = layer.register_forward_hook(print)
+    >>> unchanged(layer, recurra.GRU, {"forward"})
+    False
+    """
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return False
+    own, actual = module.__dict__, type(module)
+    if not own.keys().isdisjoint(methods) or module._compiled_call_impl is not None or "parametrizations" in module._modules:
+        return False
+    return not _has_any_global_hook() and (actual is kind or all([getattr(actual, name) is getattr(kind, name) for name in methods]))
 
 
 def zero_past(lengths: Any, x: Tensor) -> Tensor:

@@ -15,11 +15,14 @@ from recurra import init as initialisers
 from recurra.cells import GRU as GRUCellEquations
 from recurra.cells import LSTM as LSTMCellEquations
 from recurra.cells import Cell, Elman, ProjectedLSTM
-from recurra.engine import scan
+from recurra.engine import scan, single
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.layers import door
-from recurra.layers.recurrent import check_size
-from recurra.layers.sequence import SequenceModule
+from recurra.layers.recurrent import check_size, weights_of
+from recurra.layers.sequence import SequenceModule, unchanged
+
+METHODS = frozenset({"forward", "layer_weights"})
+"""What makes a step; a subclass that has its own goes through them."""
 
 
 class Options(NamedTuple):
@@ -50,9 +53,11 @@ class TorchLike(SequenceModule):
         self.dropout = float(self.dropout)
         self.cell, self.init = cell, init
         self.output_size = cell.width("h", self.hidden_size) * self.directions
+        self._names: dict[tuple[int, int], dict[str, str]] = {}
         for layer, direction in self._places():
             size = self.input_size if layer == 0 else self.output_size
             shapes = cell.weights(size, self.hidden_size, 2 if self.bias else 0)
+            self._names[layer, direction] = {name: _torch_name(name, layer, direction) for name in shapes}
             for name in sorted(shapes, key=lambda name: name == "weight_hr"):
                 parameter = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
                 self.register_parameter(_torch_name(name, layer, direction), parameter)
@@ -72,9 +77,7 @@ class TorchLike(SequenceModule):
 
     def layer_weights(self, layer: int, direction: int = 0) -> dict[str, Tensor]:
         """One layer's weights under the cell's own names."""
-        size = self.input_size if layer == 0 else self.output_size
-        names = self.cell.weights(size, self.hidden_size, 2 if self.bias else 0)
-        return {name: getattr(self, _torch_name(name, layer, direction)) for name in names}
+        return weights_of(self, self._names[layer, direction])
 
     def parts(self) -> Iterator[tuple[Cell, dict[str, Tensor]]]:
         """Every layer and direction, for `recurra.init` and inspection."""
@@ -107,8 +110,8 @@ class TorchLike(SequenceModule):
             ShapeError: `input` or `hx` does not fit; names both shapes.
         """
         came = door.enter(input, self.batch_first, self.input_size, lengths, resets)
-        rows = came.x.shape[1]
-        state = self._enter_state(hx, rows, came)
+        widths = {name: self.cell.width(name, self.hidden_size) for name in self.cell.state}
+        state = None if hx is None else door.enter_state(hx, widths, self.num_layers * self.directions, came)
         x, finals = came.x, []
         for layer in range(self.num_layers):
             outs = []
@@ -123,7 +126,7 @@ class TorchLike(SequenceModule):
             x = torch.cat(outs, -1) if len(outs) > 1 else outs[0]
             if self.dropout and layer < self.num_layers - 1:
                 x = F.dropout(x, self.dropout, self.training)
-        return door.leave(x, came, self.batch_first), self._leave_state(finals, came)
+        return door.leave(x, came, self.batch_first), door.leave_state(finals, len(widths), came)
 
     def step(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Run one step.
@@ -144,39 +147,23 @@ class TorchLike(SequenceModule):
         if not isinstance(input, Tensor) or input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             got = shape_text(input.shape) if isinstance(input, Tensor) else type(input).__name__
             raise ShapeError(f"input must have shape (B, {self.input_size}) or ({self.input_size},) for one sequence, got {got}")
+        if not torch.compiler.is_compiling() and (done := self.step_at_once(input, hx)) is not None:
+            return done
         axis = 1 if self.batch_first and input.ndim == 2 else 0
         y, state = self(input.unsqueeze(axis), hx)
         return y.squeeze(axis), state
 
+    def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
+        values = state if len(self.cell.state) > 1 else (state,)
+        if not isinstance(values, (tuple, list)) or len(values) != len(self.cell.state):
+            return None
+        if self.bidirectional or not unchanged(self, TorchLike, METHODS) or (self.dropout and self.training and self.num_layers > 1):
+            return None
+        done = single.run_layers(self.cell, [self.layer_weights(layer) for layer in range(self.num_layers)], x, values)
+        return done and (done[0], tuple(done[1]) if len(values) > 1 else done[1][0])
+
     def streaming_obstacle(self) -> str | None:
         return "a bidirectional layer needs the whole future before its first output" if self.bidirectional else None
-
-    def _enter_state(self, hx: Any, rows: int, came: door.Arrival) -> list[tuple[Tensor, ...]] | None:
-        """From torch's (L*D, B, H) to one state for each layer and direction."""
-        if hx is None:
-            return None
-        values = hx if len(self.cell.state) > 1 else (hx,)
-        if not isinstance(values, (tuple, list)) or len(values) != len(self.cell.state):
-            got = f"a {type(values).__name__} of {len(values)}" if isinstance(values, (tuple, list)) else type(values).__name__
-            raise ShapeError(f"hx must be a tuple ({', '.join(self.cell.state)}), got {got}")
-        entered = []
-        for name, value in zip(self.cell.state, values):
-            if not isinstance(value, Tensor):
-                raise ShapeError(f"hx must hold tensors, got {type(value).__name__}")
-            width = self.cell.width(name, self.hidden_size)
-            wanted = (self.num_layers * self.directions, *([] if came.unbatched else [rows]), width)
-            if tuple(value.shape) != wanted:
-                raise ShapeError(f"hx ({name}) must have shape {shape_text(wanted)}, got {shape_text(value.shape)}")
-            value = value.unsqueeze(1) if came.unbatched else value
-            entered.append(value if came.order is None else value.index_select(1, came.order))
-        return [tuple(parts) for parts in zip(*(value.unbind(0) for value in entered))]
-
-    def _leave_state(self, finals: list[Any], came: door.Arrival) -> Any:
-        """From one state for each layer and direction to torch's."""
-        values = [torch.stack([final[i] for final in finals]) for i in range(len(self.cell.state))]
-        values = [value.squeeze(1) if came.unbatched else value for value in values]
-        values = [value if came.back is None else value.index_select(1, came.back) for value in values]
-        return tuple(values) if len(values) > 1 else values[0]
 
     def extra_repr(self) -> str:
         words = [f"{self.input_size}, {self.hidden_size}"]
