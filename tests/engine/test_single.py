@@ -183,7 +183,7 @@ class Unhashable(cells.LSTM):
     lambda c, w, x, s: (c, w, torch.randn(1, native.UNPACKED + 1, 2), None),
     lambda c, w, x, s: (c, w, torch.randn(2, 2, 2), s),
     lambda c, w, x, s: (c, {n: weight.bfloat16() for n, weight in w.items()}, x.bfloat16(), None),
-    lambda c, w, x, s: (c, {n: weight.to_sparse() if n == "bias_hh" else weight for n, weight in w.items()}, x, s),
+    lambda c, w, x, s: (c, {n: weight.to_sparse_csr() if n == "weight_hh" else weight for n, weight in w.items()}, x, s),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:Sparse")
 def test_what_runs_otherwise_is_left_alone(case: Any, without_gradients: None) -> None:
@@ -260,4 +260,7 @@ def test_layers_run_one_over_the_other(rows: tuple[int, ...], without_gradients:
             assert torch.equal(after[number].view_as(value), value)
     assert done[0].shape == (*rows, 2) and torch.equal(done[0].view_as(h), h)
     assert single.run_layers(cell, layers[:2], x, state) is None
+    assert single.run_layers(cell, layers, x[None, None] if rows else x.sum(), state) is None
+    if rows:
+        assert single.run_layers(cell, layers, x[None], state) is None
     assert single.run_layers(cell, [layers[0], layers[0]], x, [value[:2] for value in state]) is None

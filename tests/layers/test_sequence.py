@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import recurra
 from recurra import LockedDropout, Recurrent, Residual, Stack, WeightDropout, cells
 from recurra.engine import explain, forcing, listening
+from recurra.errors import ShapeError
 from recurra.layers.sequence import SequenceModule
 from tests.cells.zoo import ZOO, tensors
 
@@ -150,7 +151,27 @@ def test_hooks_run(name: str) -> None:
         handle.remove()
 
 
-def test_what_a_subclass_overrides_is_run() -> None:
+@pytest.mark.parametrize("kind, method", [
+    (Recurrent, "forward"), (Recurrent, "scan"), (Recurrent, "weights"), (recurra.LSTM, "forward"), (recurra.LSTM, "layer_weights"),
+])  # fmt: skip
+def test_what_a_subclass_overrides_is_run_once_a_step(kind: Any, method: str) -> None:
+    calls = 0
+
+    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return getattr(kind, method)(self, *arguments, **options)
+
+    module = type("Own", (kind,), {method: counted})(*([cells.LSTM()] if kind is Recurrent else []), I, H)
+    with torch.no_grad():
+        for rows in (1, 6):
+            _, state = module.step(torch.zeros(rows, I))
+            calls = 0
+            module.step(torch.zeros(rows, I), state)
+            assert calls == 1
+
+
+def test_what_a_subclass_changes_changes_the_step() -> None:
     class Shifted(recurra.GRU):
         def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
             y, state = super().forward(input, hx, **options)
@@ -190,14 +211,15 @@ def test_a_weight_that_is_computed_is_computed_once_a_step(name: str, weight: st
             return 2 * value
 
     module, counted, xs = MODULES[name]().eval(), Counted(), torch.randn(3, 2, I)
-    before, (path, _, at) = agree(module, xs), weight.rpartition(".")
+    before, (path, _, at), many = agree(module, xs), weight.rpartition("."), torch.randn(6, I)
     nn.utils.parametrize.register_parametrization(module.get_submodule(path), at, counted)
     assert not torch.equal(agree(module, xs)[-1], before[-1])
     with torch.no_grad():
         _, state = module.step(xs[0])
-        counted.calls = 0
-        module.step(xs[0], state)
-    assert counted.calls == 1
+        for x, given in ((xs[0], state), (xs[0], None), (many, module.step(many)[1])):
+            counted.calls = 0
+            module.step(x, given)
+            assert counted.calls == 1
 
 
 def test_weight_norm_and_its_changes_are_seen() -> None:
@@ -248,6 +270,11 @@ def test_a_module_of_ones_own_steps_by_a_call() -> None:
     with torch.no_grad():
         assert Twice().step_at_once(x) is None and torch.equal(Twice().step(x)[0], 2 * x)
         assert torch.equal(Stack([Twice(), layer]).step(x)[0], layer.step(2 * x)[0])
+
+
+def test_a_shortcut_around_another_width_is_refused() -> None:
+    with torch.no_grad(), pytest.raises(ShapeError, match=r"^layer must give back the shape of x, \(1, 2, 1\), got \(1, 2, 5\)$"):
+        Residual(Recurrent(cells.GRU(), 1, H)).step(torch.zeros(2, 1))
 
 
 @pytest.mark.parametrize("name, x, state", [

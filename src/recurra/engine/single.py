@@ -80,7 +80,7 @@ def run(cell: Cell, weights: Weights, x: Tensor, state: Any) -> Scan | None:
     tensor([[1., 1.]])
     >>> run(Elman("relu"), weights, torch.ones(7, 1, 2), None)
     """
-    if not _ordinary(x) or (ready := _find(cell, weights)) is None or x.shape[-2] > ready.rows:
+    if not _ordinary(x) or (ready := _find(cell, weights)) is None:
         return None
     if state is None:
         state = initial_state(cell, weights, x.view(1, *x.shape[-2:]), {})
@@ -113,18 +113,18 @@ def _run(
 ) -> tuple[Tensor, list[Tensor]] | None:
     """Run the layers; `lead` are the axes of the state in front of the batch's."""
     first, axes, dtype, recording = layers[0][0], x.shape[:-1], x.dtype, torch.is_grad_enabled()
-    before = None if first is None or (recording and x.requires_grad) else _values(first, state, (*lead, *axes[-1:]), dtype, recording)
-    if first is None or before is None:
+    rows = axes[-1] if axes else 1
+    if first is None or not 0 < rows <= first.rows or (recording and x.requires_grad):
         return None
-    rows, h, after = axes[-1] if axes else 1, x.contiguous(), [torch.empty_like(value) for value in before]
+    if (before := _values(first, state, (*lead, *axes[-1:]), dtype, recording)) is None:
+        return None
+    h, after = x.contiguous(), [torch.empty_like(value) for value in before]
     threads, old, new = pool(), [value.data_ptr() for value in before], [value.data_ptr() for value in after]
     for number, (ready, weights) in enumerate(layers):
         if number:
             size = rows * x.element_size()
             old, new = ([at + size * width for at, width in zip(each, first.widths)] for each in (old, new))
-        if ready is None or not 0 < rows <= ready.rows or h.shape[-1] != ready.input_size:
-            return None
-        if (at := _addresses(ready, weights, dtype, recording)) is None:
+        if ready is None or h.shape[-1] != ready.input_size or (at := _addresses(ready, weights, dtype, recording)) is None:
             return None
         u, h = h, h.new_empty((*axes, ready.widths[0]))
         ready.forward(

@@ -57,7 +57,7 @@ class Stack(SequenceModule):
         return x, tuple(after)
 
     def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
-        if torch.is_grad_enabled() or not unchanged(self, Stack, FORWARD):
+        if not unchanged(self, Stack, FORWARD):
             return None
         if state is None:
             state = (None,) * len(self.layers)
