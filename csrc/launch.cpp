@@ -12,7 +12,7 @@ namespace recurra {
 namespace {
 
 // Multiplications below which waking another thread costs more than it brings, and below which, within one step, meeting it does.
-constexpr double WORTH_A_THREAD = 2e5, WORTH_A_MEETING = 16e3;
+constexpr double WORTH_A_THREAD = 1e5, WORTH_A_MEETING = 16e3;
 
 // Numbers of weights that a step reads.
 double recurrent(const Program& program) {
