@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -34,12 +36,24 @@ def measure(rounds: int = 7) -> dict[str, Any]:
     return {"fit_s": statistics.median(fitted[1:]), "bare_s": statistics.median(plain[1:]), "ratio": statistics.median(ratios)}
 
 
+class Moments:
+    """When each chunk ended, and its row."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, dict[str, Any]]] = []
+
+    def on_chunk(self, course: Any, row: dict[str, Any], chunk: Any) -> None:
+        """Take the time."""
+        self.seen.append((time.perf_counter(), row))
+
+
 def _pass_of_fit(model: LanguageModel, corpus: train.Corpus, recipe: train.Recipe) -> float:
-    """From before the first chunk to after the last; the validation that follows is not part of a pass."""
-    moments = []
-    train.fit(model, corpus, recipe, show=False, on_chunk=lambda row: moments.append((time.perf_counter(), row)))
-    first, row = moments[0]
-    return moments[-1][0] - first + row["tokens"] / row["tokens_per_s"]
+    """From before the first chunk to after the last, in a run that is written to disk; validation is not part of a pass."""
+    moments = Moments()
+    with TemporaryDirectory() as folder:
+        train.fit(model, corpus, recipe, Path(folder) / "run", show=False, callbacks=[moments])
+    first, row = moments.seen[0]
+    return moments.seen[-1][0] - first + row["tokens"] / row["tokens_per_s"]
 
 
 def _model(vocab_size: int) -> LanguageModel:
@@ -50,4 +64,4 @@ def _model(vocab_size: int) -> LanguageModel:
 def text(record: dict[str, Any]) -> str:
     """One line."""
     seconds = f"a pass by fit {record['fit_s']:.2f} s, by a bare loop {record['bare_s']:.2f} s"
-    return f"{seconds}: ratio {record['ratio']:.3f} (at most 1.10 wanted)"
+    return f"{seconds}: ratio {record['ratio']:.3f} (at most 1.05 wanted)"

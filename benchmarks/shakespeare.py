@@ -45,6 +45,28 @@ class Peer:
         self.losses.append(bare.evaluate(self.model, self.validation.x, self.validation.y, self.window))
 
 
+class Turns:
+    """Times each pass of `fit`, then lets the peer train one."""
+
+    def __init__(self, chunks: int, peer: Peer | None) -> None:
+        self.chunks, self.peer, self.began = chunks, peer, 0.0
+        self.seconds: list[float] = []
+
+    def on_chunk(self, course: Any, row: dict[str, Any], chunk: Any) -> None:
+        """Look whether a pass begins or ends here."""
+        if row["step"] % self.chunks == 1:
+            self.began = time.perf_counter() - row["tokens"] / row["tokens_per_s"]
+        if row["step"] % self.chunks == 0:
+            self.seconds.append(time.perf_counter() - self.began)
+            if self.peer is not None:
+                state = torch.get_rng_state()
+                self.peer.one_pass()
+                torch.set_rng_state(state)
+                print(
+                    f"  by hand: pass {len(self.seconds)}: {self.peer.seconds[-1]:.1f} s, validation {self.peer.losses[-1]:.4f}", flush=True
+                )
+
+
 def measure(recipe: train.Recipe = RECIPE, against: bool = True) -> dict[str, Any]:
     """Train both, one pass each in turn."""
     corpus = train.from_text(train.read_text(text_file()))
@@ -53,20 +75,9 @@ def measure(recipe: train.Recipe = RECIPE, against: bool = True) -> dict[str, An
     init.torch_uniform(model)  # as torch.nn begins, so that the two differ in the library alone
     chunks = train.count_chunks(len(train.contiguous(corpus.train.tokens, recipe.batch).x), recipe.window, recipe.window)
     peer = Peer(corpus, recipe, chunks) if against else None
-    seconds, began = [], [0.0]
-
-    def on_chunk(row: dict[str, Any]) -> None:
-        if row["step"] % chunks == 1:
-            began[0] = time.perf_counter() - row["tokens"] / row["tokens_per_s"]
-        if row["step"] % chunks == 0:
-            seconds.append(time.perf_counter() - began[0])
-            if peer is not None:
-                state = torch.get_rng_state()
-                peer.one_pass()
-                torch.set_rng_state(state)
-                print(f"  by hand: pass {len(peer.losses)}: {peer.seconds[-1]:.1f} s, validation {peer.losses[-1]:.4f}", flush=True)
-
-    run = train.fit(model, corpus, recipe, on_chunk=on_chunk)
+    turns = Turns(chunks, peer)
+    run = train.fit(model, corpus, recipe, callbacks=[turns])
+    seconds = turns.seconds
     record = {"validation": run.best_loss, "pass_s": statistics.median(seconds)}
     if peer is not None:
         ratio = statistics.median(theirs / ours for ours, theirs in zip(seconds, peer.seconds))

@@ -32,6 +32,12 @@ def settled() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def token_files_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Files of tokens are kept with the tests' own."""
+    os.environ["RECURRA_CACHE"] = str(tmp_path_factory.mktemp("tokens"))
+
+
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory that torch.empty hands out is NaN, so that reading it before writing it shows."""

@@ -138,7 +138,8 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
             monkeypatch.setattr(sys, "stdin", stdin)
             assert main(shlex.split(command)[1:]) == 0, line
         assert capsys.readouterr().out.strip(), line
-    assert {file.name for file in (tmp_path / "runs" / "a").iterdir()} == {"config.toml", "history.jsonl", "model.safetensors"}
+    names = {file.name for file in (tmp_path / "runs" / "a").iterdir()}
+    assert names == {".lock", "config.toml", "history.jsonl", "last", "model.safetensors"}
 
 
 def test_the_page_lists_every_command() -> None:

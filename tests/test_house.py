@@ -26,6 +26,7 @@ MANY_ARGUMENTS = {
     "scan": "the one way in, whose options are those of every layer", "prepare": "takes what `scan` takes",
     "Recurrent.__init__": "a cell, its sizes, how its weights begin and where they are, and what it holds",
     "Recurrent.scan": "takes what `scan` takes",
+    "LanguageModel.__init__": "a model's options, which its file, its flags and config.toml hold one by one",
     "forward": "the native scan takes what a job holds",
 }  # fmt: skip
 FORBIDDEN_FILES = {"utils.py", "helpers.py", "misc.py", "common.py"}

@@ -151,6 +151,24 @@ def torch_uniform(module: nn.Module) -> None:
                 weight.uniform_(-bound, bound)
 
 
+@torch.no_grad()
+def uniform(module: nn.Module, bound: float) -> None:
+    """Draw every parameter of a module from U(-bound, bound), those outside its layers too; gains of layer norms become 1.
+
+    Raises:
+        ArgumentError: `bound` is not positive.
+
+    Source: Zaremba et al. (2014), arXiv:1409.2329, with 0.1, 0.05 and 0.04 for its three sizes.
+    """
+    if not 0 < bound < math.inf:
+        raise ArgumentError(f"bound must be positive, got {bound}")
+    for name, weight in module.named_parameters():
+        if name.rpartition(".")[2].startswith("gain"):
+            weight.fill_(1.0)
+        else:
+            weight.uniform_(-bound, bound)
+
+
 INITIALISERS = {"orthogonal": default, "torch": torch_uniform}
 """What a layer's `init` takes: by name, or any function of a module."""
 

@@ -6,7 +6,7 @@ A state is a tensor, None (a mask that is not in use), or a tuple of states; eve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -148,10 +148,38 @@ def concat(states: Sequence[Any]) -> Any:
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
 
+def flatten(state: Any, name: str = "state") -> tuple[Any, dict[str, Tensor]]:
+    """Take a state apart into its form, which JSON can hold, and its tensors, each a copy.
+
+    Args:
+        state: the state.
+        name: what the tensors' names begin with.
+
+    >>> flatten((torch.ones(1, 2), None))[0]
+    {'fields': None, 'parts': ['state.0', None]}
+    """
+    tensors: dict[str, Tensor] = {}
+    return _form(state, name, tensors), tensors
+
+
+def unflatten(form: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Put a state together again.
+
+    Raises:
+        KeyError, TypeError: `form` is none that `flatten` gave, or a tensor is missing.
+
+    >>> unflatten(*flatten((torch.ones(1, 2), None)))
+    (tensor([[1., 1.]]), None)
+    """
+    if form is None or isinstance(form, str):
+        return form and tensors[form]
+    parts = [unflatten(part, tensors) for part in form["parts"]]
+    return tuple(parts) if form["fields"] is None else named_type("State", tuple(form["fields"]))(*parts)
+
+
 def save(state: Any, path: str | PathLike[str]) -> None:
     """Write a state to a safetensors file; its form goes into the header."""
-    tensors: dict[str, Tensor] = {}
-    form = _form(state, "state", tensors)
+    form, tensors = flatten(state)
     save_file(tensors, path, metadata={"recurra_state": json.dumps(form)})
 
 
@@ -164,7 +192,7 @@ def load(path: str | PathLike[str]) -> Any:
     try:
         with safe_open(path, framework="pt") as file:
             form = json.loads((file.metadata() or {})["recurra_state"])
-            return _unform(form, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            return unflatten(form, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"path must be a state saved by recurra.state.save, got {str(path)!r} ({error})") from None
 
@@ -178,13 +206,6 @@ def _form(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     labels = getattr(state, "_fields", range(len(state)))
     parts = [_form(part, f"{name}.{label}", tensors) for label, part in zip(labels, state)]
     return {"fields": list(labels) if hasattr(state, "_fields") else None, "parts": parts}
-
-
-def _unform(form: Any, tensors: dict[str, Tensor]) -> Any:
-    if form is None or isinstance(form, str):
-        return form and tensors[form]
-    parts = [_unform(part, tensors) for part in form["parts"]]
-    return tuple(parts) if form["fields"] is None else named_type("State", tuple(form["fields"]))(*parts)
 
 
 def same_form(state: Any, other: Any) -> None:

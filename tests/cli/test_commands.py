@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit) as stop:
             main([name, "--help"])
         assert stop.value.code == 0
-        assert "example: " in (out := capsys.readouterr().out) and f"recurra {name}" in out
+        assert re.search(rf"^examples?: .*recurra {name}\b", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_no_command_prints_help_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +63,7 @@ def test_help_loads_neither_torch_nor_numpy() -> None:
 
 
 def test_train_leaves_a_whole_run(run_folder: Path) -> None:
-    assert {path.name for path in run_folder.iterdir()} == {"config.toml", "history.jsonl", "model.safetensors"}
+    assert {path.name for path in run_folder.iterdir()} == {".lock", "config.toml", "history.jsonl", "last", "model.safetensors"}
 
 
 def test_train_prints_json_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,10 +75,10 @@ def test_train_prints_json_alone(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_train_refuses_a_folder_with_a_run_and_leaves_it(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text(TEXT)
-    before = {path.name: path.read_bytes() for path in run_folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
     status, _, err = command(capsys, "train", str(tmp_path / "a.txt"), "--out", str(run_folder), *SMALL)
     assert status == 1 and "out must be a new folder" in err and "holds a run already" in err
-    assert {path.name: path.read_bytes() for path in run_folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_the_share_is_checked(share: float) -> None:
 
 
 def test_the_level_is_checked() -> None:
-    with pytest.raises(ArgumentError, match=r"level must be one of 'byte', 'character', got 'chars'"):
+    with pytest.raises(ArgumentError, match=r"level must be one of 'bpe', 'byte', 'character', 'word', got 'chars'"):
         from_text("abc" * 10, "chars")
 
 
@@ -112,9 +112,9 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"file must be readable, got '.*corpus' \(Permission denied\)"):
         read_text(tmp_path / "corpus")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from recurra import state as states
 from recurra.errors import DataError
 from recurra.models import LanguageModel
 from recurra.train import Corpus, Recipe, Run, Streams, contiguous, evaluate, fit, from_text, open_run, read_history, tbptt
+from recurra.train.processes import Alone
 from tests.cells.zoo import assert_close
+from tests.train.moments import Chunks
 
 TEXT = "the cat sat on the mat and the rat sat on the cat; " * 12
 DOCUMENTS = ["to be or not to be", "that is the question", "whether tis nobler in the mind to suffer"] * 8
@@ -152,7 +155,7 @@ def test_clipping_bounds_what_adam_sees_and_the_row_has_the_norm_before() -> Non
         norm = math.sqrt(sum(float(weight.grad.square().sum()) for weight in model.parameters() if weight.grad is not None))
         seen.append((row["grad_norm"], norm))
 
-    fit(model, data, recipe, show=False, on_chunk=look)
+    fit(model, data, recipe, show=False, callbacks=[Chunks(look)])
     assert all(before > 0.02 and after == pytest.approx(0.01, rel=1e-3) for before, after in seen) and len(seen) > 2
 
 
@@ -206,10 +209,12 @@ def test_a_run_on_disk_is_the_run_in_memory(tmp_path: Path) -> None:
     def look(row: dict[str, Any]) -> None:
         seen.append(read_history(tmp_path / "deep" / "run")[-1] == row)
 
-    run = fit(model, data, Recipe(epochs=3, window=30, batch=4, lr=0.3), out=str(tmp_path / "deep" / "run"), show=False, on_chunk=look)
+    run = fit(
+        model, data, Recipe(epochs=3, window=30, batch=4, lr=0.3), out=str(tmp_path / "deep" / "run"), show=False, callbacks=[Chunks(look)]
+    )
     assert isinstance(run, Run) and run.folder == tmp_path / "deep" / "run" and all(seen) and seen
     assert read_history(run.folder) == run.history
-    assert sorted(path.name for path in run.folder.iterdir()) == ["config.toml", "history.jsonl", "model.safetensors"]
+    assert sorted(path.name for path in run.folder.iterdir()) == [".lock", "config.toml", "history.jsonl", "last", "model.safetensors"]
     back = open_run(run.folder)
     assert_close(back.state_dict(), model.state_dict(), 0)
     assert back.vocabulary == data.vocabulary
@@ -223,15 +228,12 @@ def test_quiet_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_line_an_epoch_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_record_a_validation_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     data = corpus()
     run = fit(made(data), data, Recipe(epochs=2, batch=4, lr=0.01))
     out, err = capfd.readouterr()
     rows = [row for row in run.history if row["kind"] == "validation"]
-    expected = [f"epoch {row['epoch']}/2: train {row['train_loss']:.4f}, validation {row['validation_loss']:.4f} nats, " for row in rows]
-    lines = err.splitlines()
-    assert out == "" and len(lines) == 2 and all(line.startswith(start) for line, start in zip(lines, expected))
-    assert [line.endswith("  best so far") for line in lines] == [row["best"] for row in rows]
+    assert out == "" and [json.loads(line) for line in err.splitlines()] == rows and len(rows) == 2
 
 
 # Evaluation
@@ -248,6 +250,26 @@ def test_evaluation_does_not_depend_on_the_window(window: int) -> None:
     with torch.no_grad():
         whole, _ = model.eval().loss(streams.x, streams.y, resets=streams.resets)
     assert found == pytest.approx(whole.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_each_process_evaluates_its_rows(rows: int) -> None:
+    data, sums = corpus(DOCUMENTS), []
+    model, streams = made(data), contiguous(data.train.tokens, rows, data.train.starts)
+
+    class Half(Alone):
+        count = 2
+
+        def sum(self, *values: float) -> tuple[float, ...]:
+            sums.append(values)
+            return values[0], max(1.0, values[1])
+
+    for rank in (0, 1):
+        team = Half(torch.device("cpu"))
+        team.rank = rank
+        evaluate(model, streams, window=7, team=team)
+    whole = evaluate(model, streams, window=7, team=Alone(torch.device("cpu")))
+    assert sum(total for total, _ in sums) / sum(count for _, count in sums) == pytest.approx(whole, abs=1e-12)
 
 
 def test_evaluation_of_nothing_is_refused() -> None:

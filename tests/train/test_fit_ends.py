@@ -15,6 +15,7 @@ from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models import LanguageModel, Vocabulary, load
 from recurra.train import Corpus, Part, Recipe, contiguous, evaluate, fit, from_text, open_run, read_history
 from tests.cells.zoo import CoupledLSTM, assert_close
+from tests.train.moments import Chunks
 
 TEXT = "the cat sat on the mat and the rat sat on the cat; " * 12
 
@@ -85,10 +86,11 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_best(tmp_path: Path) -> N
 
     message = (
         "loss and gradient must stay finite, got nan at step {} of epoch 2 (gradient norm nan); "
-        "try a smaller lr than 0.01 or a smaller clip_norm; the best model so far is kept"
+        "try a smaller lr than 0.01 or a smaller clip_norm; the best model so far is kept; "
+        "the last checkpoint stands; the weights decoder_bias are not finite"
     )
     with pytest.raises(RunError) as caught:
-        fit(model, data, Recipe(epochs=3, window=30, batch=4, lr=0.01), out=tmp_path / "run", show=False, on_chunk=poison)
+        fit(model, data, Recipe(epochs=3, window=30, batch=4, lr=0.01), out=tmp_path / "run", show=False, callbacks=[Chunks(poison)])
     assert str(caught.value) == message.format(rows[-1]["step"] + 1)
     history = read_history(tmp_path / "run")
     assert history[-1]["loss"] is None and history[-1]["step"] == rows[-1]["step"] + 1
@@ -118,7 +120,7 @@ def test_a_validation_that_is_not_finite_stops(tmp_path: Path) -> None:
             model.decoder_bias[0] = math.inf
 
     with pytest.raises(RunError, match=r"^validation loss and gradient must stay finite, got nan at step 1 of epoch 1; try a smaller lr"):
-        fit(model, data, Recipe(epochs=1, window=steps, batch=4), out=tmp_path / "run", show=False, on_chunk=poison)
+        fit(model, data, Recipe(epochs=1, window=steps, batch=4), out=tmp_path / "run", show=False, callbacks=[Chunks(poison)])
     assert [row["kind"] for row in read_history(tmp_path / "run")] == ["train", "validation"]
 
 
@@ -132,7 +134,7 @@ def test_an_interrupt_leaves_a_model_and_a_closed_history(tmp_path: Path, at: in
         if row["step"] == at:
             raise KeyboardInterrupt
 
-    run = fit(model, data, Recipe(epochs=30, window=30, batch=4, lr=0.01), out=tmp_path / "run", show=False, on_chunk=stop)
+    run = fit(model, data, Recipe(epochs=30, window=30, batch=4, lr=0.01), out=tmp_path / "run", show=False, callbacks=[Chunks(stop)])
     assert run.stopped and run.folder == tmp_path / "run" and not model.training
     assert read_history(tmp_path / "run") == run.history and run.history[-1] == opened[-1] and opened[-1]["step"] == at
     assert_close(open_run(tmp_path / "run").state_dict(), model.state_dict(), 0)
@@ -150,7 +152,7 @@ def test_an_interrupt_before_any_validation_without_a_folder_leaves_the_model_as
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
         raise KeyboardInterrupt
 
-    run = fit(model, data, Recipe(epochs=1, window=30, batch=4), show=False, on_chunk=stop)
+    run = fit(model, data, Recipe(epochs=1, window=30, batch=4), show=False, callbacks=[Chunks(stop)])
     assert run.stopped and run.best_loss == math.inf
     assert_close(model.state_dict(), seen[-1], 0)
 
@@ -158,5 +160,5 @@ def test_an_interrupt_before_any_validation_without_a_folder_leaves_the_model_as
 def test_another_error_closes_the_history_and_goes_on_up(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     data = corpus()
     with pytest.raises(ZeroDivisionError):
-        fit(made(data), data, Recipe(epochs=1, window=30, batch=4), out=tmp_path / "run", show=False, on_chunk=lambda row: 1 / 0)
+        fit(made(data), data, Recipe(epochs=1, window=30, batch=4), out=tmp_path / "run", show=False, callbacks=[Chunks(lambda row: 1 / 0)])
     assert len(read_history(tmp_path / "run")) == 1

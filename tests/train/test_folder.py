@@ -39,7 +39,8 @@ def test_config_gives_the_recipe_and_the_model_back(tmp_path: Path, recipe: Reci
 @pytest.mark.parametrize("name", ["history.jsonl", "config.toml", "model.safetensors"])
 def test_a_folder_with_a_run_is_refused_and_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"precious")
-    message = f"out must be a new folder, got {str(tmp_path)!r}, which holds a run already ({name}); choose another name"
+    message = f"out must be a new folder, got {str(tmp_path)!r}, which holds a run already ({name}); choose another name, "
+    message += f"or go on with: recurra resume {tmp_path}"
     with pytest.raises(RunError, match=f"^{re.escape(message)}$"):
         fit(made(), DATA, Recipe(epochs=1, batch=3), out=tmp_path, show=False)
     assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_bytes() == b"precious"
@@ -47,10 +48,10 @@ def test_a_folder_with_a_run_is_refused_and_left_alone(tmp_path: Path, name: str
 
 def test_a_second_run_in_the_folder_of_the_first_is_refused(tmp_path: Path) -> None:
     fit(made(), DATA, Recipe(epochs=1, batch=3), out=tmp_path, show=False)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match="holds a run already"):
         fit(made(), DATA, Recipe(epochs=1, batch=3), out=tmp_path, show=False)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_an_empty_folder_and_one_with_other_things_will_do(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""What a person sees: a bar on a terminal, a line an epoch elsewhere, nothing when silent."""
+"""What a person sees: a bar on a terminal, a record a validation elsewhere, nothing when silent."""
 
 from __future__ import annotations
 
+import json
 import re
 from io import StringIO
 from typing import Any
@@ -9,36 +10,45 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from recurra.train.progress import Display, _thousands
+from recurra.train.progress import Display, _thousands, custom
 
-TRAIN = {"kind": "train", "epoch": 2, "loss": 1.23456, "tokens_per_s": 12345.6, "grad_norm": 0.789}
+TRAIN = {"kind": "train", "epoch": 2, "loss": 1.23456, "tokens_per_s": 12345.6, "grad_norm": 0.789, "lr": 3e-3}
 VALIDATION = {"kind": "validation", "epoch": 2, "train_loss": 1.5, "validation_loss": 1.75, "tokens_per_s": 950.2, "best": True}
-LINE = "epoch 2/3: train 1.5000, validation 1.7500 nats, 950 tokens/s"
 
 
-def shown(terminal: bool, show: bool = True, **changes: Any) -> str:
+def shown(terminal: bool, show: bool = True, level: str = "character", **changes: Any) -> str:
     out = StringIO()
-    console = Console(force_terminal=terminal, force_interactive=terminal, file=out, width=110)
-    with Display(3, 4, show, console) as display:
-        for _ in range(4):
-            display.chunk(TRAIN)
-        display.epoch(VALIDATION | changes)
-    return out.getvalue()
+    console = Console(force_terminal=terminal, force_interactive=terminal, file=out, width=130)
+    with Display(3, 4, show, level, console) as display:
+        for done in range(1, 5):
+            display.chunk(TRAIN, done)
+        display.validation(VALIDATION | changes)
+        display.say("going on")
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
 
 
 def test_a_bar_on_a_terminal() -> None:
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(True))
-    assert "epoch 1/3" in text and "epoch 2/3" in text and "━" in text and " 33%" in text
-    assert "loss 1.235 nats  12k tokens/s  |g| 0.79" in text and f"{LINE}  best so far" in text
+    text = shown(True)
+    assert "pass 1/3" in text and "pass 2/3" in text and "━" in text and " 33%" in text
+    assert "loss 1.235 nats, 1.781 bits  12k tokens/s  |g| 0.79  lr 3.0e-03" in text
+    assert "pass 2/3: train 1.5000, validation 1.7500 nats (2.525 bits), 950 tokens/s  best so far\n" in text and "going on\n" in text
+    assert "best so far" not in shown(True, best=False)
 
 
-@pytest.mark.parametrize("best", [True, False])
-def test_a_line_an_epoch_elsewhere(best: bool) -> None:
-    assert shown(False, best=best) == LINE + ("  best so far" if best else "") + "\n"
+def test_words_have_a_perplexity() -> None:
+    text = shown(True, level="word")
+    assert "loss 1.235 nats, perplexity 3.4 " in text and "validation 1.7500 nats (perplexity 5.8)" in text
+    assert custom(1e4, "bpe") == "perplexity inf" and custom(0.0, "byte") == "0.000 bits"
+
+
+def test_a_record_a_validation_elsewhere() -> None:
+    first, second = map(json.loads, shown(False).splitlines())
+    assert first == VALIDATION and second == {"kind": "note", "text": "going on"}
+    assert json.loads(shown(False, validation_loss=float("nan")).splitlines()[0])["validation_loss"] is None
 
 
 def test_a_long_line_is_not_broken() -> None:
-    assert shown(False, validation_loss=10.0**120).count("\n") == 1
+    assert re.search(r"validation \d{120}\.\d+ nats .*tokens/s  best so far\n", shown(True, level="word", validation_loss=10.0**120))
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -48,7 +58,7 @@ def test_silence(terminal: bool) -> None:
 
 def test_an_error_puts_the_terminal_back() -> None:
     out = StringIO()
-    with pytest.raises(KeyboardInterrupt), Display(1, 1, True, Console(force_terminal=True, file=out)):
+    with pytest.raises(KeyboardInterrupt), Display(1, 1, True, console=Console(force_terminal=True, file=out)):
         raise KeyboardInterrupt
     text = out.getvalue()
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1

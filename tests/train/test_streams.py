@@ -17,6 +17,7 @@ from recurra import cells
 from recurra import state as states
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
 from recurra.models import LanguageModel
+from recurra.models.language_model import Features
 from recurra.train import Streams, chunk_loss, contiguous, count_chunks, tbptt
 from recurra.train import streams as module
 from tests.cells.zoo import assert_close
@@ -154,12 +155,12 @@ def test_the_gradient_reaches_back_as_far_as_said(window: int, stride: int) -> N
     class Sum(nn.Module):
         """h' = h + w x: the gradient reaches every step of the graph, so that zeros show where it was cut."""
 
-        def forward(self, x: Tensor, state: Any, resets: Any = None) -> tuple[Tensor, Any]:
+        def features(self, x: Tensor, state: Any, resets: Any = None) -> Features:
             h = layer(x).cumsum(0) + (0 if state is None else state)
-            return h, h[-1]
+            return Features(h, h, h[-1])
 
-        def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
-            return logits.sum()
+        def cost(self, h: Tensor, y: Tensor) -> Tensor:
+            return h.sum()
 
     start, state = 0, None
     for number, chunk in enumerate(tbptt(Streams(x, torch.zeros(20, 2)), window, stride)):

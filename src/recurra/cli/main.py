@@ -13,10 +13,12 @@ from recurra.errors import RecurraError
 
 COMMANDS = {
     "train": "train a language model on text files",
+    "resume": "go on with a run that was interrupted, bit for bit",
     "eval": "the loss of a run on text",
     "sample": "continue a text",
     "stream": "run a model over lines from standard input, in constant memory",
     "verify": "the parity table: whole = chunks = steps = fused",
+    "inspect": "gradients, gates and memory of a run, as a page to read",
     "info": "what a run or a model's file holds, and what this installation has",
     "bench": "this machine against torch.nn: speed, share of the peak, memory",
     "demo": "train, sample, stream and look inside, in about two minutes",

@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from recurra.cli.output import add_json, answer
+
+if TYPE_CHECKING:
+    from recurra.train import Corpus, Naive
+
+MODEL = {
+    "cell": "rnn, lstm, gru, layer_norm_lstm, min_gru and others", "embed": "width of the embedding",
+    "hidden": "units of each layer, or a list of them: 1150,1150,400", "layers": "recurrent layers", "dropout": "dropout between layers",
+}  # fmt: skip
+RECIPE = {
+    "epochs": "passes over the text", "window": "steps that the gradient sees back", "batch": "streams side by side",
+    "lr": "learning rate, at its highest", "schedule": "constant, cosine, one_cycle, decay or plateau",
+    "clip_norm": "clip gradients to this norm; none: off", "seed": "of weights, dropout and varied windows",
+}  # fmt: skip
+NOT_FLAGS = ("vocab_size", "vocabulary")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.epilog = "example: recurra train corpus.txt --out runs/a --epochs 5"
-    parser.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text; each file is a document")
+    from recurra.cli.flags import HelpAll, add_fields
+    from recurra.models import LanguageModel
+    from recurra.train import Recipe
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # each flag's own words say its default
+    parser.epilog = """example: recurra train corpus.txt --out runs/a --epochs 5
+         recurra train corpus.txt --out runs/b --recipe recipes/characters.toml"""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text, .gz too; each file is a document")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the run")
-    parser.add_argument("--level", default="character", choices=("character", "byte"), help="what a token is")
-    parser.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="share held out at the end of the text")
-    model = parser.add_argument_group("model")
-    model.add_argument("--cell", default="lstm", help="rnn, lstm, gru, layer_norm_lstm, min_gru and others")
-    model.add_argument("--embed", type=int, default=256, metavar="UNITS", help="width of the embedding")
-    model.add_argument("--hidden", type=int, default=512, metavar="UNITS", help="units of each layer")
-    model.add_argument("--layers", type=int, default=2, metavar="N", help="recurrent layers")
-    model.add_argument("--dropout", type=float, default=0.3, metavar="RATE", help="dropout between layers")
-    model.add_argument("--untied", action="store_true", help="give the output layer weights of its own")
-    recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over the text")
-    recipe.add_argument("--window", type=int, default=100, metavar="STEPS", help="steps that the gradient sees back")
-    recipe.add_argument("--stride", type=int, metavar="STEPS", help="steps from chunk to chunk, if fewer than the window's")
-    recipe.add_argument("--batch", type=int, default=64, metavar="ROWS", help="streams side by side")
-    recipe.add_argument("--lr", type=float, default=1e-3, metavar="RATE", help="Adam's learning rate")
-    recipe.add_argument("--schedule", default="constant", help="constant or cosine")
-    recipe.add_argument("--clip-norm", type=float, default=1.0, metavar="NORM", help="clip gradients by norm; 0: off")
-    recipe.add_argument("--seed", type=int, default=0, help="of weights and dropout")
+    parser.add_argument("--recipe", metavar="TOML", help="a file with the tables data, model and recipe; flags go before it")
+    parser.add_argument("--level", choices=("character", "byte", "word", "bpe"), help="what a token is (default: character)")
+    parser.add_argument(
+        "--vocab-size", type=int, dest="data_vocab_size", metavar="N", help="most frequent words kept, or pieces made (words: all)"
+    )
+    parser.add_argument(
+        "--validation", nargs="+", metavar="SHARE|FILE", help="share held out at the end of the text, or files (default: 0.1)"
+    )
+    parser.add_argument("--test", nargs="+", metavar="FILE", help="text to evaluate the best model on at the end")
+    add_fields(parser.add_argument_group("model"), LanguageModel, MODEL, NOT_FLAGS)
+    add_fields(parser.add_argument_group("recipe"), Recipe, RECIPE)
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="train once for each seed, into FOLDER/seed-N")
+    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder, too")
+    parser.add_argument("--diagnose", action="store_true", help="look at gradients on the way; what is found goes into the history")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--help-all", action=HelpAll)
     add_json(parser)
 
 
@@ -43,28 +61,92 @@ def run(args: argparse.Namespace) -> int:
     from recurra import train
     from recurra.models import LanguageModel
 
-    recipe = train.Recipe(
-        epochs=args.epochs, window=args.window, stride=args.stride, batch=args.batch, lr=args.lr, schedule=args.schedule,
-        clip_norm=args.clip_norm or None, seed=args.seed,
-    )  # fmt: skip
-    corpus = train.from_text(train.read_text(args.files), args.level, args.validation)
-    torch.manual_seed(args.seed)
-    model = LanguageModel(
-        len(corpus.vocabulary), args.embed, args.hidden, args.layers, args.cell, args.dropout, not args.untied, corpus.vocabulary
-    )
-    done = train.fit(model, corpus, recipe, out=args.out, show=not (args.quiet or args.json))
-    answer(args, _record(done), _text(done))
+    config = _configuration(args)
+    show = not (args.quiet or args.json)
+    validation = _validation(args.validation) if args.validation else config.data.pop("validation", 0.1)
+    corpus = train.from_files(args.files, validation, args.test, **config.data, show=show)
+
+    def make() -> LanguageModel:
+        return LanguageModel(len(corpus.vocabulary), **config.model, vocabulary=corpus.vocabulary)
+
+    options: dict[str, Any] = {"show": show, "callbacks": _callbacks(args)}
+    if args.seeds:
+        return _several(args, train.fit_seeds(make, corpus, config.recipe, args.seeds, args.out, **options))
+    torch.manual_seed(config.recipe.seed)
+    done = train.fit(make(), corpus, config.recipe, args.out, **options)
+    return conclude(args, done, corpus)
+
+
+def _configuration(args: argparse.Namespace) -> Any:
+    from recurra.cli.flags import given
+    from recurra.models import LanguageModel
+    from recurra.train import Recipe, configure, read_configuration
+
+    data = {"level": args.level, "vocab_size": args.data_vocab_size}
+    flags = {
+        "data": {name: value for name, value in data.items() if value is not None},
+        "model": given(args, LanguageModel, NOT_FLAGS), "recipe": given(args, Recipe),
+    }  # fmt: skip
+    return configure(read_configuration(args.recipe) if args.recipe else {}, flags)
+
+
+def _validation(words: list[str]) -> Any:
+    """A share if it is one number, else files."""
+    try:
+        return float(words[0]) if len(words) == 1 else words
+    except ValueError:
+        return words
+
+
+def _callbacks(args: argparse.Namespace) -> list[Any]:
+    from recurra.inspection import Watch
+    from recurra.train import TensorBoard
+
+    return [TensorBoard(args.out)] * args.tensorboard + [Watch()] * args.diagnose
+
+
+def conclude(args: argparse.Namespace, done: Any, corpus: Corpus) -> int:
+    """Say what a run came to, beside the naive baseline."""
+    from recurra import train
+
+    best = done.best_loss if math.isfinite(done.best_loss) else None
+    naive = train.baseline(corpus) if best is not None and not done.stopped else None
+    record: dict[str, Any] = {"folder": str(done.folder), "validation_loss": best, "stopped": done.stopped}
+    if naive:
+        record |= {"unigram": naive.unigram, "ngram": naive.ngram, "ngram_order": naive.order}
+    if corpus.test is not None and naive:
+        record["test_loss"] = train.evaluate(done.model, train.TokenStreams(corpus.test.tokens, 1, corpus.test.starts))
+    answer(args, record, "\n".join(_lines(record, corpus.vocabulary.level, naive)))
     return 1 if done.stopped else 0
 
 
-def _record(done: Any) -> dict[str, Any]:
-    best = done.best_loss if math.isfinite(done.best_loss) else None
-    return {"folder": str(done.folder), "validation_loss": best, "stopped": done.stopped}
+def _lines(record: dict[str, Any], level: str, naive: Naive | None) -> list[str]:
+    from recurra.train import custom
+
+    best = record["validation_loss"]
+    if best is None:
+        return [f"stopped before the first validation; the model as it was is in {record['folder']}"]
+    first = "stopped; best so far" if record["stopped"] else "best"
+    lines = [f"{first}: {best:.4f} nats ({custom(best, level)}) a token on validation; the model is in {record['folder']}"]
+    if naive:
+        grams = f"{naive.order}-gram {naive.ngram:.4f} nats ({custom(naive.ngram, level)})"
+        lines.append(f"to compare: {grams}, unigram {naive.unigram:.4f} nats ({custom(naive.unigram, level)})")
+    if "test_loss" in record:
+        lines.append(f"on the test text: {record['test_loss']:.4f} nats ({custom(record['test_loss'], level)}) a token")
+    if record["stopped"]:
+        lines.append(f"go on with: recurra resume {record['folder']}")
+    return lines
 
 
-def _text(done: Any) -> str:
-    if not math.isfinite(done.best_loss):
-        return f"stopped before the first validation; the model as it was is in {done.folder}"
-    bits = done.best_loss / math.log(2)
-    first = "stopped; best so far" if done.stopped else "best"
-    return f"{first}: {done.best_loss:.4f} nats ({bits:.4f} bits) a token on validation; the model is in {done.folder}"
+def _several(args: argparse.Namespace, done: Any) -> int:
+    losses = {str(seed): each.best_loss for seed, each in done.runs.items()}
+    text = ", ".join(f"{loss:.4f} (seed {seed})" for seed, loss in losses.items())
+    record = {
+        "folder": str(Path(args.out)),
+        "validation_loss": losses,
+        "mean": done.mean,
+        "deviation": done.deviation,
+        "stopped": done.stopped,
+    }
+    answer(args, record, f"{text}: mean {done.mean:.4f}, standard deviation {done.deviation:.4f} nats a token on validation")
+    return 1 if done.stopped else 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from recurra.engine import probing
-from recurra.errors import ArgumentError
+from recurra.inspection.observe import observe, reachable, undisturbed
 
 
 class GradientFlow(NamedTuple):
@@ -16,7 +16,8 @@ class GradientFlow(NamedTuple):
 
     Attributes:
         layers: the cell of each scan, in the order they ran.
-        norms: (L, T), |dL/dh_t|: over each row's units the Euclidean norm, then the mean over rows.
+        norms: (L, T), |dL/dh_t|: over each row's units the Euclidean norm, then the mean over rows. Where scans have
+            different lengths, T is the longest's, and a shorter one's row ends in NaN.
     """
 
     layers: tuple[str, ...]
@@ -24,7 +25,8 @@ class GradientFlow(NamedTuple):
 
     def __str__(self) -> str:
         lines = [f"|dL/dh_t| over {self.norms.shape[1]} steps"]
-        for number, (name, row) in enumerate(zip(self.layers, self.norms)):
+        for number, (name, padded) in enumerate(zip(self.layers, self.norms)):
+            row = padded[: max(1, int((~padded.isnan()).sum()))]
             ratio = float(row[0] / row[-1]) if float(row[-1]) else float("nan")
             lines.append(f"  layer {number} {name}: first step {float(row[0]):.3g}, last step {float(row[-1]):.3g}, first/last {ratio:.3g}")
         return "\n".join(lines)
@@ -34,9 +36,10 @@ def gradient_flow(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *
     """Measure |dL/dh_t| for every layer and step, through probes added to h; the model is left as it was.
 
     Args:
-        model: a model with `cross_entropy(logits, y)`, or a layer with `forward(x, state)`, whose loss is then half the
-            sum of squares of its outputs against y (zero if the batch has none).
-        batch: (x, y), or (x,).
+        model: a recurra layer, torch.nn.RNN, LSTM or GRU, or any module that holds some. Its loss is its own
+            `cross_entropy(logits, y)` if it has that method; else the mean cross entropy where y holds whole numbers, and
+            half the sum of squares of its outputs against y (zero if the batch has none) where it does not.
+        batch: (x, y), or (x,), or a `recurra.train.Chunk`, whose resets then hold; batch first where the model takes it so.
         state: the state before.
         loss_at: "every step", or "last step": only the last step's loss counts, so that what arrives earlier came
             back through time.
@@ -45,34 +48,31 @@ def gradient_flow(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *
         The norms. h_t counts with all that comes after it, not its own output alone.
 
     Raises:
-        ArgumentError: `loss_at` is neither, or no recurrent layer ran.
+        ArgumentError: `loss_at` is neither, no recurrent layer ran, or there is no y where one is needed.
+        ShapeError: `y` is not of the output's shape.
 
     >>> import recurra
     >>> gradient_flow(recurra.LSTM(3, 4), (torch.randn(7, 2, 3),)).norms.shape
     torch.Size([1, 7])
+    >>> gradient_flow(torch.nn.GRU(3, 4, num_layers=2, batch_first=True), (torch.randn(2, 7, 3),)).norms.shape
+    torch.Size([2, 7])
     """
-    if not isinstance(batch, (tuple, list)):
-        raise ArgumentError(f"batch must be a tuple (x,) or (x, y), got {type(batch).__name__}")
-    if loss_at not in ("every step", "last step"):
-        raise ArgumentError(f"loss_at must be 'every step' or 'last step', got {loss_at!r}")
-    with torch.enable_grad(), probing() as probes:
-        output, _ = model(batch[0], state)
-        y = batch[1] if len(batch) > 1 else None
-        if getattr(model, "batch_first", False) and output.ndim == 3:
-            output, y = output.transpose(0, 1), None if y is None else y.transpose(0, 1)
-        loss = _loss(model, output, y, slice(-1, None) if loss_at == "last step" else slice(None))
-    if not probes:
-        raise ArgumentError(f"model must run a recurra layer, got {type(model).__name__}, which ran none")
-    gradients = torch.autograd.grad(loss, [probe.tensor for probe in probes], allow_unused=True, materialize_grads=True)
-    norms = torch.stack([gradient.detach().norm(dim=-1).mean(-1) for gradient in gradients])
-    return GradientFlow(tuple(repr(probe.cell) for probe in probes), norms)
+    net, _ = reachable(model)
+    with undisturbed(model):
+        seen = observe(net, batch, state, loss_at)
+    return GradientFlow(tuple(each.name for each in seen), padded([flow_norms(each.gradient) for each in seen]))
 
 
-def _loss(model: Any, output: Tensor, y: Tensor | None, steps: slice) -> Tensor:
-    if hasattr(model, "cross_entropy"):
-        if y is None:
-            raise ArgumentError(f"batch must be (x, y) for {type(model).__name__}, got x alone")
-        loss: Tensor = model.cross_entropy(output[steps], y[steps])
-        return loss
-    error = output if y is None else output - y
-    return 0.5 * error[steps].square().sum()
+def flow_norms(gradient: Tensor) -> Tensor:
+    """(T,), the norm over units of dL/dh (T, B, width), then its mean over rows: in float64, where squares do not overflow."""
+    return gradient.double().norm(dim=-1).mean(-1).to(gradient.dtype)
+
+
+def padded(rows: Sequence[Tensor]) -> Tensor:
+    """Rows side by side, (L, longest), NaN past a shorter one's end.
+
+    >>> padded([torch.ones(1), torch.ones(2)])
+    tensor([[1., nan],
+            [1., 1.]])
+    """
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=float("nan"))

@@ -111,8 +111,8 @@ class WeightDropout(SequenceModule):
         return f"{self.rate}, names={self.names}"
 
 
-def check_rate(rate: Any) -> float:
+def check_rate(rate: Any, name: str = "rate") -> float:
     """Return a dropout rate after looking at its range."""
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-        raise ArgumentError(f"rate must be in [0, 1), got {rate!r}")
+        raise ArgumentError(f"{name} must be in [0, 1), got {rate!r}")
     return float(rate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from os import PathLike
 from pathlib import Path
@@ -15,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recurra.errors import ArgumentError, DataError, RunError
+from recurra.models.durable import write_durably
 from recurra.models.language_model import LanguageModel
-from recurra.models.vocabulary import Vocabulary
+from recurra.models.levels import from_record
 
 FORMAT = "recurra-model-1"
 
@@ -33,20 +33,15 @@ def save(model: LanguageModel, path: str | PathLike[str]) -> None:
         RunError: the file cannot be written.
     """
     check_named(model)
-    vocabulary = model.vocabulary and [model.vocabulary.level, model.vocabulary.symbols]
+    vocabulary = model.vocabulary and model.vocabulary.record()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     header: dict[str, Any] = {"format": FORMAT, "model": "LanguageModel", "options": model.options, "vocabulary": vocabulary}
     header["crc32"] = _checksum(header, tensors)
     path = Path(path)
-    beside = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, beside, metadata={"recurra": json.dumps(header)})
-        os.replace(beside, path)
+        write_durably(path, lambda beside: save_file(tensors, beside, metadata={"recurra": json.dumps(header)}))
     except (OSError, SafetensorError) as error:
         raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
-    finally:
-        if beside.exists():
-            beside.unlink()
 
 
 def check_named(model: LanguageModel) -> None:
@@ -69,9 +64,9 @@ def load(path: str | PathLike[str]) -> LanguageModel:
         tensors = load_file(path)
         if header.pop("crc32") != _checksum(header, tensors):
             raise DataError(f"path must be a model as it was saved, got {str(path)!r}, whose checksum is another; it is damaged")
-        vocabulary = header["vocabulary"] and Vocabulary(*header["vocabulary"])
+        vocabulary = header["vocabulary"] and from_record(header["vocabulary"])
         model = LanguageModel(**header["options"], vocabulary=vocabulary)
-        model.to(tensors["decoder_bias"].dtype).load_state_dict(tensors)
+        model.to(tensors["embedding.weight"].dtype).load_state_dict(tensors)
     except FileNotFoundError:
         raise DataError(f"path must be a model's file, got {str(path)!r}, which does not exist") from None
     except DataError:

@@ -51,12 +51,13 @@ def _draw(
     model: LanguageModel, prompt: Sequence[int], length: int, temperature: float, cut: tuple[int | None, float | None],
     generator: torch.Generator | None,
 ) -> Iterator[int]:  # fmt: skip
-    device = model.decoder_bias.device
-    logits, state, x = None, None, torch.as_tensor(list(prompt), device=device)[:, None]
+    device = model.embedding.weight.device
+    state, x = None, torch.as_tensor(list(prompt), device=device)[:, None]
     for _ in range(length):
         with torch.no_grad(), evaluating(model):
-            logits, state = model(x, state)
-        chance = distribution(logits[-1, 0], temperature, *cut).cpu()
+            features = model.features(x, state)
+            logits, state = model.logits(features.dropped[-1])[0], features.state
+        chance = distribution(logits, temperature, *cut).cpu()
         token = int(torch.multinomial(chance, 1, generator=generator))
         yield token
         x = torch.tensor([[token]], device=device)
@@ -98,7 +99,7 @@ def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options:
     Args:
         model: a model with a vocabulary.
         prompt: the text to continue; without one, a line break if the vocabulary has it, else its first symbol.
-        length: how many characters or bytes to draw.
+        length: how many tokens to draw.
         **options: of `generate`.
 
     Returns:
@@ -110,14 +111,13 @@ def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options:
     """
     if model.vocabulary is None:
         raise ArgumentError("model must have a vocabulary to sample text, got one without; pass vocabulary= when making it")
-    if not prompt:
-        letters = model.vocabulary.symbols
-        prompt = "\n" if model.vocabulary.level == "byte" or "\n" in letters else letters[0]
     try:
-        tokens = model.vocabulary.encode(prompt)
+        tokens = model.vocabulary.encode(prompt or model.vocabulary.opening)
     except DataError as error:
         raise DataError(str(error).replace("text must", "prompt must", 1)) from None
-    return model.vocabulary.decode(generate(model, tokens.tolist(), length, **options))
+    text = model.vocabulary.decode(generate(model, tokens.tolist(), length, **options))
+    between = model.vocabulary.level == "word" and prompt and not prompt[-1].isspace() and not text.startswith("\n")
+    return f" {text}" if between else text
 
 
 def _check_lengths(prompt: Sequence[int], length: int) -> None:

@@ -85,3 +85,16 @@ class Vocabulary:
         if self.level == "byte":
             return bytes(numbers).decode(errors="replace")
         return "".join(self.symbols[number] for number in numbers)
+
+    @property
+    def opening(self) -> str:
+        """What a sample begins after where nothing is given: a line break, else the first symbol."""
+        return "\n" if self.level == "byte" or "\n" in self.symbols else self.symbols[0]
+
+    def unknown(self, tokens: Any) -> int:
+        """None is unknown: `encode` refuses what it does not know."""
+        return 0
+
+    def record(self) -> dict[str, Any]:
+        """What JSON can hold of it, for `from_record`."""
+        return {"level": self.level, "symbols": self.symbols}

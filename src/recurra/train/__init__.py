@@ -1,26 +1,50 @@
-"""Training: streams cut into chunks, a recipe, a loop, and what it leaves behind."""
+"""Training: streams cut into chunks, a recipe, a loop, and what it leaves behind and goes on from."""
 
-from recurra.train.corpus import Corpus, Part, from_text, read_text
-from recurra.train.fit import Run, chunk_loss, evaluate, fit
-from recurra.train.folder import open_run, read_history
+from recurra.train.baseline import Naive, baseline
+from recurra.train.configuration import Configuration, configure, read_configuration
+from recurra.train.corpus import Corpus, Part, from_files, from_source, from_text, read_text
+from recurra.train.evaluation import evaluate
+from recurra.train.fit import fit, resume
+from recurra.train.folder import open_run, read_config, read_history
+from recurra.train.learner import chunk_loss
+from recurra.train.progress import custom
 from recurra.train.recipe import Recipe
-from recurra.train.streams import Chunk, Streams, contiguous, count_chunks, tbptt
+from recurra.train.run import Run
+from recurra.train.seeds import Repeated, fit_seeds
+from recurra.train.streams import Chunk, Cut, Streams, TokenStreams, contiguous, count_chunks, cuts, tbptt
+from recurra.train.tensorboard import TensorBoard
 
 __all__ = [
     "Chunk",
+    "Configuration",
     "Corpus",
+    "Cut",
+    "Naive",
     "Part",
     "Recipe",
+    "Repeated",
     "Run",
     "Streams",
+    "TensorBoard",
+    "TokenStreams",
+    "baseline",
     "chunk_loss",
+    "configure",
     "contiguous",
     "count_chunks",
+    "custom",
+    "cuts",
     "evaluate",
     "fit",
+    "fit_seeds",
+    "from_files",
+    "from_source",
     "from_text",
     "open_run",
+    "read_config",
+    "read_configuration",
     "read_history",
     "read_text",
+    "resume",
     "tbptt",
 ]

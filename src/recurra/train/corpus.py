@@ -1,8 +1,9 @@
-"""Text as tokens, with its vocabulary and its parts for training and validation."""
+"""Text as tokens, with its vocabulary and its parts for training, validation and test."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,16 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurra.errors import ArgumentError, DataError
-from recurra.models import Vocabulary
+from recurra.models.levels import AnyVocabulary, learn_vocabulary
+from recurra.train.text_blocks import text_blocks
+from recurra.train.token_file import TokenFile, token_file
 
-Tokens = np.ndarray[Any, np.dtype[np.int64]]
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 class Part(NamedTuple):
-    """Tokens (N,), and where documents begin in them."""
+    """Tokens (N,), where documents begin in them, and how many stand for words outside the vocabulary."""
 
-    tokens: Tokens
-    starts: tuple[int, ...] = ()
+    tokens: Any
+    starts: Sequence[int] = ()
+    unknown: int = 0
 
 
 class Corpus(NamedTuple):
@@ -28,54 +32,113 @@ class Corpus(NamedTuple):
     Attributes:
         train, validation: the two parts.
         vocabulary: what the tokens stand for.
+        test: a third part, or None.
+        source: how to make it again with `from_source`, None for one made in memory.
     """
 
     train: Part
     validation: Part
-    vocabulary: Vocabulary
+    vocabulary: AnyVocabulary
+    test: Part | None = None
+    source: dict[str, Any] | None = None
 
 
-def from_text(texts: str | Sequence[str], level: str = "character", validation: float = 0.1) -> Corpus:
+def from_text(texts: str | Sequence[str], level: str = "character", validation: float = 0.1, vocab_size: int | None = None) -> Corpus:
     """Make a corpus of one text, or of several documents; the last share of it is for validation.
 
     Args:
         texts: the text, or the documents in order.
-        level: "character" or "byte".
+        level: "character", "byte", "word" or "bpe".
         validation: the share of tokens held out at the end, in (0, 1).
+        vocab_size: most words or pieces; all words and 8000 pieces if None.
 
     Returns:
         The corpus. Its vocabulary covers both parts.
 
     Raises:
         DataError: there is too little text.
-        ArgumentError: `validation` or `level` is outside its range.
+        ArgumentError: `validation`, `level` or `vocab_size` is outside its range.
 
     >>> corpus = from_text("to be or not to be, that is the question", validation=0.25)
     >>> len(corpus.train.tokens), len(corpus.validation.tokens), len(corpus.vocabulary)
     (30, 10, 14)
     """
     documents = [texts] if isinstance(texts, str) else list(texts)
-    if not 0 < validation < 1:
-        raise ArgumentError(f"validation must be in (0, 1), the share held out, got {validation}")
-    whole = "".join(documents)
-    if not whole:
+    _check_share(validation)
+    if not any(documents):
         raise DataError("text must not be empty, got no characters")
-    vocabulary = Vocabulary.of(whole, level)
+    vocabulary = learn_vocabulary(documents, level, vocab_size)
     parts = [vocabulary.encode(document) for document in documents if document]
     starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    tokens = np.concatenate(parts)
-    cut = len(tokens) - int(len(tokens) * validation)
-    if cut < 2 or len(tokens) - cut < 2:
-        raise DataError(
-            f"text must be long enough for both parts, two tokens each, got {len(tokens)} tokens "
-            f"of which {validation:.0%} for validation; give more text"
-        )
-    train = Part(tokens[:cut], tuple(int(s) for s in starts if s < cut))
-    return Corpus(train, Part(tokens[cut:], tuple(int(s) - cut for s in starts if s > cut)), vocabulary)
+    return Corpus(*_split(np.concatenate(parts), [int(start) for start in starts], validation, vocabulary), vocabulary)
 
 
-def read_text(paths: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[str]:
-    """Read text files, each a document.
+def from_files(
+    train: Paths, validation: float | Paths = 0.1, test: Paths | None = None, *, level: str = "character", vocab_size: int | None = None,
+    cache: str | PathLike[str] | None = None, show: bool = True,
+) -> Corpus:  # fmt: skip
+    """Make a corpus of text files, mapped into memory: it may be larger than memory.
+
+    Each file is a document. Files of tokens are made once and kept, and made again when a text or an option changes.
+
+    Args:
+        train: UTF-8 text, .gz too.
+        validation: the share of tokens held out at the end, in (0, 1), or files.
+        test: files, or None.
+        level: "character", "byte", "word" or "bpe".
+        vocab_size: most words or pieces; all words and 8000 pieces if None.
+        cache: where token files are kept; RECURRA_CACHE, or recurra in XDG_CACHE_HOME (~/.cache) if None.
+        show: show a progress bar on the standard error stream, if that is a terminal.
+
+    Returns:
+        The corpus. The vocabulary is that of the training files.
+
+    Raises:
+        DataError: a file is missing, empty, binary, cut short or not UTF-8, holds a character that training has not, or is too
+            short; or the cache cannot be written.
+        ArgumentError: `validation`, `level` or `vocab_size` is outside its range.
+    """
+    place, listed = _cache(cache), _paths(train)
+    if isinstance(validation, (int, float)):
+        _check_share(validation)
+    whole = token_file(listed, level, vocab_size, None, place, show)
+    parts: dict[str, TokenFile] = {}
+    for name, given in (("validation", validation), ("test", test)):
+        if given is not None and not isinstance(given, (int, float)):
+            parts[name] = token_file(_paths(given), level, None, whole.vocabulary, place, show)
+    source: dict[str, Any] = {
+        "train": [str(path.resolve()) for path in listed], "level": level, "cache": str(place.resolve()),
+        "validation": validation if isinstance(validation, (int, float)) else [str(path.resolve()) for path in _paths(validation)],
+        "digests": [whole.digest, *(part.digest for part in parts.values())],
+    } | ({"test": [str(path.resolve()) for path in _paths(test)]} if test is not None else {})  # fmt: skip
+    source |= {"vocab_size": vocab_size} if vocab_size is not None else {}
+    if isinstance(validation, (int, float)):
+        first, held = _split(whole.tokens, whole.starts, validation, whole.vocabulary)
+    else:
+        first, held = _part(whole), _part(parts["validation"])
+    return Corpus(first, held, whole.vocabulary, _part(parts["test"]) if "test" in parts else None, source)
+
+
+def from_source(source: Mapping[str, Any]) -> Corpus:
+    """Make a corpus again from where it came from.
+
+    Args:
+        source: of the corpus as it was.
+
+    Raises:
+        DataError: a file is missing or not as it was.
+    """
+    options = {name: source[name] for name in ("level", "vocab_size", "cache") if name in source}
+    found = from_files(source["train"], source["validation"], source.get("test"), **options)
+    if found.source is None or found.source["digests"] != list(source["digests"]):
+        held = [] if isinstance(source["validation"], float) else source["validation"]
+        names = ", ".join(map(repr, [*source["train"], *held, *source.get("test", ())]))
+        raise DataError(f"text must be as it was, got other contents in {names}; put back what was there")
+    return found
+
+
+def read_text(paths: Paths) -> list[str]:
+    """Read text files, each a document; .gz too.
 
     Args:
         paths: a file, or several.
@@ -83,24 +146,38 @@ def read_text(paths: str | PathLike[str] | Sequence[str | PathLike[str]]) -> lis
     Raises:
         DataError: a file is missing, empty, binary, or not UTF-8; names it and, for bad text, the byte.
     """
-    several = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
-    return [_read(Path(path)) for path in several]
+    return ["".join(text_blocks(path)) for path in _paths(paths)]
 
 
-def _read(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"file must be readable, got {str(path)!r} ({error.strerror})") from None
-    if not data:
-        raise DataError(f"file must not be empty, got {str(path)!r} of 0 bytes")
-    if b"\0" in data:
-        raise DataError(f"file must be text, got {str(path)!r}, which has a zero byte at {data.index(0)}; is it binary?")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: AnyVocabulary) -> tuple[Part, Part]:
+    """The first tokens, and the last share of them."""
+    cut = len(tokens) - int(len(tokens) * validation)
+    if cut < 2 or len(tokens) - cut < 2:
         raise DataError(
-            f"file must be UTF-8, got {str(path)!r} with byte 0x{data[error.start]:02x} at {error.start} (line {line}); "
-            "convert it, for example with: iconv -f LATIN1 -t UTF-8"
-        ) from None
+            f"text must be long enough for both parts, two tokens each, got {len(tokens)} tokens "
+            f"of which {validation:.0%} for validation; give more text"
+        )
+    first, held = tokens[:cut], tokens[cut:]
+    train = Part(first, tuple(start for start in starts if start < cut), vocabulary.unknown(first))
+    return train, Part(held, tuple(start - cut for start in starts if start > cut), vocabulary.unknown(held))
+
+
+def _part(file: TokenFile) -> Part:
+    return Part(file.tokens, file.starts, file.unknown)
+
+
+def _paths(paths: Paths) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, (str, PathLike)) else [Path(path) for path in paths]
+
+
+def _cache(cache: str | PathLike[str] | None) -> Path:
+    if cache is not None:
+        return Path(cache)
+    if "RECURRA_CACHE" in os.environ:
+        return Path(os.environ["RECURRA_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurra"
+
+
+def _check_share(validation: float) -> None:
+    if not 0 < validation < 1:
+        raise ArgumentError(f"validation must be in (0, 1), the share held out, got {validation}")

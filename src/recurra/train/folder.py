@@ -1,63 +1,137 @@
-"""A run's folder: config.toml, history.jsonl, model.safetensors."""
+"""A run's folder: config.toml, history.jsonl, model.safetensors, and last/ to go on from."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
 import tomli_w
+from filelock import FileLock, Timeout
 
 from recurra.errors import DataError, RunError
 from recurra.models import LanguageModel, load, save
+from recurra.models.durable import write_durably
 from recurra.train.recipe import Recipe
 
-MODEL, HISTORY, CONFIG = "model.safetensors", "history.jsonl", "config.toml"
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MODEL, HISTORY, CONFIG, LAST, LOCK = "model.safetensors", "history.jsonl", "config.toml", "last", ".lock"
 
 
 class Folder:
-    """Where a run is written. Each row of the history is on disk before the next step begins.
+    """Where a run is written; one run at a time, which a lock sees to. Each row is written before the next step begins.
 
     Args:
-        path: a folder, made if missing; it must not hold a run already.
+        path: a folder, made if missing; it must not hold a run already, unless that run is to be gone on with.
+        resume: go on with the run that it holds.
 
     Raises:
-        RunError: it holds a run, or cannot be written.
+        RunError: it holds a run, or none to go on with, or another process is using it, or it cannot be written.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], resume: bool = False) -> None:
         self.path = Path(path)
-        for name in (HISTORY, CONFIG, MODEL):
-            if (self.path / name).exists():
-                raise RunError(f"out must be a new folder, got {str(path)!r}, which holds a run already ({name}); choose another name")
+        if resume:
+            _check_run(self.path)
+        else:
+            self._check_new(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.history: IO[str] = open(self.path / HISTORY, "x", encoding="utf-8")  # noqa: SIM115
+            self.lock = FileLock(self.path / LOCK)
+            self.lock.acquire(timeout=0)
+            self.history: IO[str] = open(self.path / HISTORY, "r+" if resume else "x", encoding="utf-8")  # noqa: SIM115
+        except Timeout:
+            raise RunError(f"out must not be in use, got {str(path)!r}, which another process is training in; wait for it to end") from None
         except OSError as error:
             raise RunError(f"out must be a folder that can be written, got {str(path)!r} ({error.strerror})") from None
 
-    def configure(self, model: LanguageModel, recipe: Recipe) -> None:
-        """Write what the run is made of."""
-        options = {name: value if isinstance(value, (str, int, float)) else repr(value) for name, value in model.options.items()}
-        record = {"recipe": recipe.record(), "model": options}
-        (self.path / CONFIG).write_text(tomli_w.dumps(record), encoding="utf-8")
+    def _check_new(self, path: str | PathLike[str]) -> None:
+        for name in (HISTORY, CONFIG, MODEL, LAST):
+            if (self.path / name).exists():
+                text = f"out must be a new folder, got {str(path)!r}, which holds a run already ({name})"
+                raise RunError(f"{text}; choose another name, or go on with: recurra resume {path}")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints lie."""
+        return self.path / LAST
+
+    def configure(self, model: LanguageModel, recipe: Recipe, source: Mapping[str, Any] | None) -> None:
+        """Write what the run is made of: what the model is, how it is trained, and where its data come from."""
+        options = {name: value for name, value in model.options.items() if value is not None}
+        record = {"recipe": recipe.record(), "model": options} | ({"data": dict(source)} if source else {})
+        with _room(self.path / CONFIG):
+            write_durably(self.path / CONFIG, lambda beside: beside.write_text(tomli_w.dumps(record), encoding="utf-8"))
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Add a row to the history; a figure that is not finite is written as null, which JSON has."""
         plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
-        self.history.write(json.dumps(plain, allow_nan=False) + "\n")
-        self.history.flush()
+        with _room(self.path / HISTORY):
+            self.history.write(json.dumps(plain, allow_nan=False) + "\n")
+            self.history.flush()
+
+    def mark(self) -> int:
+        """Wait until the disk has the history; give its length in bytes."""
+        with _room(self.path / HISTORY):
+            self.history.flush()
+            os.fsync(self.history.fileno())
+        return self.history.tell()
+
+    def rewind(self, mark: int) -> None:
+        """Forget the rows that came after a mark."""
+        self.history.seek(mark)
+        self.history.truncate()
 
     def keep(self, model: LanguageModel) -> None:
         """Write the model, as the best so far."""
         save(model, self.path / MODEL)
 
     def close(self) -> None:
-        """Close the history."""
-        self.history.close()
+        """Close the history, and let others use the folder."""
+        with suppress(OSError):  # a full disk: its rows are lost either way, and were said to be
+            self.history.close()
+        self.lock.release()
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"out must have room for the run, got {str(path)!r}, which cannot be written ({error.strerror})"
+        raise RunError(f"{text}; make room, then go on with: recurra resume {path.parent}") from None
+
+
+def _check_run(path: Path) -> None:
+    for name in (CONFIG, HISTORY):
+        if not (path / name).exists():
+            raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {name}")
+
+
+def read_config(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Read what a run is made of: its tables "recipe", "model" and, where its data can be found again, "data".
+
+    Raises:
+        RunError: there is no run there.
+        DataError: its config.toml is damaged.
+    """
+    _check_run(Path(path))
+    file = Path(path) / CONFIG
+    try:
+        record = tomllib.loads(file.read_text(encoding="utf-8"))
+        return {"recipe": dict(record["recipe"]), "model": dict(record["model"])} | ({"data": record["data"]} if "data" in record else {})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"config must be as the run wrote it, got {str(file)!r} ({str(error) or repr(error)})") from None
 
 
 def open_run(path: str | PathLike[str]) -> LanguageModel:
@@ -85,7 +159,8 @@ def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
     if not file.exists():
         raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {HISTORY}")
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    *lines, _ = file.read_text(encoding="utf-8").split("\n")  # what follows the last line break was being written when the run ended
+    for number, line in enumerate(lines, 1):
         try:
             rows.append(json.loads(line))
         except ValueError:

@@ -1,7 +1,9 @@
-"""What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere."""
+"""What a person sees while a run goes on: a bar on a terminal; elsewhere a record a validation, for machines."""
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 from rich.console import Console
@@ -15,40 +17,76 @@ class Display:
         epochs: passes in all.
         chunks: chunks of a pass.
         show: False to be silent.
+        level: of the tokens; bits are shown for characters and bytes, perplexity for words and pieces.
         console: where; the standard error stream if None.
     """
 
-    def __init__(self, epochs: int, chunks: int, show: bool, console: Console | None = None) -> None:
-        self.epochs, self.show = epochs, show
+    def __init__(self, epochs: int, chunks: int, show: bool, level: str = "character", console: Console | None = None) -> None:
+        self.epochs, self.chunks, self.show, self.level = epochs, chunks, show, level
         self.console = console or Console(stderr=True)
         columns = (
-            TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[figures]}"), TimeRemainingColumn(),
+            TextColumn("pass {task.fields[epoch]}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[figures]}"), TimeRemainingColumn(elapsed_when_finished=True),
         )  # fmt: skip
-        live = show and self.console.is_terminal
-        self.bar = Progress(*columns, console=self.console, disable=not live, refresh_per_second=4)
+        self.live = show and self.console.is_terminal
+        self.bar = Progress(*columns, console=self.console, disable=not self.live, refresh_per_second=4)
         self.task = self.bar.add_task("train", total=epochs * chunks, epoch=f"1/{epochs}", figures="")
 
     def __enter__(self) -> Display:
-        if not self.bar.disable:
+        if self.live:
             self.bar.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if not self.bar.disable:
+        if self.live:
             self.bar.stop()
 
-    def chunk(self, row: dict[str, Any]) -> None:
-        """Show a training row."""
-        figures = f"loss {row['loss']:.3f} nats  {_thousands(row['tokens_per_s'])} tokens/s  |g| {row['grad_norm']:.2f}"
-        self.bar.update(self.task, advance=1, epoch=f"{row['epoch']}/{self.epochs}", figures=figures)
+    def chunk(self, row: dict[str, Any], done: int) -> None:
+        """Show a training row.
 
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Show a validation row, in a line that stays."""
-        if self.show:
-            best = "  best so far" if row["best"] else ""
-            text = f"epoch {row['epoch']}/{self.epochs}: train {row['train_loss']:.4f}, validation {row['validation_loss']:.4f} nats"
-            self.bar.console.print(f"{text}, {_thousands(row['tokens_per_s'])} tokens/s{best}", highlight=False, soft_wrap=True)
+        Args:
+            row: the row.
+            done: chunks of the whole run that are done.
+        """
+        if not self.live:
+            return
+        cost = f"loss {row['loss']:.3f} nats, {custom(row['loss'], self.level)}"
+        figures = f"{cost}  {_thousands(row['tokens_per_s'])} tokens/s  |g| {row['grad_norm']:.2g}  lr {row['lr']:.1e}"
+        self.bar.update(self.task, completed=done, epoch=f"{row['epoch']}/{self.epochs}", figures=figures)
+
+    def validation(self, row: dict[str, Any]) -> None:
+        """Show a validation row, in a line that stays: a sentence on a terminal, JSON elsewhere."""
+        if not self.show:
+            return
+        if not self.live:
+            plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+            self.console.file.write(json.dumps(plain) + "\n")
+            self.console.file.flush()
+            return
+        costs = (
+            f"train {row['train_loss']:.4f}, validation {row['validation_loss']:.4f} nats ({custom(row['validation_loss'], self.level)})"
+        )
+        best = "  best so far" if row["best"] else ""
+        self.say(f"pass {row['epoch']}/{self.epochs}: {costs}, {_thousands(row['tokens_per_s'])} tokens/s{best}")
+
+    def say(self, text: str) -> None:
+        """Show a sentence that stays."""
+        if self.live:
+            self.bar.console.print(text, highlight=False, soft_wrap=True)
+        elif self.show:
+            self.console.file.write(json.dumps({"kind": "note", "text": text}) + "\n")
+            self.console.file.flush()
+
+
+def custom(nats: float, level: str) -> str:
+    """A loss in the unit that is the custom: bits for characters and bytes, perplexity for words and pieces.
+
+    >>> custom(1.3863, "character"), custom(4.6052, "word")
+    ('2.000 bits', 'perplexity 100.0')
+    """
+    if level in ("character", "byte"):
+        return f"{nats / math.log(2):.3f} bits"
+    return f"perplexity {math.exp(nats):.1f}" if nats < 700 else "perplexity inf"
 
 
 def _thousands(count: float) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,18 +16,19 @@ from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, sha
 IGNORED = -100
 
 
-class Streams(NamedTuple):
-    """Sequences side by side, to be read from the first step to the last.
+class Cut(NamedTuple):
+    """A window's place in streams.
 
     Attributes:
-        x: (T, B, ...), inputs.
-        y: (T, B, ...), targets; -100 is not counted.
-        resets: (T, B) bool, True where a step begins a new document; None where none does.
+        start, stop: its first step, and the one after its last.
+        counted: how many of its last steps count in the loss: those no earlier chunk counted.
+        carry: the state after this many steps is carried to the next chunk.
     """
 
-    x: Tensor
-    y: Tensor
-    resets: Tensor | None = None
+    start: int
+    stop: int
+    counted: int
+    carry: int
 
 
 class Chunk(NamedTuple):
@@ -43,6 +46,112 @@ class Chunk(NamedTuple):
     resets: Tensor | None
     counted: int
     carry: int
+
+    @property
+    def tokens(self) -> int:
+        """How many targets count."""
+        return int((self.y[-self.counted :] != IGNORED).sum())
+
+    def to(self, device: torch.device) -> Chunk:
+        """The same on another device."""
+        resets = None if self.resets is None else self.resets.to(device)
+        return self._replace(x=self.x.to(device), y=self.y.to(device), resets=resets)
+
+
+class Streams(NamedTuple):
+    """Sequences side by side, to be read from the first step to the last.
+
+    Attributes:
+        x: (T, B, ...), inputs.
+        y: (T, B, ...), targets; -100 is not counted.
+        resets: (T, B) bool, True where a step begins a new document; None where none does.
+    """
+
+    x: Tensor
+    y: Tensor
+    resets: Tensor | None = None
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.x)
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.x.shape[1]
+
+    def chunk(self, cut: Cut) -> Chunk:
+        """The window at a place."""
+        resets = None if self.resets is None else self.resets[cut.start : cut.stop]
+        if resets is not None and not resets.any():
+            resets = None
+        return Chunk(self.x[cut.start : cut.stop], self.y[cut.start : cut.stop], resets, cut.counted, cut.carry)
+
+    def rows(self, first: int, last: int) -> Streams:
+        """The streams of rows `first` to `last` - 1 alone."""
+        return Streams(self.x[:, first:last], self.y[:, first:last], None if self.resets is None else self.resets[:, first:last])
+
+
+class TokenStreams:
+    """What `contiguous` makes of one long sequence of tokens, window by window: the tokens stay where they are.
+
+    Args:
+        tokens: (N,), whole numbers, in memory or mapped from a file.
+        batch: B, at most N - 1.
+        starts: where documents begin, in order.
+
+    Attributes:
+        steps: T.
+        batch: B.
+
+    Raises:
+        DataError: there are too few tokens for the batch.
+
+    >>> streams = TokenStreams(np.array([5, 6, 7, 8, 9, 10], np.uint8), batch=2)
+    >>> streams.chunk(Cut(1, 3, 2, 2)).y.T.tolist()
+    [[7, 8], [10, -100]]
+    """
+
+    def __init__(self, tokens: Any, batch: int, starts: Any = ()) -> None:
+        _check_batch(len(tokens), batch)
+        self.source, self.count = tokens, len(tokens) - 1
+        begin = np.asarray(starts, np.int64)
+        self.starts = begin[(begin > 0) & (begin <= self.count)]
+        self.batch, self.steps = batch, math.ceil(self.count / batch)
+        self.first = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many targets count, in all rows of the sequence."""
+        return self.count - len(self.starts)
+
+    def rows(self, first: int, last: int) -> TokenStreams:
+        """The streams of rows `first` to `last` - 1 alone."""
+        part = copy.copy(self)
+        part.first, part.batch = self.first + first, last - first
+        return part
+
+    def chunk(self, cut: Cut) -> Chunk:
+        """The window at a place."""
+        begin = (np.arange(self.first, self.first + self.batch) * self.steps)[:, None] + cut.start
+        length = cut.stop - cut.start
+        places = begin + np.arange(length + 1)
+        values = torch.from_numpy(np.take(self.source, np.minimum(places, self.count)).astype(np.int64))
+        x, y, resets = values[:, :-1].clone(), values[:, 1:].clone(), None
+        if places[-1, -1] > self.count:
+            past = torch.from_numpy(places[:, :-1] >= self.count)
+            x[past], y[past] = 0, IGNORED
+        low, high = (np.searchsorted(self.starts, begin[:, 0] + shift) for shift in (0, length + 1))
+        for row in np.flatnonzero(high > low):
+            at = torch.from_numpy(self.starts[low[row] : high[row]] - begin[row, 0])
+            y[row, at[at > 0] - 1] = IGNORED
+            at = at[(at < length) & (at < self.count - begin[row, 0])]
+            if len(at):
+                resets = torch.zeros(self.batch, length, dtype=torch.bool) if resets is None else resets
+                resets[row, at] = True
+        turned = None if resets is None else resets.T.contiguous()
+        return Chunk(x.T.contiguous(), y.T.contiguous(), turned, cut.counted, cut.carry)
 
 
 def contiguous(tokens: Any, batch: int, starts: Sequence[int] = ()) -> Streams:
@@ -72,10 +181,8 @@ def contiguous(tokens: Any, batch: int, starts: Sequence[int] = ()) -> Streams:
     tokens = tokens.long()
     if tokens.ndim != 1:
         raise ShapeError(f"tokens must have shape (N,), got {shape_text(tokens.shape)}")
-    _check_whole("batch", batch)
+    _check_batch(len(tokens), batch)
     count = len(tokens) - 1
-    if count < batch:
-        raise DataError(f"tokens must be more than batch = {batch}, got {len(tokens)}; give more text or a smaller batch")
     steps = math.ceil(count / batch)
     x, y = tokens.new_zeros(batch * steps), tokens.new_full((batch * steps,), IGNORED)
     x[:count], y[:count] = tokens[:-1], tokens[1:]
@@ -90,7 +197,7 @@ def contiguous(tokens: Any, batch: int, starts: Sequence[int] = ()) -> Streams:
     return Streams(rows(x), rows(y), rows(resets) if bool(resets.any()) else None)
 
 
-def tbptt(streams: Streams, window: int, stride: int | None = None) -> Iterator[Chunk]:
+def tbptt(streams: Streams | TokenStreams, window: int, stride: int | None = None) -> Iterator[Chunk]:
     """Walk through streams in chunks, for truncated backpropagation through time.
 
     With `stride` k1 = `window` k2 each chunk counts whole. With k1 < k2 a chunk begins k1 steps after the one
@@ -114,23 +221,49 @@ def tbptt(streams: Streams, window: int, stride: int | None = None) -> Iterator[
     >>> [(chunk.x.flatten().tolist(), chunk.counted) for chunk in tbptt(streams, window=4, stride=2)]
     [([0, 1, 2, 3], 4), ([2, 3, 4, 5], 2), ([4, 5, 6], 1)]
     """
+    return (streams.chunk(cut) for cut in cuts(streams.steps, window, stride))
+
+
+def cuts(steps: int, window: int, stride: int | None = None, *, generator_seed: int | None = None) -> Iterator[Cut]:
+    """The places of the chunks that `tbptt` makes.
+
+    Args:
+        steps: T.
+        window, stride: as for `tbptt`.
+        generator_seed: if given, each window is drawn: normal about `window`, or with a chance of 0.05 about its half, with
+            a standard deviation of 5 steps, and at least 5; the next chunk begins where it ends.
+
+    Raises:
+        ArgumentError: `window` or `stride` is outside its range.
+
+    Source: varied windows from Merity et al. (2018), arXiv:1708.02182, section 5.
+
+    >>> [(cut.start, cut.stop) for cut in cuts(100, 40, generator_seed=1)]
+    [(0, 44), (44, 77), (77, 100)]
+    """
     stride = window if stride is None else stride
     _check_whole("window", window)
     _check_whole("stride", stride)
     if stride > window:
         raise ArgumentError(f"stride must be at most window = {window}, got {stride}; a longer one would skip steps")
-    return _chunks(streams, window, stride)
+    return _cuts(steps, window, stride) if generator_seed is None else _varied(steps, window, generator_seed)
 
 
-def _chunks(streams: Streams, window: int, stride: int) -> Iterator[Chunk]:
-    steps, done, start = len(streams.x), 0, 0
+def _cuts(steps: int, window: int, stride: int) -> Iterator[Cut]:
+    done, start = 0, 0
     while done < steps:
         stop = min(start + window, steps)
-        resets = None if streams.resets is None else streams.resets[start:stop]
-        if resets is not None and not resets.any():
-            resets = None
-        yield Chunk(streams.x[start:stop], streams.y[start:stop], resets, stop - done, min(stride, stop - start))
+        yield Cut(start, stop, stop - done, min(stride, stop - start))
         done, start = stop, start + stride
+
+
+def _varied(steps: int, window: int, seed: int) -> Iterator[Cut]:
+    generator, start = np.random.default_rng(seed), 0
+    while start < steps:
+        middle = window if generator.random() < 0.95 else window / 2
+        length = min(max(5, int(generator.normal(middle, 5))), steps - start)
+        yield Cut(start, start + length, length, length)
+        start += length
 
 
 def count_chunks(steps: int, window: int, stride: int) -> int:
@@ -140,6 +273,12 @@ def count_chunks(steps: int, window: int, stride: int) -> int:
     3
     """
     return 1 + max(0, math.ceil((steps - window) / stride))
+
+
+def _check_batch(count: int, batch: Any) -> None:
+    _check_whole("batch", batch)
+    if count - 1 < batch:
+        raise DataError(f"tokens must be more than batch = {batch}, got {count}; give more text or a smaller batch")
 
 
 def _check_whole(name: str, value: Any) -> None:

@@ -1,0 +1,87 @@
+"""recurra inspect: why a run's gradient dies, on a page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from recurra.cli.output import add_json, answer
+
+MOST_STEPS = 1000
+SAMPLED = "sampled from the model itself (seed 0)"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.epilog = """examples: recurra inspect runs/a --out report.html
+          recurra inspect runs/a test.txt --json"""
+    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, or a model's file")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="UTF-8 text to run on; without one the model samples its own")
+    parser.add_argument("--out", metavar="HTML", help="write one self-contained page with charts")
+    parser.add_argument("--steps", type=int, metavar="T", help=f"steps of each row; twice the window if left out, at most {MOST_STEPS}")
+    parser.add_argument("--rows", type=int, default=8, metavar="B", help="rows side by side")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the verdicts and figures; write the page."""
+    from recurra import inspection, train
+    from recurra.errors import ArgumentError
+
+    if args.rows < 1 or (args.steps is not None and args.steps < 2):
+        raise ArgumentError(f"rows must be at least 1 and steps at least 2, got {args.rows} and {args.steps}")
+    model = train.open_run(args.run_folder)
+    recipe, history = _record(args.run_folder)
+    window = None if recipe is None else recipe.window
+    steps = args.steps or min(2 * (window or 100), MOST_STEPS)
+    batch, source = _batch(model, args.files, steps, args.rows)
+    clip_norm = None if recipe is None else recipe.clip_norm
+    found = inspection.diagnose(model, batch, history=history, clip_norm=clip_norm, window=window)
+    if args.out:
+        facts = {"run": str(args.run_folder), "text": source, "measured on": f"{batch.steps} steps of {batch.batch} rows"}
+        inspection.write_report(found, args.out, history=history, title=f"recurra inspect {args.run_folder}", facts=facts)
+    text = f"{found}\ntext: {source}, {batch.steps} steps of {batch.batch} rows" + (f"\nwritten to {args.out}" if args.out else "")
+    answer(args, found.to_dict() | {"text": source, "out": args.out}, text)
+    return 0
+
+
+def _record(folder: str) -> tuple[Any, list[dict[str, Any]]]:
+    """A run's recipe and history; a model's file has none."""
+    from recurra import train
+
+    if not Path(folder).is_dir():
+        return None, []
+    return train.Recipe.of(train.read_config(folder)["recipe"]), train.read_history(folder)
+
+
+def _batch(model: Any, files: list[str], steps: int, rows: int) -> tuple[Any, str]:
+    """Rows of tokens, and where they come from; a short text gives fewer rows, then fewer steps."""
+    import numpy as np
+
+    from recurra import train
+    from recurra.errors import ArgumentError, DataError
+
+    starts: list[int] = []
+    if files:
+        if model.vocabulary is None:
+            raise ArgumentError("run must hold a model with a vocabulary to read text, got one without; leave FILE out")
+        parts = [model.vocabulary.encode(text) for text in train.read_text(files)]
+        tokens, starts = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:-1].tolist()
+        if len(tokens) < 3:
+            raise DataError(f"text must have at least three tokens, got {len(tokens)}")
+    else:
+        tokens = _sampled(model, steps * rows + 1)
+    rows = max(1, min(rows, (len(tokens) - 1) // steps))
+    tokens = tokens[: steps * rows + 1]
+    streams = train.contiguous(tokens, rows, [start for start in starts if start < len(tokens)])
+    return streams, ", ".join(files) if files else SAMPLED
+
+
+def _sampled(model: Any, count: int) -> Any:
+    """Tokens that the model draws, after the first of its vocabulary."""
+    import numpy as np
+
+    from recurra import models
+
+    return np.fromiter(models.generate(model, [0], count, seed=0), np.int64)

@@ -1,0 +1,129 @@
+"""A diagnosis as one page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from recurra.errors import RunError
+from recurra.inspection import charts
+from recurra.inspection.diagnosis import Diagnosis
+from recurra.inspection.gates import quantiles_text
+from recurra.inspection.measurement import GONE
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin: 0 0 1rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; }
+p { margin: .3rem 0; } .note { color: #555; font-size: .9rem; }
+.verdict { border-left: 5px solid #d55e00; background: #fdf3ec; padding: .7rem 1rem; margin: .7rem 0; }
+.verdict.warning { border-color: #e69f00; background: #fdf8ea; } .verdict.well { border-color: #009e73; background: #eef8f4; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0; }
+th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }
+"""
+
+
+def write_report(
+    diagnosis: Diagnosis, path: str | PathLike[str], *, history: Iterable[Mapping[str, Any]] = (), title: str = "Inspection",
+    facts: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Write a diagnosis as one self-contained HTML page: verdicts, facts, and charts that one can hover, without a network.
+
+    Args:
+        diagnosis: from `diagnose`.
+        path: the file to write.
+        history: the rows of a run, for the charts of its loss and its gradient norm.
+        title: the page's.
+        facts: further lines of its table, by name.
+
+    Raises:
+        RunError: the file cannot be written.
+        MissingDependency: plotly is not installed.
+    """
+    charts.graph_objects()  # before anything is written
+    text = _page(diagnosis, list(history), title, facts or {})
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"out must be a file that can be written, got {str(path)!r} ({error.strerror})") from None
+
+
+def _page(diagnosis: Diagnosis, history: list[Mapping[str, Any]], title: str, facts: Mapping[str, str]) -> str:
+    from plotly.offline import get_plotlyjs
+
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_safe(title)}</title><style>{STYLE}</style>'
+    body = [f"<h1>{_safe(title)}</h1>", _verdicts(diagnosis), "<h2>Facts</h2>", _facts(diagnosis, facts), _layers(diagnosis)]
+    for heading, note, chart in _charts(diagnosis, history):
+        if chart is not None:
+            drawn = chart.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
+            body.append(f'<h2>{heading}</h2><p class="note">{note}</p>{drawn}')
+    script = f"<script>{get_plotlyjs()}</script>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}{script}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+def _charts(diagnosis: Diagnosis, history: list[Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
+    layers = diagnosis.layers
+    return [
+        ("Gradient by step", "|dL/dh_t|, its mean over rows: what reaches each hidden state.", charts.flow_chart(layers)),
+        (
+            "Gradient by lag",
+            "What is left of a gradient in no special direction on its way back from t to k: the root mean square of the singular "
+            "values of dh_t/dh_k and dc_t/dc_k.",
+            charts.lag_chart(layers, diagnosis.window),
+        ),
+        ("Retention", "What each unit's gates keep of its state at a step, on average.", charts.retention_chart(layers)),
+        ("Time constants", "Steps in which a unit forgets all but 1/e of its state: -1 / ln(retention).", charts.time_chart(layers)),
+        ("Saturation", "Values of each gate at an end of its range, where it hardly learns.", charts.saturation_chart(layers)),
+        ("Loss", "By training step; of a long run each point is the mean of a few.", charts.loss_chart(history)),
+        (
+            "Gradient norm",
+            "Of all gradients together, before clipping; of a long run each point is the highest of a few.",
+            charts.norm_chart(history, diagnosis.clip_norm),
+        ),
+    ]
+
+
+def _verdicts(diagnosis: Diagnosis) -> str:
+    if not diagnosis.verdicts:
+        return '<div class="verdict well">Nothing is wrong with what was measured.</div>'
+    return "\n".join(
+        f'<div class="verdict {each.severity}"><strong>{_safe(each.severity)}: {_safe(each.name)}</strong>'
+        f"<p>{_safe(each.evidence)}</p><p>Try: {_safe(each.advice)}.</p></div>"
+        for each in diagnosis.verdicts
+    )
+
+
+def _facts(diagnosis: Diagnosis, facts: Mapping[str, str]) -> str:
+    rows = dict(facts)
+    if diagnosis.window:
+        rows["window"] = f"{diagnosis.window} steps"
+    if diagnosis.clip_norm:
+        rows["clip_norm"] = f"{diagnosis.clip_norm:g}"
+    if diagnosis.norms:
+        rows["training"] = str(diagnosis.norms)
+    rows |= {f"not seen into: {name}": why for name, why in diagnosis.unseen.items()}
+    return _table([], [[name, value] for name, value in rows.items()])
+
+
+def _layers(diagnosis: Diagnosis) -> str:
+    heads = ["layer", "memory, until below 1/e", "until below 1 %", "time constants", "saturated", "spectral radius"]
+    lines = []
+    for layer in diagnosis.layers:
+        times = "" if layer.time_constants is None else quantiles_text(layer.time_constants)
+        saturated = ", ".join(f"{gate} {share:.1%}" for gate, share in layer.saturation.items())
+        radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in layer.spectral_radius.items() if not math.isnan(radius))
+        lines.append([layer.name, layer.memory_text(), layer.memory_text(GONE), times, saturated, radii])
+    return _table(heads, lines)
+
+
+def _table(heads: list[str], lines: list[list[str]]) -> str:
+    head = "<tr>" + "".join(f"<th>{_safe(each)}</th>" for each in heads) + "</tr>" if heads else ""
+    body = "".join("<tr>" + "".join(f"<td>{_safe(each)}</td>" for each in line) + "</tr>" for line in lines)
+    return f'<div class="scroll"><table>{head}{body}</table></div>' if lines else ""
+
+
+def _safe(text: str) -> str:
+    return html.escape(str(text))

@@ -1,0 +1,116 @@
+"""What a checkpoint holds of a run, and how the run goes on from it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from recurra import __version__
+from recurra import state as states
+from recurra.errors import RunError
+from recurra.train.checkpoint import Checkpoint
+from recurra.train.corpus import Corpus
+from recurra.train.generators import generator_states, set_generators
+
+if TYPE_CHECKING:
+    from recurra.train.course import Course
+
+PLACE = ("epoch", "index", "step", "since_best", "ended", "sums", "validated_at")
+"""What of a course is a plain value that must go on."""
+
+
+def collect(course: Course) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that a run needs to go on, but for the length of its history: tensors, and a record for JSON.
+
+    Every process of the run takes part, since each carries states and draws noise of its own.
+    """
+    learner, own = course.learner, []
+    tensors: dict[str, Tensor] = {}
+    tensors |= {f"model.{name}": value for name, value in course.model.state_dict().items()}
+    for number, moments in learner.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{key}": value for key, value in moments.items() if isinstance(value, Tensor)}
+    if learner.average:
+        tensors |= {f"average.{name}": value for name, value in learner.average.means.items()}
+    for rank, (plain, owned) in enumerate(course.team.gather(_own(course))):
+        own.append(plain)
+        tensors |= {f"rank{rank}.{name}": value for name, value in owned.items()}
+    record = {name: getattr(course, name) for name in PLACE} | {
+        "own": own, "setting": setting(course), "data": course.fingerprint, "updates": learner.updates,
+        "best_loss": course.run.best_loss, "schedule": learner.schedule.record(),
+        "average": learner.average and {"losses": learner.average.losses, "count": learner.average.count},
+    }  # fmt: skip
+    return tensors, record
+
+
+def _own(course: Course) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What only this process has: its carried states and its generators."""
+    generators, plain = generator_states(course.team.device)
+    form, carried = states.flatten(tuple(course.learner.carried), "carried")
+    tensors = {name: value.cpu() for name, value in carried.items()} | {f"generator.{name}": value for name, value in generators.items()}
+    return {"carried": form, "generators": plain}, tensors
+
+
+def recall(course: Course, found: Checkpoint) -> list[str]:
+    """Go on from a checkpoint.
+
+    Returns:
+        Sentences on what is not as it was, so that the run may differ in its last bits.
+
+    Raises:
+        RunError: the data, the model or the number of processes is another.
+    """
+    record, tensors, learner, device = found.record, found.tensors, course.learner, course.team.device
+    if record["data"] != course.fingerprint:
+        raise RunError(f"data must be those of the run, {record['data']}, got {course.fingerprint}; give the same text")
+    if len(record["own"]) != course.team.count:
+        many = len(record["own"])
+        raise RunError(
+            f"run must go on in {many} processes, as before, got {course.team.count}; start it with: torchrun --nproc-per-node {many}"
+        )
+    try:
+        course.model.load_state_dict(_within(tensors, "model."))
+    except RuntimeError as error:
+        raise RunError(f"checkpoint must be of this model, got another's ({str(error).splitlines()[-1].strip()})") from None
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _within(tensors, "optimizer.").items():
+        number, _, key = name.partition(".")
+        moments.setdefault(int(number), {})[key] = value
+    learner.optimizer.load_state_dict({"state": moments, "param_groups": learner.optimizer.state_dict()["param_groups"]})
+    for name in PLACE:
+        setattr(course, name, record[name])
+    course.run.best_loss, learner.updates = record["best_loss"], record["updates"]
+    learner.schedule.recall(record["schedule"])
+    if learner.average:
+        learner.average.losses, learner.average.count = record["average"]["losses"], record["average"]["count"]
+        learner.average.means = {name: value.to(device) for name, value in _within(tensors, "average.").items()}
+    plain, owned = record["own"][course.team.rank], _within(tensors, f"rank{course.team.rank}.")
+    learner.carried = list(states.transform(states.unflatten(plain["carried"], owned), lambda value: value.to(device)))
+    set_generators(_within(owned, "generator."), plain["generators"], device)
+    now = setting(course)
+    return [f"{name} was {was}, is {now.get(name)}" for name, was in record["setting"].items() if now.get(name) != was]
+
+
+def setting(course: Course) -> dict[str, Any]:
+    """What bits may depend on apart from the run itself."""
+    return {"recurra": __version__, "torch": torch.__version__, "threads": torch.get_num_threads(), "device": course.team.device.type}
+
+
+def fingerprint(data: Corpus) -> str:
+    """A corpus in a word: its numbers of tokens and a checksum of them.
+
+    >>> from recurra.train.corpus import from_text
+    >>> fingerprint(from_text("to be or not to be", validation=0.5))
+    '9 + 9 tokens, 4cf09cbd'
+    """
+    found = 0
+    for part in (data.train, data.validation):
+        for begin in range(0, len(part.tokens), 1 << 22):
+            found = zlib.crc32(part.tokens[begin : begin + (1 << 22)].tobytes(), found)
+    return f"{len(data.train.tokens)} + {len(data.validation.tokens)} tokens, {found:08x}"
+
+
+def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,75 @@
+"""Text files in blocks: whatever their size, in constant memory."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from recurra.errors import DataError
+
+BLOCK = 1 << 22
+"""Bytes read at a time."""
+
+
+def text_blocks(path: Path, block: int = BLOCK) -> Iterator[str]:
+    """The text of a file in blocks, decompressed if its name ends in .gz.
+
+    Args:
+        path: UTF-8 text.
+        block: bytes at a time.
+
+    Raises:
+        DataError: the file is missing, empty, binary or not UTF-8; names it and, for bad text, byte and line.
+    """
+    name, decoder, read, lines = repr(str(path)), codecs.getincrementaldecoder("utf-8")(), 0, 1
+    try:
+        with _opened(path) as file:
+            while data := file.read(block):
+                if b"\0" in data:
+                    raise DataError(f"file must be text, got {name}, which has a zero byte at {read + data.index(0)}; is it binary?")
+                pending = len(decoder.getstate()[0])
+                try:
+                    yield decoder.decode(data)
+                except UnicodeDecodeError as error:
+                    at = error.start - pending
+                    raise _not_text(name, error.object[error.start], read + at, lines + data[: max(0, at)].count(b"\n")) from None
+                read, lines = read + len(data), lines + data.count(b"\n")
+    except OSError as error:
+        why = error.strerror or "not a gzip file"
+        raise DataError(f"file must be readable, got {name} ({why})") from None
+    except EOFError:
+        raise DataError(f"file must be whole, got {name}, which ends in the middle; it was cut short") from None
+    if not read:
+        raise DataError(f"file must not be empty, got {name} of 0 bytes")
+    left = decoder.getstate()[0]
+    if left:
+        raise _not_text(name, left[0], read - len(left), lines)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _not_text(name: str, byte: int, at: int, line: int) -> DataError:
+    text = f"file must be UTF-8, got {name} with byte 0x{byte:02x} at {at} (line {line})"
+    return DataError(f"{text}; convert it, for example with: iconv -f LATIN1 -t UTF-8")
+
+
+def between_words(blocks: Iterator[str]) -> Iterator[str]:
+    """The same text in blocks that are cut after white space, so that no word and no line break is torn apart.
+
+    >>> list(between_words(iter(["one t", "wo", " three"])))
+    ['one ', 'two ', 'three']
+    """
+    held: list[str] = []
+    for block in blocks:
+        cut = 1 + max(block.rfind("\n"), block.rfind(" "))
+        if cut:
+            yield "".join([*held, block[:cut]])
+            held = []
+        held.append(block[cut:])
+    if any(held):
+        yield "".join(held)

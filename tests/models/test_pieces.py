@@ -1,0 +1,54 @@
+"""Pieces of words: nothing is unknown, and the vocabulary is its own record."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recurra.errors import ArgumentError, DataError, MissingDependency
+from recurra.models.levels import from_record, learn_vocabulary
+from recurra.models.pieces import Pieces
+
+TEXT = "low lower lowest\nnew newer newest\n" * 20
+PIECES = Pieces.of([TEXT], 280)
+
+
+@given(st.text(st.characters(blacklist_categories=("Cs",)), max_size=30))
+def test_every_text_comes_back(text: str) -> None:
+    assert PIECES.decode(PIECES.encode(text)) == text
+
+
+def test_frequent_words_are_few_pieces() -> None:
+    assert 256 < len(PIECES) <= 280 and len(PIECES.encode("lowest\n")) < 5 and PIECES.unknown(PIECES.encode("xyz")) == 0
+
+
+def test_learning_is_the_same_twice_and_in_blocks() -> None:
+    assert Pieces.of([TEXT[:340], TEXT[340:]], 280) == PIECES == from_record(PIECES.record())
+    assert learn_vocabulary([TEXT], "bpe").level == "bpe" and PIECES.opening == "\n"
+
+
+def test_what_is_refused() -> None:
+    for size in (255, 3.5, True):
+        with pytest.raises(ArgumentError, match="^vocab_size must be a whole number of pieces, 256 bytes at least, got "):
+            Pieces.of([TEXT], size)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="^form must be a tokenizer's JSON, got "):
+        Pieces("{}")
+    with pytest.raises(DataError, match=rf"^tokens must be in 0\.\.{len(PIECES) - 1}, got -1$"):
+        PIECES.decode([-1])
+
+
+def test_without_the_library_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **options: Any) -> Any:
+        if name == "tokenizers":
+            raise ImportError("none")
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingDependency, match=r'^level "bpe" needs tokenizers; install it with: pip install "recurra\[text\]"$'):
+        Pieces.of([TEXT], 280)
