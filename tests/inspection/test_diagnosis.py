@@ -253,6 +253,19 @@ def test_figures_are_those_of_the_single_measurements() -> None:
     assert not torch.equal(diagnose(model, x, loss_at="every step").layers[0].flow, diagnose(model, x).layers[0].flow)
 
 
+def test_it_is_measured_as_at_evaluation_in_either_mode() -> None:
+    model = LanguageModel(20, 16, H, 2, dropout=0.5, zoneout=(0.3, 0.2), weight_dropout=0.3, locked=True)
+    pair = tuple(torch.randint(20, (2, 10, B)))
+    trained = [diagnose(model, pair).to_dict() for _ in range(2)]
+    by_lag, use = recurra.inspection.gradient_by_lag(model, pair), recurra.inspection.gate_use(model, pair)
+    assert all(module.training for module in model.modules())
+    model.eval()
+    assert trained == [diagnose(model, pair).to_dict()] * 2
+    assert_close(by_lag.norms, recurra.inspection.gradient_by_lag(model, pair).norms, 0)
+    assert_close(use.retention, recurra.inspection.gate_use(model, pair).retention, 0)
+    assert not any(module.training for module in model.modules())
+
+
 def test_a_state_before_changes_the_figures() -> None:
     model, x = recurra.GRU(I, H), batch()
     far = torch.full((1, B, H), 3.0)

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
          recurra train corpus.txt --out runs/b --recipe recipes/characters.toml"""
     parser.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text, .gz too; each file is a document")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the run")
-    parser.add_argument("--recipe", metavar="TOML", help="a file with the tables data, model and recipe; flags go before it")
+    parser.add_argument("--recipe", metavar="TOML", help="a file with the tables data, model and recipe; flags win over it")
     parser.add_argument("--level", choices=("character", "byte", "word", "bpe"), help="what a token is (default: character)")
     parser.add_argument(
         "--vocab-size", type=int, dest="data_vocab_size", metavar="N", help="most frequent words kept, or pieces made (words: all)"
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_fields(parser.add_argument_group("recipe"), Recipe, RECIPE)
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="train once for each seed, into FOLDER/seed-N")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder, too")
-    parser.add_argument("--diagnose", action="store_true", help="look at gradients on the way; what is found goes into the history")
+    parser.add_argument("--diagnose", action="store_true", help="look at gradients on the way, in a fiftieth of the time (first after 500 chunks); into the history")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--help-all", action=HelpAll)
     add_json(parser)
