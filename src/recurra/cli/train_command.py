@@ -48,7 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_fields(parser.add_argument_group("recipe"), Recipe, RECIPE)
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="train once for each seed, into FOLDER/seed-N")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder, too")
-    parser.add_argument("--diagnose", action="store_true", help="look at gradients on the way, in a fiftieth of the time (first after 500 chunks); into the history")
+    diagnose = "look at gradients on the way, in a fiftieth of the time (first after 500 chunks); into the history"
+    parser.add_argument("--diagnose", action="store_true", help=diagnose)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--help-all", action=HelpAll)
     add_json(parser)
