@@ -56,9 +56,11 @@ def test_a_file_with_flags_over_it(place: Path, capsys: pytest.CaptureFixture[st
     assert status == 0 and config["recipe"] | {"epochs": 1, "lr": 1.0, "optimizer": "sgd", "clip_norm": "none"} == config["recipe"]
     assert config["model"]["hidden"] == [12, 9] and config["model"]["locked"] is True and config["model"]["adaptive"] == [3]
     assert config["data"]["level"] == "word" and config["data"]["vocab_size"] == 8 == len(load("run/model.safetensors").vocabulary or ())
-    first, second, third = out.splitlines()
+    first, second, unknown, third = out.splitlines()
+    assert re.fullmatch(r"unknown words: \d+ of 540 \(\d+\.\d%\) in train, \d+ of 60 \(\d+\.\d%\) in validation", unknown)
     assert re.fullmatch(r"best: \d\.\d{4} nats \(perplexity \d+\.\d\) a token on validation; the model is in run", first)
     assert re.fullmatch(r"to compare: 5-gram \d\.\d{4} nats \(perplexity \d\.\d\), unigram \d\.\d{4} nats \(perplexity \d\.\d\)", second)
+    assert "tokens; 120 of 600 are <unk>" in ran(capsys, "eval", "run", "a.txt")[1]
     assert re.fullmatch(r"on the test text: \d\.\d{4} nats \(perplexity \d+\.\d\) a token", third)
 
 

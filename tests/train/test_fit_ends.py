@@ -157,6 +157,17 @@ def test_an_interrupt_before_any_validation_without_a_folder_leaves_the_model_as
     assert_close(model.state_dict(), seen[-1], 0)
 
 
+@pytest.mark.parametrize(("text", "fields"), [
+    ("a" * 60, {}), (TEXT, {"window": 1, "batch": 30}), (TEXT, {"batch": 1, "window": 200}), (TEXT, {"window": 10_000}),
+    ("ab" * 20, {"batch": 35}),
+])  # fmt: skip
+def test_the_edges_train(text: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    """A vocabulary of one, a window of one step, a batch of one row, a window and a batch longer than the corpus."""
+    data = from_text(text)
+    run = fit(made(data), data, Recipe(**{"epochs": 2, "batch": 4} | fields), out=tmp_path / "run", show=False)
+    assert math.isfinite(run.best_loss) and (run.best_loss == 0.0) == (len(data.vocabulary) == 1)
+
+
 def test_another_error_closes_the_history_and_goes_on_up(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     data = corpus()
     with pytest.raises(ZeroDivisionError):

@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra eval runs/a test.txt"
     parser.add_argument("run_folder", metavar="RUN", help="a run's folder, or a model's file")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text; each file is a document")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text, .gz too; each file is a document")
     add_json(parser)
 
 
@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"text must have at least two tokens, got {len(tokens)}")
     starts = np.cumsum([len(part) for part in parts])[:-1].tolist()
     loss = train.evaluate(model, train.contiguous(tokens, 1, starts))
-    bits = loss / math.log(2)
+    bits, unknown = loss / math.log(2), model.vocabulary.unknown(tokens)
     text = f"{loss:.4f} nats, {bits:.4f} bits a token, perplexity {math.exp(loss):.3f}, over {len(tokens) - len(parts)} tokens"
-    answer(args, {"nats": loss, "bits": bits, "tokens": len(tokens) - len(parts)}, text)
+    text += f"; {unknown} of {len(tokens)} are <unk>" if unknown else ""
+    answer(args, {"nats": loss, "bits": bits, "tokens": len(tokens) - len(parts), "unknown": unknown}, text)
     return 0

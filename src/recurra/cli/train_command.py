@@ -113,6 +113,7 @@ def conclude(args: argparse.Namespace, done: Any, corpus: Corpus) -> int:
     best = done.best_loss if math.isfinite(done.best_loss) else None
     naive = train.baseline(corpus) if best is not None and not done.stopped else None
     record: dict[str, Any] = {"folder": str(done.folder), "validation_loss": best, "stopped": done.stopped}
+    record |= {"unknown": {name: [part.unknown, len(part.tokens)] for name, part in zip(("train", "validation"), corpus) if part.unknown}}
     if naive:
         record |= {"unigram": naive.unigram, "ngram": naive.ngram, "ngram_order": naive.order}
     if corpus.test is not None and naive:
@@ -132,6 +133,9 @@ def _lines(record: dict[str, Any], level: str, naive: Naive | None) -> list[str]
     if naive:
         grams = f"{naive.order}-gram {naive.ngram:.4f} nats ({custom(naive.ngram, level)})"
         lines.append(f"to compare: {grams}, unigram {naive.unigram:.4f} nats ({custom(naive.unigram, level)})")
+    if record["unknown"]:
+        counts = ", ".join(f"{count} of {whole} ({count / whole:.1%}) in {name}" for name, (count, whole) in record["unknown"].items())
+        lines.append(f"unknown words: {counts}")
     if "test_loss" in record:
         lines.append(f"on the test text: {record['test_loss']:.4f} nats ({custom(record['test_loss'], level)}) a token")
     if record["stopped"]:
