@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -19,12 +22,21 @@ class ConsoleParser(PythonCodeBlockParser):
         self.codeblock_parser = CodeBlockParser("pycon", PythonEvaluator())
 
 
-def _seed(namespace: dict[str, Any]) -> None:
+def _begin(namespace: dict[str, Any]) -> None:
+    """Each page begins with a seed, in an empty folder of its own."""
     torch.manual_seed(0)
+    namespace["__folders__"] = os.getcwd(), mkdtemp()
+    os.chdir(namespace["__folders__"][1])
+
+
+def _end(namespace: dict[str, Any]) -> None:
+    before, own = namespace["__folders__"]
+    os.chdir(before)
+    shutil.rmtree(own)
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), ConsoleParser()], patterns=["README.md", "docs/*.md", "docs/**/*.md"], setup=_seed
+    parsers=[PythonCodeBlockParser(), ConsoleParser()], patterns=["README.md", "docs/*.md", "docs/**/*.md"], setup=_begin, teardown=_end
 ).pytest()
 
 
