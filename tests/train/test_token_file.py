@@ -129,14 +129,14 @@ def test_where_they_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (path,) = files(tmp_path, TEXT)
     (tmp_path / "wall").write_text("x")
-    with pytest.raises(DataError, match=r"^cache must be a folder with room that can be written, got '.*wall' \(File exists\)$"):
+    with pytest.raises(DataError, match=r"^cache must be a folder with room that can be written, got '.*wall' \(File exists\); name another in RECURRA_CACHE$"):
         from_files(path, cache=tmp_path / "wall", show=False)
 
     def full(place: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(token_file, "sync", full)
-    with pytest.raises(DataError, match=r"got '.*cache' \(No space left on device\)$"):
+    with pytest.raises(DataError, match=r"got '.*cache' \(No space left on device\); name another in RECURRA_CACHE$"):
         from_files(path, cache=tmp_path / "cache", show=False)
     assert not list((tmp_path / "cache").glob("*.part")) and not list((tmp_path / "cache").glob("*.tokens"))
 

@@ -66,7 +66,8 @@ def token_file(
                 record = _make(paths, level, vocab_size, vocabulary, cache / name, show) | {"sources": sources}
                 write_durably(cache / f"{name}.json", lambda beside: beside.write_text(json.dumps(record), encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"cache must be a folder with room that can be written, got {str(cache)!r} ({error.strerror})") from None
+        text = f"cache must be a folder with room that can be written, got {str(cache)!r} ({error.strerror})"
+        raise DataError(f"{text}; name another in RECURRA_CACHE") from None
     tokens = np.memmap(cache / f"{name}.tokens", record["type"], "r") if record["count"] else np.zeros(0, record["type"])
     return TokenFile(tokens, tuple(record["starts"]), record["unknown"], from_record(record["vocabulary"]), record["digest"])
 
