@@ -129,7 +129,8 @@ def test_where_they_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (path,) = files(tmp_path, TEXT)
     (tmp_path / "wall").write_text("x")
-    with pytest.raises(DataError, match=r"^cache must be a folder with room that can be written, got '.*wall' \(File exists\); name another in RECURRA_CACHE$"):
+    message = r"^cache must be a folder with room that can be written, got '.*wall' \(File exists\); name another in RECURRA_CACHE$"
+    with pytest.raises(DataError, match=message):
         from_files(path, cache=tmp_path / "wall", show=False)
 
     def full(place: Path) -> None:
