@@ -113,7 +113,8 @@ def conclude(args: argparse.Namespace, done: Any, corpus: Corpus) -> int:
     best = done.best_loss if math.isfinite(done.best_loss) else None
     naive = train.baseline(corpus) if best is not None and not done.stopped else None
     record: dict[str, Any] = {"folder": str(done.folder), "validation_loss": best, "stopped": done.stopped}
-    record |= {"unknown": {name: [part.unknown, len(part.tokens)] for name, part in zip(("train", "validation"), corpus) if part.unknown}}
+    parts = {"train": corpus.train, "validation": corpus.validation}
+    record["unknown"] = {name: [part.unknown, len(part.tokens)] for name, part in parts.items() if part.unknown}
     if naive:
         record |= {"unigram": naive.unigram, "ngram": naive.ngram, "ngram_order": naive.order}
     if corpus.test is not None and naive:
