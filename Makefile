@@ -5,7 +5,7 @@ PYTHON := $(BIN)/python
 SOURCES := $(wildcard csrc/*) CMakeLists.txt pyproject.toml
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test bench sanitize docs wheel format lint clean
+.PHONY: setup demo test bench bench-quality sanitize docs wheel format lint clean
 
 setup: .venv/.built  ## the environment, and the package in it
 
@@ -28,6 +28,9 @@ test: lint  ## lint, then every test, doctest and code block of the documents
 
 bench: setup  ## measurements against torch.nn and others, on this machine
 	$(PYTHON) -m benchmarks
+
+bench-quality: setup  ## recurrent tasks of the literature, learnt whole: up to ten minutes each
+	RECURRA_QUALITY=1 $(BIN)/pytest -q -s -m slow tests/quality
 
 sanitize: setup  ## the native tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	scripts/sanitize.sh

@@ -17,6 +17,7 @@ NAMES = {
     "kernels": "what `recurra bench` measures: every cell against torch.nn, the variants, ragged rows, memory (some minutes)",
     "methods": "every method of a scan, and torch.nn",
     "fit": "what fit costs over a bare loop",
+    "tasks": "the adding problem at T = 600 and copy memory at T = 500, learnt whole (up to ten minutes each)",
     "shakespeare": "tinyshakespeare against torch.nn by hand, 12 passes each (about half an hour)",
 }
 QUICK = ("startup", "kernels", "methods", "fit")
@@ -26,7 +27,7 @@ def main() -> None:
     """Measure what was asked for."""
     lines = "\n".join(f"  {name:<12} {what}" for name, what in NAMES.items())
     parser = argparse.ArgumentParser("benchmarks", epilog=lines, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = "what to measure; all but shakespeare if left out"
+    what = "what to measure; all but tasks and shakespeare if left out"
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=list(QUICK), help=what)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
