@@ -1,0 +1,136 @@
+"""A whole network: layers one after another, and what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from recurra.network.layers import Conv, Embedding, Layer, Linear, Recurrent, Residual, check_chain
+from recurra.network.matrix import Matrix
+
+Array = npt.NDArray[Any]
+
+
+class StateSpec(NamedTuple):
+    """One array of a network's state, (B, width).
+
+    Attributes:
+        name: the layer's place and the state's name: "1.h"; of a convolution "0.past", its earlier inputs, the oldest first.
+        width: units.
+        first: what a row begins with, and goes back to when it is reset: (width,).
+    """
+
+    name: str
+    width: int
+    first: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layers one after another.
+
+    Args:
+        layers: the first may be an embedding, which reads tokens; each takes what the one before gives.
+        vocabulary: what the tokens stand for, as a vocabulary's `record()` says it; None where there is none.
+        facts: of the model: "licence", how it was trained and how well, as JSON holds it.
+
+    Raises:
+        ArgumentError, ShapeError: the layers do not fit together; names the two.
+
+    >>> net = Network((Linear(Matrix(np.ones((2, 3), np.float32))),))
+    >>> net.input_size, net.output_size, net.states
+    (3, 2, ())
+    """
+
+    layers: tuple[Layer, ...]
+    vocabulary: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_chain("layers", self.layers)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the input is tokens (B,) and not features (B, I)."""
+        return isinstance(self.layers[0], Embedding)
+
+    @property
+    def input_size(self) -> int:
+        """I; how many different tokens there are, where it reads tokens."""
+        return self.layers[0].widths[0]
+
+    @property
+    def output_size(self) -> int:
+        """Width of what comes out."""
+        return self.layers[-1].widths[1]
+
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """Every array of the state, in the order of the layers."""
+        return tuple(_states(self.layers, ""))
+
+    @property
+    def precision(self) -> str:
+        """That of the matrices; "mixed" where they differ, "float32" where there is none."""
+        found = {matrix.precision for matrix in self.matrices()}
+        return found.pop() if len(found) == 1 else "mixed" if found else "float32"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all matrices, each counted once."""
+        return sum(matrix.nbytes for matrix in {id(matrix): matrix for matrix in self.matrices()}.values())
+
+    def matrices(self) -> Iterator[Matrix]:
+        """Every matrix, in the order of the layers."""
+        for layer in walk(self.layers):
+            if isinstance(layer, Recurrent):
+                yield from layer.matrices.values()
+            elif isinstance(layer, (Embedding, Linear, Conv)):
+                yield layer.weight
+
+    def quantised(self, precision: str) -> Network:
+        """The same network with its matrices in another precision; vectors stay float32, what was shared stays shared.
+
+        Args:
+            precision: "float32", "bfloat16" or "int8".
+        """
+        done: dict[int, Matrix] = {}
+        for matrix in self.matrices():
+            done.setdefault(id(matrix), matrix.quantised(precision))
+        return replace(self, layers=tuple(_with(layer, done) for layer in self.layers))
+
+
+def walk(layers: tuple[Layer, ...]) -> Iterator[Layer]:
+    """Every layer, those within a residual in its place."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from walk(layer.layers)
+        else:
+            yield layer
+
+
+def _with(layer: Layer, matrices: Mapping[int, Matrix]) -> Layer:
+    if isinstance(layer, Residual):
+        return Residual(tuple(_with(each, matrices) for each in layer.layers))
+    if isinstance(layer, Recurrent):
+        return replace(layer, matrices={name: matrices[id(matrix)] for name, matrix in layer.matrices.items()})
+    if isinstance(layer, (Embedding, Linear, Conv)):
+        return replace(layer, weight=matrices[id(layer.weight)])
+    return layer
+
+
+def _states(layers: tuple[Layer, ...], before: str) -> Iterator[StateSpec]:
+    for number, layer in enumerate(layers):
+        place = f"{before}{number}."
+        if isinstance(layer, Residual):
+            yield from _states(layer.layers, place)
+        elif isinstance(layer, Conv) and layer.past:
+            yield StateSpec(f"{place}past", layer.past * layer.width, np.zeros(layer.past * layer.width, np.float32))
+        elif isinstance(layer, Recurrent):
+            for name, width in layer.state_widths.items():
+                learned = layer.vectors.get(f"initial_{name}")
+                yield StateSpec(f"{place}{name}", width, np.zeros(width, np.float32) if learned is None else learned)
