@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -238,8 +239,8 @@ class Recurrent:
             if name not in sizes:
                 raise ArgumentError(choice_text("vectors", name, sizes))
             check_vector(name, vector, sizes[name])
-        gains = {product.gain for body in self.program.bodies if (product := body.product) and product.norm}
-        for name in (*self.program.params, *(gains - {None}), *(["gain_ih"] if self.program.input_norm else [])):
+        gains = [body.product.gain for body in self.program.bodies if body.product and body.product.norm and body.product.gain]
+        for name in (*self.program.params, *gains, *(["gain_ih"] if self.program.input_norm else [])):
             if name not in self.vectors:
                 raise ArgumentError(f"vectors must hold {name!r}, got {', '.join(self.vectors) or 'nothing'}")
 
@@ -297,7 +298,7 @@ def check_chain(name: str, layers: tuple[Layer, ...]) -> None:
     """Raise unless there is a layer, each takes what the one before gives, and only the first reads tokens."""
     if not layers:
         raise ArgumentError(f"{name} must hold at least one layer, got none")
-    for number, (before, after) in enumerate(zip(layers, layers[1:]), 1):
+    for number, (before, after) in enumerate(itertools.pairwise(layers), 1):
         if isinstance(after, Embedding):
             raise ArgumentError(f"{name} must read tokens in the first layer only, got an embedding at {number}")
         if before.widths[1] != after.widths[0]:
