@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "arguments.hpp"
+#include "bindings.hpp"
 #include "blueprint.hpp"
 #include "memory.hpp"
 
@@ -219,6 +220,7 @@ NB_MODULE(native, m) {
     m.def("fma_peak", &fma_peak, nb::arg("seconds"), nb::arg("pool"), "Multiplications and additions of floats that the threads reach, in 1e9 a second.");
     m.def("draw", &draw, nb::kw_only(), nb::arg("address"), nb::arg("count"), nb::arg("dtype"), nb::arg("zero"), nb::arg("value"), nb::arg("key"),
           nb::arg("pool"), "Random factors; see native.pyi.");
+    bind_sessions(m);
     nb::list ops, sources, outputs;
 #define X(name, arity) ops.append(#name);
     RECURRA_OPS(X)

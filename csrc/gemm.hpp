@@ -163,10 +163,54 @@ void pack_columns(const Packed<T>& to, Range part, const T* matrix, std::int64_t
 // How many steps of k ahead a panel is asked for: it may come from a far cache.
 constexpr int AHEAD = 24;
 
+// A stored weight as numbers: itself, a bfloat16's bits, or a whole number whose scale comes after the sum.
+RECURRA_INLINE V<float> widen(const float* from) { return load(from); }
+RECURRA_INLINE V<double> widen(const double* from) { return load(from); }
+
+#if defined(__AVX512F__)  // with masks that leave out nothing: compilers warn of the others
+RECURRA_INLINE V<float> widen(const std::uint16_t* from) {
+    const __m512i bits = _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, bits, 16));
+}
+RECURRA_INLINE V<float> widen(const std::int8_t* from) {
+    const __m512i numbers = _mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    return _mm512_maskz_cvtepi32_ps(0xffff, numbers);
+}
+#elif defined(__AVX2__)
+RECURRA_INLINE V<float> widen(const std::uint16_t* from) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))), 16));
+}
+RECURRA_INLINE V<float> widen(const std::int8_t* from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+#else
+RECURRA_INLINE V<float> widen(const std::uint16_t* from) {
+    typedef std::uint16_t Loose __attribute__((vector_size(BYTES / 2), aligned(2), may_alias));
+    return (V<float>)(__builtin_convertvector(*reinterpret_cast<const Loose*>(from), U<float>) << 16);
+}
+RECURRA_INLINE V<float> widen(const std::int8_t* from) {
+    typedef std::int8_t Loose __attribute__((vector_size(BYTES / 4), aligned(1), may_alias));
+    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Loose*>(from), I<float>), V<float>);
+}
+#endif
+
+// Panels of a matrix whose weights are kept as E, and by column what the sums are multiplied with, if anything, and the bias.
+template <class T, class E = T>
+struct Panels {
+    const E* begin;
+    const T *scale, *bias;
+    std::int64_t depth, columns;
+};
+
+template <class T>
+RECURRA_INLINE Panels<T> panels_of(const Packed<T>& packed) {
+    return {packed.panels, nullptr, packed.bias(), packed.depth, packed.columns};
+}
+
 // One register tile: R rows, N vectors. Each sum runs over k in order, whatever R and N, so a row's bits do not depend on
 // the rows beside it. Rows are reached from every third by a pointer of its own: compilers would else spill addresses.
-template <class T, int R, int N>
-void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, const T* panels, const T* bias, T* out, std::int64_t apart) {
+template <class T, int R, int N, class E>
+void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, const E* panels, const T* scale, const T* bias, T* out, std::int64_t apart) {
     constexpr int WIDE = N == 1 ? LANES<T> : PANEL<T>;
     constexpr int BASES = (R + 2) / 3;
     V<T> sum[R][N] = {};
@@ -180,7 +224,7 @@ void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, con
     for (std::int64_t k = 0; k < depth; ++k) {
         V<T> column[N];
 #pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) column[j] = load(panels + j / 2 * panel + j % 2 * LANES<T>);
+        for (int j = 0; j < N; ++j) column[j] = widen(panels + j / 2 * panel + j % 2 * LANES<T>);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
             const V<T> x = all(base[r / 3][r % 3 * stride]);
@@ -199,33 +243,36 @@ void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, con
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) store<T>(out + r * apart + j * LANES<T>, sum[r][j] + load(bias + j * LANES<T>));
+        for (int j = 0; j < N; ++j) {
+            if constexpr (sizeof(E) == 1) sum[r][j] *= load(scale + j * LANES<T>);
+            store<T>(out + r * apart + j * LANES<T>, sum[r][j] + load(bias + j * LANES<T>));
+        }
     }
 }
 
-template <class T>
+template <class T, class E>
 struct Tile {
     const T* operand;
     std::int64_t stride;
-    const T* panels;
-    const T* bias;
+    const E* panels;
+    const T *scale, *bias;
     T* out;
     std::int64_t apart, depth;
 };
 
-template <class T, int R, int P>
-RECURRA_INLINE void choose_panels(int vectors, const Tile<T>& t) {
+template <class T, int R, int P, class E>
+RECURRA_INLINE void choose_panels(int vectors, const Tile<T, E>& t) {
     if (vectors == 2 * P) {
-        tile_product<T, R, 2 * P>(t.depth, t.operand, t.stride, t.panels, t.bias, t.out, t.apart);
+        tile_product<T, R, 2 * P>(t.depth, t.operand, t.stride, t.panels, t.scale, t.bias, t.out, t.apart);
     } else if constexpr (P == 1) {
-        tile_product<T, R, 1>(t.depth, t.operand, t.stride, t.panels, t.bias, t.out, t.apart);
+        tile_product<T, R, 1>(t.depth, t.operand, t.stride, t.panels, t.scale, t.bias, t.out, t.apart);
     } else {
         choose_panels<T, R, P - 1>(vectors, t);
     }
 }
 
-template <class T, int R>
-RECURRA_INLINE void choose_rows(int rows, int vectors, const Tile<T>& t) {
+template <class T, int R, class E>
+RECURRA_INLINE void choose_rows(int rows, int vectors, const Tile<T, E>& t) {
     if constexpr (R == 1) {
         choose_panels<T, 1, panels_for(1)>(vectors, t);
     } else if (rows == R) {
@@ -237,8 +284,8 @@ RECURRA_INLINE void choose_rows(int rows, int vectors, const Tile<T>& t) {
 
 // operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart. `down`: the last panels first. Who turns
 // round at every step finds in the cache what the step before used last, where not all of the matrix fits.
-template <class T>
-void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) {
+template <class T, class E>
+void multiply(const Panels<T, E>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) {
     const std::int64_t blocks = (rows + ROWS - 1) / ROWS, most = blocks ? (rows + blocks - 1) / blocks : 1;
     const std::int64_t vectors = padded<T>(matrix.columns) / LANES<T>, group = 2 * panels_for(int(most));
     for (std::int64_t left = vectors; left;) {
@@ -248,11 +295,17 @@ void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand, std:
         for (std::int64_t block = 0; block < blocks; ++block) {
             const std::int64_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
             choose_rows<T, ROWS>(int(end - begin), int(take),
-                                 {operand + begin * stride, stride, matrix.panels + column * matrix.depth, matrix.bias() + column,
-                                  out + begin * apart + column, apart, matrix.depth});
+                                 Tile<T, E>{operand + begin * stride, stride, matrix.begin + column * matrix.depth,
+                                            matrix.scale ? matrix.scale + column : nullptr, matrix.bias + column,
+                                            out + begin * apart + column, apart, matrix.depth});
         }
         left -= take;
     }
+}
+
+template <class T>
+RECURRA_INLINE void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) {
+    multiply(panels_of(matrix), rows, operand, stride, out, apart, down);
 }
 
 }  // namespace recurra::RECURRA_ISA

@@ -6,6 +6,7 @@
 #include "forward.hpp"
 #include "backward.hpp"
 #include "random.hpp"
+#include "session.hpp"
 
 namespace recurra::RECURRA_ISA {
 
@@ -55,6 +56,6 @@ template <class T>
 constexpr Kernels<T> KERNELS = {LANES<T>, PANEL<T>, ROWS, measure<T>, run<T>, draw<T>};
 
 extern const Isa isa;
-const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>, peak};
+const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>, peak, {packed_bytes, pack, session_bytes, open, push, state, bandwidth}};
 
 }  // namespace recurra::RECURRA_ISA

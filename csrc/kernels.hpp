@@ -1,6 +1,7 @@
 // What each instruction set offers.
 #pragma once
 
+#include "network.hpp"
 #include "region.hpp"
 #include "scan.hpp"
 
@@ -29,6 +30,7 @@ struct Isa {
     Kernels<float> f32;
     Kernels<double> f64;
     double (*peak)(double seconds);  // multiplications and additions of floats a second by one thread, in 1e9
+    Streaming streaming;
 };
 
 }  // namespace recurra

@@ -35,7 +35,7 @@ RECURRA_INLINE std::int64_t saved_offset(const Program& program, int index) {
     return offset;
 }
 
-template <class T>
+template <class T, class W = Weights<T>>
 class Step {
 public:
     Saved<T> saved;
@@ -43,7 +43,7 @@ public:
     std::int64_t u_apart = 0;
 
     // `most` rows at once, `ahead` rows of u.
-    Step(const Scan<T>& s, Region& r, int i, const Weights<T>& w, Arena& shared, Arena& own, std::int64_t most, std::int64_t ahead)
+    Step(const Scan<T>& s, Region& r, int i, const W& w, Arena& shared, Arena& own, std::int64_t most, std::int64_t ahead)
         : saved{s.saved}, scan(s), program(*s.program), region(r), me(i), weights(w), hidden(r.units(s.program->hidden, i)) {
         std::int64_t reads = 0, raw = program.input.norm.size ? ahead * program.input.columns() : 0;
         for (int p = 0; p < program.phases.size; ++p) {
@@ -60,7 +60,7 @@ public:
         operand[1] = region.by_units ? team.take<T>(most * spaced<T>(reads)) : operand[0];
         whole = region.by_units ? team.take<T>(raw) : nullptr;
         for (int n = program.states.size; n < program.slots.size; ++n) slots[n] = own.take<T>(most * program.slots[n]);
-        u_apart = spaced<T>(weights.forward[0].columns);
+        u_apart = spaced<T>(weights.columns(0));
         u = own.take<T>(ahead * u_apart);
         x = own.take<T>(ahead * spaced<T>(program.input.reads));
         desk.registers = own.take<T>(std::int64_t(program.registers) * TILE);
@@ -98,7 +98,7 @@ private:
     const Program& program;
     Region& region;
     const int me;
-    const Weights<T>& weights;
+    const W& weights;
     const Range hidden;                   // this thread's units of u
     Range mine[MAX_PHASES];               // and of v
     std::int64_t apart[MAX_PHASES] = {};  // numbers from one row of v to the next

@@ -58,6 +58,9 @@ struct Weights {
         }
     }
 
+    // How many of an entry's columns are this thread's.
+    std::int64_t columns(int e) const { return forward[e].columns; }
+
     // Rows of an operand times a weight's own columns, into `out`.
     void multiply_ahead(int e, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) const {
         if (!few) return multiply(forward[e], rows, operand, stride, out, apart, down);

@@ -105,3 +105,39 @@ def backward(
     `given` are the gradients of h, of the final state and of every step's states; `wanted` is where those of x, the
     first and the initial state, the weights, noise and params go: each is written whole, 0 where it is not wanted.
     """
+
+KINDS: tuple[str, ...]
+"""Kinds of a model's layers by number."""
+
+class Model:
+    """A network with its weights packed, for sessions.
+
+    Layers are (kind, in, out, weights, gains, biases, params, program, (function, kernel, dilation, groups), eps, layers inside);
+    a weight (precision, address of the values, of int8's scales, of the bias, rows, columns). Of a recurrent layer the first
+    weight, gain and bias are the input product's, then one each for every native phase. `keep` lives as long as the model.
+    """
+
+    def __init__(self, layers: list[Any], keep: list[Any]) -> None: ...
+    @property
+    def bytes(self) -> int:
+        """Of the packed weights."""
+
+class Session:
+    """Rows that stream through a model; one thread at a time."""
+
+    def __init__(self, model: Model, batch: int, make: Any, dtype: Any) -> None:
+        """`make(shape, dtype)` gives float32 arrays for what comes out: numpy.empty."""
+    def push(self, x: Any, check: bool) -> Any:
+        """Run one step (B, ...) or several (T, B, ...) of float32 features or int64 tokens, and give back the outputs.
+
+        A number where nothing was done: -1, x is not of that kind or shape; -2, another thread is here; t * B + b of the first NaN
+        (looked for if `check`) or of the first token beyond the table. One step's array is used again once nobody else has it.
+        """
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is in it."""
+    def state(self, i: int) -> Any:
+        """Array i of the state, float32 (B, width), zero at first; its memory is the session's."""
+
+def bandwidth(bytes: int, seconds: float) -> float:
+    """How fast one thread reads memory of that size again and again, in 1e9 bytes a second."""

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from recurra.durable import write_durably
 from recurra.errors import ArgumentError, DataError, RunError
-from recurra.models.durable import write_durably
 from recurra.models.language_model import LanguageModel
 from recurra.models.levels import from_record
 

@@ -96,3 +96,9 @@ class Matrix:
         scales = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
         scales = np.maximum(scales, np.finfo(np.float32).tiny)
         return Matrix(np.clip(np.rint(dense / scales[:, None]), -127, 127).astype(np.int8), scales)
+
+
+def check_vector(name: str, vector: Array | None, size: int) -> None:
+    """Raise unless a vector is float32 and of that size, or None."""
+    if vector is not None and (vector.shape != (size,) or vector.dtype != np.float32):
+        raise ShapeError(f"{name} must be float32 of shape ({size},), got {vector.dtype} {shape_text(vector.shape)}")

@@ -1,5 +1,7 @@
-"""The runtime: trained programs on NumPy arrays, without PyTorch."""
+"""The runtime: trained networks that stream on NumPy arrays, without PyTorch."""
 
+from recurra.runtime.model import Model, load
 from recurra.runtime.scan import scan
+from recurra.runtime.session import Session, merge
 
-__all__ = ["scan"]
+__all__ = ["Model", "Session", "load", "merge", "scan"]

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recurra.durable import write_durably
 from recurra.errors import RunError
-from recurra.models.durable import write_durably
 
 FORMAT, KEPT = 1, 2
 """The version of the form, and how many of the newest are kept."""

@@ -15,9 +15,9 @@ from typing import IO, Any
 import tomli_w
 from filelock import FileLock, Timeout
 
+from recurra.durable import write_durably
 from recurra.errors import DataError, RunError
 from recurra.models import LanguageModel, load, save
-from recurra.models.durable import write_durably
 from recurra.train.recipe import Recipe
 
 if sys.version_info >= (3, 11):

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock
 
+from recurra.durable import sync, write_durably
 from recurra.errors import DataError
-from recurra.models.durable import sync, write_durably
 from recurra.models.levels import AnyVocabulary, from_record, learn_vocabulary
 from recurra.train.building import Building
 from recurra.train.text_blocks import between_words, text_blocks

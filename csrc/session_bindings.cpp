@@ -1,0 +1,222 @@
+// Models and sessions for Python; a push takes and gives buffers.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include "arguments.hpp"
+#include "bindings.hpp"
+#include "model.hpp"
+
+namespace nb = nanobind;
+
+namespace recurra {
+namespace {
+
+// Multiplications from which a push lets other threads of Python run.
+constexpr double WORTH_A_RELEASE = 2e4;
+
+std::vector<const float*> vectors(nb::handle list) {
+    std::vector<const float*> found;
+    for (nb::handle address : list) found.push_back(reinterpret_cast<const float*>(nb::cast<Address>(address)));
+    return found;
+}
+
+// (kind, in, out, weights, gains, biases, params, program, (function, kernel, dilation, groups), eps, inside); a weight is
+// (precision, values, scales, bias, rows, columns).
+LayerList layer_of(nb::handle given) {
+    const auto tuple = nb::cast<nb::tuple>(given);
+    LayerList list;
+    Layer& layer = list.layer;
+    layer.kind = Kind(nb::cast<int>(tuple[0]));
+    layer.in = nb::cast<std::int64_t>(tuple[1]);
+    layer.out = nb::cast<std::int64_t>(tuple[2]);
+    for (nb::handle each : nb::cast<nb::list>(tuple[3])) {
+        const auto weight = nb::cast<nb::tuple>(each);
+        list.weights.push_back({Precision(nb::cast<int>(weight[0])), reinterpret_cast<const void*>(nb::cast<Address>(weight[1])),
+                                reinterpret_cast<const float*>(nb::cast<Address>(weight[2])), reinterpret_cast<const float*>(nb::cast<Address>(weight[3])),
+                                nb::cast<std::int64_t>(weight[4]), nb::cast<std::int64_t>(weight[5])});
+    }
+    list.gains = vectors(tuple[4]);
+    list.biases = vectors(tuple[5]);
+    list.params = vectors(tuple[6]);
+    layer.program = tuple[7].is_none() ? nullptr : &nb::cast<const Blueprint&>(tuple[7]).program();
+    const auto sizes = nb::cast<nb::tuple>(tuple[8]);
+    layer.function = Function(nb::cast<int>(sizes[0]));
+    layer.conv = {nb::cast<std::int64_t>(sizes[1]), nb::cast<std::int64_t>(sizes[2]), nb::cast<std::int64_t>(sizes[3])};
+    layer.eps = nb::cast<double>(tuple[9]);
+    for (nb::handle each : nb::cast<nb::list>(tuple[10])) list.inside.push_back(layer_of(each));
+    return list;
+}
+
+// A model with what Python must keep alive for it.
+struct Held {
+    nb::list alive;
+    std::shared_ptr<const Model> model;
+
+    explicit Held(nb::list layers, nb::list keep) : alive(std::move(keep)) {
+        std::vector<LayerList> lists;
+        for (nb::handle each : layers) lists.push_back(layer_of(each));
+        alive.append(layers);
+        model = std::make_shared<const Model>(lists);
+    }
+};
+
+struct Buffer {
+    Py_buffer view{};
+    bool there;
+
+    Buffer(nb::handle object, int flags) : there(PyObject_GetBuffer(object.ptr(), &view, flags) == 0) {
+        if (!there) PyErr_Clear();
+    }
+    ~Buffer() {
+        if (there) PyBuffer_Release(&view);
+    }
+    Buffer(const Buffer&) = delete;
+
+    bool holds(char kind) const {
+        const char* format = view.format;
+        if (*format == '=' || *format == '<' || *format == '@') ++format;
+        const bool whole = kind == 'q' && (*format == 'l' || *format == 'q') && view.itemsize == 8;
+        return (whole || *format == kind) && !format[1];
+    }
+};
+
+class Stream {
+public:
+    // `make(shape, dtype)` gives arrays for what comes out.
+    Stream(const Held& held, std::int64_t batch, nb::object make, nb::object dtype)
+        : alive_(held.alive), make_(std::move(make)), dtype_(std::move(dtype)), session_(held.model, batch),
+          shape_(nb::make_tuple(batch, held.model->network().out)) {}
+
+    // Answers below 0 where nothing was done: x is of another kind or shape, or another thread is in here. Else an array, or
+    // t * B + b of the first NaN (if `check`), or of the first token beyond the table.
+    enum Answer { misfit = -1, busy = -2 };
+
+    // x (B, ...) or (T, B, ...), C order.
+    nb::object push(nb::handle x, bool check) {
+        const Buffer in(x, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
+        const Network& network = session_.model().network();
+        const int axes = network.tokens ? 1 : 2;
+        if (!in.there || !in.holds(network.tokens ? 'q' : 'f')) return nb::int_(int(misfit));
+        const auto& view = in.view;
+        const bool chunk = view.ndim == axes + 1;
+        if (!chunk && view.ndim != axes) return nb::int_(int(misfit));
+        if (view.shape[chunk] != session_.batch() || (axes == 2 && view.shape[chunk + 1] != network.in)) return nb::int_(int(misfit));
+        const std::int64_t steps = chunk ? view.shape[0] : 1;
+        if (steps < 1) return nb::int_(int(misfit));
+        const std::int64_t place = check || network.tokens ? first_bad(view.buf, steps) : -1;
+        if (place >= 0) return nb::int_(place);
+        const Turn turn(session_);
+        if (!turn.mine) return nb::int_(int(busy));
+        if (!chunk) return into(step(), steps, view.buf);
+        return into(made(nb::make_tuple(steps, session_.batch(), network.out)), steps, view.buf);
+    }
+
+    bool busy_now() const { return session_.busy(); }
+
+    nb::ndarray<nb::numpy, float, nb::ndim<2>> state(int i) const {
+        const auto& widths = session_.model().state_widths();
+        if (i < 0 || i >= int(widths.size())) throw nb::index_error("state must be one of the network's");
+        return {session_.state(i), {std::size_t(session_.batch()), std::size_t(widths[std::size_t(i)])}, nb::find(this)};
+    }
+
+private:
+    struct Turn {
+        explicit Turn(Session& session) : of(session), mine(session.enter()) {}
+        ~Turn() {
+            if (mine) of.leave();
+        }
+        Turn(const Turn&) = delete;
+        Session& of;
+        const bool mine;
+    };
+
+    struct Output {
+        nb::object array;
+        float* data = nullptr;
+    };
+
+    Output made(const nb::object& shape) const {
+        Output output{make_(shape, dtype_)};
+        const Buffer buffer(output.array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE);
+        if (!buffer.there) throw std::invalid_argument("make must give an array that can be written");
+        output.data = static_cast<float*>(buffer.view.buf);
+        return output;
+    }
+
+    // Memory for one step: an array given before that nobody has any more, so that a loop allocates nothing.
+    const Output& step() {
+#if !defined(Py_GIL_DISABLED)
+        for (Output& given : given_) {
+            if (given.array.is_valid() && Py_REFCNT(given.array.ptr()) == 1) return given;
+        }
+#endif
+        turn_ = !turn_;
+        return given_[turn_] = made(shape_);
+    }
+
+    nb::object into(const Output& output, std::int64_t steps, const void* x) {
+        if (session_.work() * double(steps) < WORTH_A_RELEASE) {
+            session_.push(steps, x, output.data);
+        } else {
+            const nb::gil_scoped_release release;
+            session_.push(steps, x, output.data);
+        }
+        return output.array;
+    }
+
+    // The first step and row, t * B + b, whose input is no number or no token.
+    std::int64_t first_bad(const void* x, std::int64_t steps) const {
+        const Network& network = session_.model().network();
+        const std::int64_t rows = steps * session_.batch();
+        if (network.tokens) {
+            const auto* tokens = static_cast<const std::int64_t*>(x);
+            for (std::int64_t r = 0; r < rows; ++r) {
+                if (tokens[r] < 0 || tokens[r] >= network.in) return r;
+            }
+            return -1;
+        }
+        const auto* bits = static_cast<const std::uint32_t*>(x);
+        const auto nan = [](std::uint32_t number) { return (number & 0x7fffffffu) > 0x7f800000u; };
+        bool some = false;
+        for (std::int64_t i = 0; i < rows * network.in; ++i) some |= nan(bits[i]);
+        for (std::int64_t i = 0; some && i < rows * network.in; ++i) {
+            if (nan(bits[i])) return i / network.in;
+        }
+        return -1;
+    }
+
+    nb::object alive_, make_, dtype_;
+    Session session_;
+    nb::object shape_;
+    Output given_[2];
+    bool turn_ = false;
+};
+
+double bandwidth(std::size_t bytes, double seconds) {
+    const Memory memory(bytes);
+    std::memset(memory.get(), 0, bytes);
+    const nb::gil_scoped_release release;
+    return chosen_isa().streaming.bandwidth(memory.get(), bytes, seconds);
+}
+
+}  // namespace
+
+void bind_sessions(nb::module_& m) {
+    nb::class_<Held>(m, "Model", "A network with its weights packed, for sessions.")
+        .def(nb::init<nb::list, nb::list>(), nb::arg("layers"), nb::arg("keep"))
+        .def_prop_ro("bytes", [](const Held& self) { return self.model->bytes(); }, "Of the packed weights.");
+    nb::class_<Stream>(m, "Session", "Rows that stream through a model.")
+        .def(nb::init<const Held&, std::int64_t, nb::object, nb::object>(), nb::arg("model"), nb::arg("batch"), nb::arg("make"), nb::arg("dtype"))
+        .def("push", &Stream::push, nb::arg("x"), nb::arg("check"), "Run steps; see native.pyi.")
+        .def_prop_ro("busy", &Stream::busy_now, "Whether a thread is in it.")
+        .def("state", &Stream::state, nb::arg("i"), nb::rv_policy::reference_internal, "An array of the state, (B, width); its memory is the session's.");
+    m.def("bandwidth", &bandwidth, nb::arg("bytes"), nb::arg("seconds"), "Bytes that one thread reads, in 1e9 a second, again and again from so many.");
+    nb::list kinds;
+    for (const char* name : {"embedding", "linear", "norm", "activation", "conv", "recurrent", "residual"}) kinds.append(name);
+    m.attr("KINDS") = nb::tuple(kinds);
+}
+
+}  // namespace recurra

@@ -1,0 +1,124 @@
+"""A network as one file, `.rcr`: safetensors, and in the header what the layers are. Reading executes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from recurra.durable import write_durably
+from recurra.errors import DataError, RecurraError, RunError
+from recurra.network.layers import Layer
+from recurra.network.network import Network, walk
+from recurra.network.record import Reader, Writer
+
+FORMAT = "recurra-network-1"
+MOST_HEADER = 64 << 20
+"""Bytes of a header that is read: a vocabulary of a million words fits."""
+MOST_LAYERS = 1000
+MOST_WIDTH, MOST_PAST = 1 << 20, 1 << 24
+"""Units of a layer, and numbers that a convolution looks back at: what no weight bounds."""
+
+Array = npt.NDArray[Any]
+
+
+def write(network: Network, path: str | PathLike[str]) -> None:
+    """Write a network to a file, whole or not at all.
+
+    Args:
+        network: the network; a matrix that layers share is written once.
+        path: where; an older file there is replaced once the new one is complete.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    writer = Writer()
+    header: dict[str, Any] = {
+        "format": FORMAT, "layers": [writer.layer(layer, str(number)) for number, layer in enumerate(network.layers)],
+        "vocabulary": network.vocabulary, "facts": dict(network.facts),
+    }  # fmt: skip
+    header["crc32"] = checksum(header, writer.tensors)
+    path = Path(path)
+    try:
+        write_durably(path, lambda beside: save_file(writer.tensors, beside, metadata={"recurra": json.dumps(header)}))
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+
+
+def read(path: str | PathLike[str]) -> Network:
+    """Read a network that `write` wrote.
+
+    Raises:
+        DataError: the file is missing, cut short, changed, of a newer form, or not a network.
+    """
+    try:
+        return _read(Path(path))
+    except FileNotFoundError:
+        raise DataError(f"path must be a network's file, got {str(path)!r}, which does not exist") from None
+    except DataError:
+        raise
+    except RecurraError as error:
+        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {error}") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({line})") from None
+
+
+def _read(path: Path) -> Network:
+    with path.open("rb") as file:
+        claimed = int.from_bytes(file.read(8), "little")
+    if claimed > min(MOST_HEADER, os.path.getsize(path)):
+        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, whose header claims {claimed} bytes")
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads((file.metadata() or {})["recurra"])
+        if header["format"] != FORMAT:
+            raise DataError(f"path must be a network in the form {FORMAT}, got {header['format']!r}; use the recurra that wrote it")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    said = header.pop("crc32")
+    if said != checksum(header, tensors):
+        raise DataError(f"path must be a network as it was written, got {str(path)!r}, whose checksum is another; it is damaged")
+    if len(header["layers"]) > MOST_LAYERS:
+        raise DataError(f"path must hold at most {MOST_LAYERS} layers, got {len(header['layers'])}")
+    reader = Reader(tensors, MOST_LAYERS)
+    network = Network(tuple(reader.layer(record) for record in header["layers"]), header["vocabulary"], header["facts"])
+    _check_sizes(network, tensors)
+    return network
+
+
+def _check_sizes(network: Network, tensors: Mapping[str, Array]) -> None:
+    """Raise where running would take far more memory than the file says."""
+    for layer in walk(network.layers):
+        if max(layer.widths) > MOST_WIDTH and not _reads_a_table(layer):
+            raise DataError(f"layers must be at most {MOST_WIDTH} wide, got {max(layer.widths)}")
+        past = getattr(layer, "past", 0) * layer.widths[0]
+        if past > MOST_PAST:
+            raise DataError(f"layers must look back at most {MOST_PAST} numbers, got {past}")
+    there, used = (sum(array.size for array in arrays) for arrays in (tensors.values(), [m.values for m in network.matrices()]))
+    if used > 4 * there:
+        raise DataError(f"layers must share their weights at most four times over, got {used} numbers made of {there}")
+    for name, record in (("vocabulary", network.vocabulary or {}), ("facts", network.facts)):
+        if not isinstance(record, dict):
+            raise DataError(f"{name} must be a record, got {type(record).__name__}")
+
+
+def _reads_a_table(layer: Layer) -> bool:
+    return hasattr(layer, "weight") or hasattr(layer, "matrices")
+
+
+def checksum(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> int:
+    """CRC-32 of the header and of every weight's bytes."""
+    found = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        found = zlib.crc32(f"{name} {array.dtype} {list(array.shape)}".encode(), found)
+        found = zlib.crc32(np.ascontiguousarray(array).tobytes(), found)
+    return found

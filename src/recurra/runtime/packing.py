@@ -1,0 +1,121 @@
+"""A network as the native module's `Model`: every layer a tuple, every weight an address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recurra.errors import ProgramError
+from recurra.kernels.encode import encode, load_native, reads
+from recurra.kernels.layout import stages
+from recurra.network import (
+    ACTIVATIONS,
+    PRECISIONS,
+    Activation,
+    Conv,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Matrix,
+    Network,
+    Recurrent,
+    Residual,
+)
+
+if TYPE_CHECKING:
+    from recurra import native
+
+NONE = (0, 0, 0, 0, 0, 0)
+KINDS: dict[type, str] = {
+    Embedding: "embedding", Linear: "linear", LayerNorm: "norm", Activation: "activation", Conv: "conv", Recurrent: "recurrent",
+    Residual: "residual",
+}  # fmt: skip
+
+
+def pack(network: Network) -> native.Model:
+    """The network with its weights packed for this machine.
+
+    Raises:
+        MissingDependency: the native module is not there.
+        ProgramError: a cell's program is larger than the native module takes.
+    """
+    load_native()
+    from recurra import native
+
+    alive: list[Any] = []
+    try:
+        return native.Model([_layer(layer, alive) for layer in network.layers], alive)
+    except ValueError as error:
+        raise ProgramError(f"the native module cannot run the network: {error}") from None
+
+
+def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
+    """A layer as native.pyi says it; what its addresses point to is added to `alive`."""
+    from recurra import native
+
+    kind = native.KINDS.index(KINDS[type(layer)])
+    weights: list[Any] = []
+    gains: list[int] = []
+    biases: list[int] = []
+    params: list[int] = []
+    program, numbers, eps, inside = None, (0, 1, 1, 1), 0.0, []
+    if isinstance(layer, Embedding):
+        weights = [_weight(layer.weight, None, alive)]
+    elif isinstance(layer, Linear):
+        weights = [_weight(layer.weight, layer.bias, alive)]
+    elif isinstance(layer, LayerNorm):
+        gains, biases, eps = [_address(layer.gain, alive)], [_address(layer.bias, alive)], layer.eps
+    elif isinstance(layer, Activation):
+        numbers = (ACTIVATIONS.index(layer.kind), 1, 1, 1)
+    elif isinstance(layer, Conv):
+        weights, numbers = [_weight(layer.weight, layer.bias, alive)], (0, layer.kernel, layer.dilation, layer.groups)
+    elif isinstance(layer, Recurrent):
+        weights, gains, biases, params, program = _recurrent(layer, alive)
+    else:
+        inside = [_layer(each, alive) for each in layer.layers]
+    return kind, *layer.widths, weights, gains, biases, params, program, numbers, eps, inside
+
+
+def _recurrent(layer: Recurrent, alive: list[Any]) -> tuple[list[Any], list[int], list[int], list[int], native.Program]:
+    """Weights, gains and biases of the input's product and of each native phase; the cell's parameters; its program."""
+    code = encode(layer.program, layer.hidden, tuple(layer.state_widths.values()), layer.widths[0])
+    alive.append(code)
+    vectors, units = layer.vectors, layer.units
+    normed = bool(layer.program.input_norm)
+    bias = vectors.get("bias_ih")
+    weights: list[Any] = [_weight(layer.matrices["weight_ih"], None if normed else bias, alive)]
+    gains, biases = [_address(vectors.get("gain_ih"), alive)], [_address(bias, alive)]
+    for product in stages(layer.program)[1]:
+        name, shift, gain = reads(product)
+        unit = 0 if product is None else units[product.width]
+        part = slice(None)
+        if product is not None and product.weight:
+            part = slice(product.first * unit, (product.first + len(product.gates)) * unit)
+        given = None if shift is None or shift not in vectors else np.ascontiguousarray(vectors[shift][part])
+        if product is None or name is None:
+            weights.append(NONE)
+        else:
+            weights.append(_weight(_rows(layer.matrices[name], part), None if product.norm else given, alive))
+        gains.append(_address(np.ascontiguousarray(vectors[gain][part]) if gain else None, alive))
+        biases.append(_address(given, alive))
+    return weights, gains, biases, [_address(vectors[name], alive) for name in code.params], code.native
+
+
+def _rows(matrix: Matrix, part: slice) -> Matrix:
+    return Matrix(matrix.values[part], None if matrix.scales is None else matrix.scales[part])
+
+
+def _weight(matrix: Matrix, bias: Any, alive: list[Any]) -> tuple[int, int, int, int, int, int]:
+    values, scales, shift = (_address(array, alive) for array in (matrix.values, matrix.scales, bias))
+    return PRECISIONS.index(matrix.precision), values, scales, shift, *matrix.shape
+
+
+def _address(array: Any, alive: list[Any]) -> int:
+    if array is None:
+        return 0
+    array = np.ascontiguousarray(array)
+    alive.append(array)
+    address: int = array.__array_interface__["data"][0]
+    return address

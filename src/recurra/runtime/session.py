@@ -1,0 +1,241 @@
+"""The one object of the runtime that remembers: rows that stream through a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from recurra.errors import ArgumentError, DataError, DtypeError, RunError, ShapeError, choice_text, shape_text
+from recurra.network import Network
+
+if TYPE_CHECKING:
+    from recurra import native
+
+Array = npt.NDArray[Any]
+NAN = ("error", "pass", "reset")
+FORMAT = "recurra-state-1"
+MISFIT, BUSY = -1, -2
+"""What the native session answers where it did nothing; from 0 on it is a place in x."""
+MOST_ROWS = 1 << 24
+
+
+class Session:
+    """Rows that stream through a model, in memory that does not grow. Made by `Model.session`.
+
+    Pushing a sequence step by step or in chunks gives the same bits. One thread at a time; sessions of one model may run in
+    as many threads as there are, the weights are shared.
+
+    Attributes:
+        network: what runs.
+        batch: B.
+        nan: what a NaN does.
+    """
+
+    def __init__(self, network: Network, packed: native.Model, fingerprint: Callable[[], int], batch: int = 1, nan: str = "error") -> None:
+        from recurra import native
+
+        if not isinstance(batch, int) or isinstance(batch, bool) or not 1 <= batch <= MOST_ROWS:
+            raise ArgumentError(f"batch must be a whole number of rows from 1 to {MOST_ROWS}, got {batch!r}")
+        if nan not in NAN:
+            raise ArgumentError(choice_text("nan", nan, NAN))
+        self.network, self.batch, self.nan = network, batch, nan
+        self._packed, self._fingerprint, self._check = packed, fingerprint, nan != "pass"
+        try:
+            self._native: native.Session | None = native.Session(packed, batch, np.empty, np.dtype(np.float32))
+        except MemoryError:
+            raise ArgumentError(f"batch must fit into memory, got {batch}; take fewer rows") from None
+        self._push: Callable[..., Any] = self._native.push
+        self._first = {spec.name: spec.first for spec in network.states}
+        self._state: dict[str, Array] = {spec.name: self._native.state(i) for i, spec in enumerate(network.states)}
+        self.reset()
+
+    def push(self, x: Array) -> Array:
+        """Take in one step or a chunk, and give back as many outputs.
+
+        Args:
+            x: float32 (B, I) or (T, B, I); tokens (B,) or (T, B), whole numbers, where the model reads tokens.
+
+        Returns:
+            (B, O) or (T, B, O), float32. One step's array is used again once nobody holds it any more: a loop allocates nothing.
+
+        Raises:
+            ShapeError: `x` is of another batch or width, or holds no step.
+            DtypeError: `x` is not an array of that dtype.
+            ArgumentError: a row has a NaN, or a token that the model does not know; names step and row. Nothing has happened.
+            RunError: the session is closed, or another thread is in it.
+        """
+        y: Any = self._push(x, self._check)
+        return y if type(y) is not int else self._again(x, y)
+
+    def reset(self, rows: Any = None) -> None:
+        """Begin anew: rows go back to the model's own first state.
+
+        Args:
+            rows: their numbers, or (B,) bool; all if None.
+
+        Raises:
+            ArgumentError: a row is not one of the batch.
+        """
+        self._idle("reset")
+        chosen = slice(None) if rows is None else self._rows(rows)
+        for name, array in self._state.items():
+            array[chosen] = self._first[name]
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """The state by name, as `Network.states` lists it: copies, (B, width) each."""
+        self._idle("state")
+        return {name: array.copy() for name, array in self._state.items()}
+
+    def save(self) -> bytes:
+        """The state as bytes, for `load` or a file of one's own."""
+        header = {"format": FORMAT, "model": self._fingerprint(), "batch": self.batch}
+        return bytes(save_tensors(self.state, {"recurra": json.dumps(header)}))
+
+    def load(self, blob: bytes) -> None:
+        """Go on from a state that `save` gave.
+
+        Raises:
+            DataError: it is no saved state, or that of another model.
+            ShapeError: it has another number of rows; `select` and `merge` change them.
+        """
+        self._idle("load")
+        header, arrays = _read(blob)
+        if header["model"] != self._fingerprint():
+            raise DataError("blob must be a state of this model, got that of another model or version")
+        if header["batch"] != self.batch:
+            raise ShapeError(f"blob must be a state of {self.batch} rows, got {header['batch']}; open a session of that batch")
+        self._fill(arrays)
+
+    def select(self, rows: Any) -> Session:
+        """A new session with the states of some rows, in that order; a row may be taken twice.
+
+        Args:
+            rows: their numbers, or (B,) bool.
+
+        Raises:
+            ArgumentError: a row is not one of the batch, or there is none.
+        """
+        chosen = self._rows(rows)
+        if not len(chosen):
+            raise ArgumentError("rows must hold at least one row, got none")
+        taken = Session(self.network, self._packed, self._fingerprint, len(chosen), self.nan)
+        taken._fill({name: array[chosen] for name, array in self.state.items()})
+        return taken
+
+    def close(self) -> None:
+        """Let go of the memory; what is pushed afterwards raises."""
+        self._idle("close")
+        self._push, self._native, self._state = _closed, None, {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._native is not None:
+            self.close()
+
+    def _fill(self, arrays: Mapping[str, Array]) -> None:
+        for name, array in self._state.items():
+            given = arrays.get(name)
+            if given is None or given.shape != array.shape or given.dtype != array.dtype:
+                raise DataError(f"blob must hold {name} of shape {shape_text(array.shape)}, got another")
+        for name, array in self._state.items():
+            array[...] = arrays[name]
+
+    def _idle(self, what: str) -> None:
+        if self._native is None:
+            raise RunError(f"session must be open to {what}, got a closed one")
+        if self._native.busy:
+            raise RunError(f"session must be used by one thread at a time, got {what} while another is in it; open a session for each")
+
+    def _rows(self, rows: Any) -> Array:
+        chosen = np.asarray(rows)
+        if chosen.dtype == np.bool_ and chosen.shape == (self.batch,):
+            chosen = np.flatnonzero(chosen)
+        if chosen.size == 0:
+            return np.zeros(0, np.int64)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= self.batch:
+            raise ArgumentError(f"rows must be whole numbers (N,) in 0..{self.batch - 1} or bool ({self.batch},), got {rows!r}")
+        return chosen.astype(np.int64)
+
+    def _again(self, x: Any, answer: int) -> Array:
+        """Say why nothing was done, or do it: convert what means the same, and step over what is to begin anew."""
+        if answer == BUSY:
+            raise RunError("session must be used by one thread at a time, got two; open a session for each")
+        if answer == MISFIT:
+            return self.push(self._fitting(x))
+        steps_axes = 2 if self.network.reads_tokens else 3
+        step, row = divmod(answer, self.batch)
+        where = f"step {step} of row {row}" if np.ndim(x) == steps_axes else f"row {row}"
+        if self.network.reads_tokens:
+            token = np.reshape(x, -1)[answer]
+            raise ArgumentError(f"x must hold tokens in 0..{self.network.input_size - 1}, got {token} at {where}")
+        if self.nan == "error":
+            raise ArgumentError(f"x must hold no NaN, got one at {where}; open the session with nan='pass' or nan='reset'")
+        if np.ndim(x) == steps_axes:
+            return np.stack([self.push(each) for each in x])
+        bad = np.isnan(x).any(1)
+        y: Array = np.array(self.push(np.where(bad[:, None], np.float32(0), x)))
+        y[bad] = np.nan
+        self.reset(bad)
+        return y
+
+    def _fitting(self, x: Any) -> Array:
+        """The same values as the native session takes them; raises where there are none."""
+        tokens, wide = self.network.reads_tokens, self.network.input_size
+        if not isinstance(x, np.ndarray):
+            raise DtypeError(f"x must be a NumPy array, got {type(x).__name__}; use numpy.asarray")
+        if (x.dtype.kind not in "iu") if tokens else (x.dtype != np.float32):
+            wanted, use = ("whole numbers", "int64") if tokens else ("float32", "float32")
+            raise DtypeError(f"x must be {wanted}, got {x.dtype}; use x.astype({use!r})")
+        one: list[int | str] = [self.batch] if tokens else [self.batch, wide]
+        if x.shape[-len(one) :] != tuple(one) or x.ndim not in (len(one), len(one) + 1) or 0 in x.shape:
+            text = f"x must have shape {shape_text(one)} or {shape_text(['T', *one])}, got {shape_text(x.shape)}"
+            raise ShapeError(f"{text}; give at least one step" if 0 in x.shape else text)
+        return np.ascontiguousarray(x, np.int64 if tokens else np.float32)
+
+
+def merge(sessions: Sequence[Session]) -> Session:
+    """A new session with the rows of several sessions of one model, one after another.
+
+    Args:
+        sessions: at least one; they are left as they are.
+
+    Raises:
+        ArgumentError: there is none, or they are of different models.
+    """
+    if not sessions:
+        raise ArgumentError("sessions must hold at least one, got none")
+    first = sessions[0]
+    if any(each._packed is not first._packed for each in sessions):
+        raise ArgumentError("sessions must be of one model, got several; load the model once and open them all from it")
+    states = [each.state for each in sessions]
+    merged = Session(first.network, first._packed, first._fingerprint, sum(each.batch for each in sessions), first.nan)
+    merged._fill({name: np.concatenate([state[name] for state in states]) for name in states[0]})
+    return merged
+
+
+def _closed(*_: Any) -> Array:
+    raise RunError("session must be open to push, got a closed one")
+
+
+def _read(blob: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
+    try:
+        arrays = load_tensors(blob)
+        size = int.from_bytes(blob[:8], "little")
+        header = json.loads(json.loads(blob[8 : 8 + size])["__metadata__"]["recurra"])
+        if header["format"] != FORMAT:
+            raise DataError(f"blob must be a state in the form {FORMAT}, got {header['format']!r}; use the recurra that saved it")
+        return {"model": header["model"], "batch": header["batch"]}, arrays
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"blob must be what Session.save gave, got something else ({error})") from None

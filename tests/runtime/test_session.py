@@ -1,0 +1,157 @@
+"""Sessions against the loop: every cell, layer and precision, step by step, in chunks, and many rows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recurra.cells import GRU, LSTM, Cell, Elman
+from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Network, Residual
+from recurra.runtime import Model
+from tests.kernels.scene import CELLS
+from tests.network.nets import PRECISIONS, CoupledLSTM, every_kind, held, matrix, numbers, recurrent
+
+TOKENS = np.random.default_rng(0).integers(0, 11, (70, 3))
+
+
+def pushed(network: Network, x: Any, chunk: int = 0) -> Any:
+    """What a session gives, a push for every `chunk` steps; one at a time without."""
+    session = Model(network).session(batch=x.shape[1])
+    if not chunk:
+        return np.stack([session.push(step) for step in x])
+    return np.concatenate([session.push(x[start : start + chunk]) for start in range(0, len(x), chunk)])
+
+
+@pytest.mark.parametrize("cell", [*CELLS, CoupledLSTM()], ids=repr)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_cell_equals_the_loop(cell: Cell, precision: str) -> None:
+    for hidden, rows in ((5, 1), (33, 3), (16, 30)):
+        layer = recurrent(cell, 7, hidden)
+        network = Network((layer, Linear(matrix(9, layer.widths[1]), numbers(9)))).quantised(precision)
+        x = numbers(9, rows, 7)
+        held(network, x, pushed(network, x))
+        assert np.array_equal(pushed(network, x, 4), pushed(network, x))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_layer_equals_the_loop(precision: str) -> None:
+    network = every_kind().quantised(precision)
+    steps = pushed(network, TOKENS)
+    held(network, TOKENS, steps)
+    for chunk in (1, 7, 64, 70):
+        assert np.array_equal(pushed(network, TOKENS, chunk), steps)
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_activations_equal_the_loop(kind: str) -> None:
+    network, x = Network((Activation(kind, 21),)), numbers(3, 2, 21, scale=4.0)
+    held(network, x, pushed(network, x))
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "groups"), [(1, 1, 1), (3, 1, 1), (4, 3, 2), (2, 5, 6)])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_convolutions_equal_the_loop(kernel: int, dilation: int, groups: int, precision: str) -> None:
+    layer = Conv(matrix(12, kernel * 6 // groups), numbers(12), 6, kernel, dilation, groups)
+    network, x = Network((layer,)).quantised(precision), numbers(20, 3, 6)
+    held(network, x, pushed(network, x))
+    assert np.array_equal(pushed(network, x, 7), pushed(network, x))
+
+
+@pytest.mark.parametrize("isa", ["v2", "v3", "v4"])
+def test_every_instruction_set_equals_the_loop(isa: str) -> None:
+    code = (
+        "from tests.runtime.test_session import *\n"
+        "for p in PRECISIONS:\n"
+        "    network = every_kind().quantised(p); held(network, TOKENS, pushed(network, TOKENS, 7))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"RECURRA_ISA": isa}, timeout=120)
+    if "RECURRA_ISA must be one of" in done.stderr:
+        pytest.skip(f"this machine has no {isa}")
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
+
+
+@given(st.data())
+def test_stacks_at_random_equal_the_loop(data: st.DataObject) -> None:
+    def layer(width: int, seed: int) -> Any:
+        kind = data.draw(st.sampled_from(("lstm", "gru", "rnn", "linear", "norm", "act", "conv", "residual")))
+        out = data.draw(st.integers(1, 40))
+        cells = {"lstm": LSTM(), "gru": GRU(), "rnn": Elman()}
+        if kind in cells:
+            return recurrent(cells[kind], width, out, biases=data.draw(st.sampled_from((0, 1, 2))), learned=seed % 2 == 0, seed=seed)
+        if kind == "linear":
+            return Linear(matrix(out, width, seed), None if seed % 2 else numbers(out, seed=seed))
+        if kind == "norm":
+            return LayerNorm(width, numbers(width, seed=seed), None, 1e-3)
+        if kind == "act":
+            return Activation(data.draw(st.sampled_from(ACTIVATIONS)), width)
+        if kind == "conv":
+            kernel = data.draw(st.integers(1, 4))
+            return Conv(matrix(out, kernel * width, seed), None, width, kernel, data.draw(st.integers(1, 3)))
+        return Residual((recurrent(GRU(), width, width, seed=seed),))
+
+    width = start = data.draw(st.integers(1, 20))
+    layers = []
+    for seed in range(data.draw(st.integers(1, 4))):
+        layers.append(layer(width, seed))
+        width = layers[-1].widths[1]
+    network = Network(tuple(layers)).quantised(data.draw(st.sampled_from(PRECISIONS)))
+    x = numbers(data.draw(st.integers(1, 9)), data.draw(st.integers(1, 5)), start)
+    held(network, x, pushed(network, x))
+    assert np.array_equal(pushed(network, x, 4), pushed(network, x))
+
+
+def test_strides_and_kinds_that_mean_the_same_are_taken() -> None:
+    network, x = Network((Linear(matrix(2, 3)),)), numbers(4, 2, 6)
+    right = pushed(network, np.ascontiguousarray(x[..., ::2]))
+    assert np.array_equal(pushed(network, x[..., ::2]), right)
+    assert np.array_equal(pushed(network, np.asfortranarray(x[..., ::2]), 4), right)
+    tokens = every_kind()
+    for dtype in (np.int32, np.uint8, np.int16):
+        assert np.array_equal(pushed(tokens, TOKENS[:5].astype(dtype), 5), pushed(tokens, TOKENS[:5]))
+
+
+def test_outputs_that_are_kept_stay_what_they_were() -> None:
+    network, x = Network((recurrent(LSTM(), 3, 4),)), numbers(20, 2, 3)
+    session = Model(network).session(2)
+    kept = [session.push(step) for step in x]
+    views = [session.push(step)[:1, 1:] for step in x]
+    twice = pushed(network, np.concatenate([x, x]))
+    assert np.array_equal(np.stack(kept), twice[:20]) and np.array_equal(np.stack(views), twice[20:, :1, 1:])
+
+
+def test_a_loop_uses_the_same_memory_again() -> None:
+    session = Model(Network((recurrent(LSTM(), 3, 4),))).session(1)
+    places = set()
+    for step in numbers(50, 1, 3):
+        y = session.push(step)
+        places.add(y.__array_interface__["data"][0])
+    assert len(places) == 2
+
+
+def test_the_runtime_loads_no_torch() -> None:
+    code = (
+        "import sys, numpy as np; from recurra.network import *; from recurra.runtime import Model, load, merge\n"
+        "from recurra.network.file import write\n"
+        "net = Network((Linear(Matrix(np.ones((2, 3), np.float32))),)); write(net, sys.argv[1])\n"
+        "assert load(sys.argv[1]).session(1).push(np.ones((1, 3), np.float32)).tolist() == [[3.0, 3.0]]\n"
+        "assert 'torch' not in sys.modules"
+    )
+    path = os.path.join(os.environ["RECURRA_CACHE"], "one.rcr")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_loop_is_what_it_is_held_to() -> None:
+    network, x = every_kind(), TOKENS
+    wrong = Loop(network, 3).run(x)
+    wrong[-1, 0, 0] += 1e-3
+    with pytest.raises(AssertionError, match="is more than"):
+        held(network, x, wrong)
