@@ -1,6 +1,7 @@
 // Weights of a network, packed once and shared by its sessions.
 #pragma once
 
+#include "fours.hpp"
 #include "gemm.hpp"
 #include "network.hpp"
 #include "section.hpp"
@@ -14,6 +15,7 @@ struct Kept {
     Precision precision = Precision::f32;
     char* panels = nullptr;
     float *scale = nullptr, *bias = nullptr;
+    std::int32_t* sums = nullptr;  // there if the panels are for dot products of four bytes
     std::int64_t depth = 0, columns = 0;
 
     template <class E>
@@ -24,6 +26,10 @@ struct Kept {
     RECURRA_INLINE void multiply(std::int64_t rows, const float* operand, std::int64_t stride, float* out, std::int64_t apart, bool down) const {
         using recurra::RECURRA_ISA::multiply;
         if (precision == Precision::f32) return multiply(as<float>(), rows, operand, stride, out, apart, down);
+        if (sums) {
+            const Fours fours{reinterpret_cast<const std::int8_t*>(panels), sums, scale, bias, depth, columns};
+            return multiply(fours, rows, operand, stride, out, apart);
+        }
         if (precision == Precision::bf16) return multiply(as<std::uint16_t>(), rows, operand, stride, out, apart, down);
         multiply(as<std::int8_t>(), rows, operand, stride, out, apart, down);
     }
@@ -31,9 +37,12 @@ struct Kept {
 
 // Memory for the packed form; of an embedding, whose rows are read as they are, a copy.
 RECURRA_INLINE Kept lay(const Weight& weight, bool rows, Arena& arena) {
-    Kept kept{weight.precision, nullptr, nullptr, nullptr, weight.columns, weight.rows};
+    Kept kept{weight.precision, nullptr, nullptr, nullptr, nullptr, weight.columns, weight.rows};
     const std::int64_t columns = padded<float>(weight.rows);
-    kept.panels = arena.take<char>((rows ? weight.rows : columns) * weight.columns * std::int64_t(bytes_of(weight.precision)));
+    const bool fours = weight.precision == Precision::i8 && !rows && has_fours() && weight.columns <= MOST_DEPTH;
+    const std::int64_t plain = (rows ? weight.rows : columns) * weight.columns * std::int64_t(bytes_of(weight.precision));
+    kept.panels = arena.take<char>(fours ? bytes_of_fours(weight.columns, weight.rows) : plain);
+    if (fours) kept.sums = arena.take<std::int32_t>(columns);
     if (weight.precision == Precision::i8) kept.scale = arena.take<float>(columns);
     if (!rows) kept.bias = arena.take<float>(columns);
     return kept;
@@ -52,9 +61,21 @@ void fill_panels(const Kept& kept, const E* values, E* panels) {
     }
 }
 
+inline void fill_fours(const Kept& kept, const std::int8_t* values) {
+    memset(kept.panels, 0, std::size_t(bytes_of_fours(kept.depth, kept.columns)));
+    for (std::int64_t j = 0; j < padded<float>(kept.columns); ++j) {
+        kept.sums[j] = 0;
+        for (std::int64_t k = 0; j < kept.columns && k < kept.depth; ++k) {
+            kept.panels[place_of(j, k, kept.depth, kept.columns)] = char(values[j * kept.depth + k]);
+            kept.sums[j] += values[j * kept.depth + k];
+        }
+    }
+}
+
 inline void fill(const Kept& kept, const Weight& weight, bool rows) {
     const std::int64_t columns = padded<float>(weight.rows);
-    if (rows) memcpy(kept.panels, weight.values, std::size_t(weight.rows * weight.columns) * bytes_of(weight.precision));
+    if (kept.sums) fill_fours(kept, static_cast<const std::int8_t*>(weight.values));
+    else if (rows) memcpy(kept.panels, weight.values, std::size_t(weight.rows * weight.columns) * bytes_of(weight.precision));
     else if (kept.precision == Precision::f32) fill_panels(kept, static_cast<const float*>(weight.values), reinterpret_cast<float*>(kept.panels));
     else if (kept.precision == Precision::bf16) fill_panels(kept, static_cast<const std::uint16_t*>(weight.values), reinterpret_cast<std::uint16_t*>(kept.panels));
     else fill_panels(kept, static_cast<const std::int8_t*>(weight.values), reinterpret_cast<std::int8_t*>(kept.panels));

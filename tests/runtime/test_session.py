@@ -155,3 +155,27 @@ def test_the_loop_is_what_it_is_held_to() -> None:
     wrong[-1, 0, 0] += 1e-3
     with pytest.raises(AssertionError, match="is more than"):
         held(network, x, wrong)
+
+
+@pytest.mark.parametrize("columns", [1, 7, 33, 130, 300])
+def test_int8_is_exact_enough_whatever_the_row(columns: int) -> None:
+    network = Network((Linear(matrix(137, columns), numbers(137)),)).quantised("int8")
+    for seed in range(40):
+        x = numbers(1, 2, columns, seed=seed) * np.float32(10.0 ** (seed - 20))
+        held(network, x, pushed(network, x))
+    flat = np.full((1, 1, columns), np.float32(0.1))
+    held(network, flat, pushed(network, flat))
+    held(network, flat * 0, pushed(network, flat * 0))
+
+
+def test_int8_passes_on_what_is_not_finite() -> None:
+    network = Network((Linear(matrix(20, 9)),)).quantised("int8")
+    x = numbers(2, 9)
+    x[0, 3] = np.nan
+    y = Model(network).session(2, nan="pass").push(x)
+    assert np.isnan(y[0]).all() and np.isfinite(y[1]).all()
+    x[0, 3] = np.inf
+    with np.errstate(all="ignore"):
+        right = Loop(network, 2).push(x)
+    y = Model(network).session(2).push(x)
+    assert np.array_equal(np.isnan(y), np.isnan(right)) and np.array_equal(np.isinf(y), np.isinf(right))

@@ -1,0 +1,189 @@
+"""A streamed step against ONNX Runtime and torch.nn, called from Python on one thread; and what bounds it."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.onnx_peer import onnx_step
+from recurra import native
+from recurra.cells import GRU, LSTM
+from recurra.kernels.pool import pool
+from recurra.network import Matrix, Network, Recurrent
+from recurra.program import trace
+from recurra.program.evaluation import forward_only
+from recurra.runtime import Model
+
+TESTS = ("tests/runtime", "tests/network")
+SHAPES = ((16, 32, 1), (40, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2), (256, 1024, 1))
+"""I, H and layers: those of the plan."""
+CELLS = {"lstm": (nn.LSTM, LSTM()), "gru": (nn.GRU, GRU())}
+BLOCK, SPAN_S = 50, 1.0
+"""Calls of one way before the next has its turn, and seconds for all turns of a row."""
+
+
+class Timed(NamedTuple):
+    """Microseconds of a call: the median, and what 99 of 100 stay under."""
+
+    median: float
+    p99: float
+
+
+def by_turns(ways: dict[str, Callable[[], object]], span_s: float = SPAN_S) -> dict[str, Timed]:
+    """Time single calls, blocks of one way after blocks of another until the time is up."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    began = time.perf_counter()
+    while time.perf_counter() - began < span_s:
+        for name, way in ways.items():
+            for _ in range(3):
+                way()
+            for _ in range(BLOCK):
+                start = time.perf_counter()
+                way()
+                times[name].append(time.perf_counter() - start)
+            if time.perf_counter() - began > 4 * span_s:
+                break
+    return {name: Timed(statistics.median(each) * 1e6, float(np.quantile(each, 0.99)) * 1e6) for name, each in times.items()}
+
+
+def network_of(layer: Any, cell: Any) -> Network:
+    """The network of a torch.nn.LSTM or GRU."""
+    program = forward_only(trace(cell))
+    layers = []
+    for number in range(layer.num_layers):
+        named = {name: getattr(layer, f"{name}_l{number}").detach().numpy() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+        matrices = {name: Matrix(array) for name, array in named.items() if array.ndim == 2}
+        layers.append(Recurrent(program, matrices, {name: array for name, array in named.items() if array.ndim == 1}))
+    return Network(tuple(layers))
+
+
+def _steps(kind: str, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """One row: a step of every way, and how fast the weights are read."""
+    width, hidden, count = shape
+    make, cell = CELLS[kind]
+    theirs = make(width, hidden, count, dtype=torch.float32)
+    network = network_of(theirs, cell)
+    x = np.random.default_rng(0).standard_normal((1, width)).astype(np.float32)
+    ways: dict[str, Callable[[], object]] = {}
+    for precision in ("float32", "bfloat16", "int8"):
+        ways[precision] = _pushing(Model(network.quantised(precision)).session(1), x)
+    ways["onnxruntime"], ways["onnxruntime int8"] = onnx_step(kind, theirs, x), onnx_step(kind, theirs, x, int8=True)
+    wide = torch.from_numpy(x)[None]
+    state: Any = torch.zeros(count, 1, hidden)
+    state = (state, state.clone()) if kind == "lstm" else state
+
+    def torch_step() -> None:
+        with torch.no_grad():
+            theirs(wide, state)
+
+    ways["torch.nn"] = torch_step
+    timed = by_turns(ways)
+    size = int(network.nbytes)
+    read = native.bandwidth(size, 0.1)
+    used = size / timed["float32"].median / 1e3
+    return {"cell": kind, "I": width, "H": hidden, "layers": count, "us": {name: each._asdict() for name, each in timed.items()},
+            "bytes": size, "bandwidth_gb_s": read, "share_of_bandwidth": used / read}  # fmt: skip
+
+
+def _pushing(session: Any, x: Any) -> Callable[[], object]:
+    return lambda: session.push(x)
+
+
+def _chunk(kind: str, hidden: int) -> dict[str, Any]:
+    """What 64 known inputs gain over as many steps, of what there is to gain."""
+    theirs = CELLS[kind][0](hidden // 2, hidden, 2, dtype=torch.float32)
+    model = Model(network_of(theirs, CELLS[kind][1]))
+    x = np.random.default_rng(0).standard_normal((64, 1, hidden // 2)).astype(np.float32)
+    steps, whole = model.session(1), model.session(1)
+    timed = by_turns({"steps": lambda: [steps.push(each) for each in x], "chunk": lambda: whole.push(x)})
+    gain = timed["steps"].median / timed["chunk"].median
+    there = (1.5 * hidden + 2 * hidden) / (hidden + hidden)
+    return {"cell": kind, "H": hidden, "gain": gain, "there": there, "share": gain / there}
+
+
+def _rows(kind: str, hidden: int, rows: int = 256) -> dict[str, Any]:
+    """Many rows at once, against the peak of one core."""
+    theirs = CELLS[kind][0](hidden, hidden, 1, dtype=torch.float32)
+    session = Model(network_of(theirs, CELLS[kind][1])).session(rows)
+    x = np.random.default_rng(0).standard_normal((rows, hidden)).astype(np.float32)
+    peaks = [native.fma_peak(0.1, (*pool()[:3], 1))]
+    timed = by_turns({"step": _pushing(session, x)})["step"].median
+    peaks.append(native.fma_peak(0.1, (*pool()[:3], 1)))
+    gates = 4 if kind == "lstm" else 3
+    done = 2 * rows * gates * hidden * 2 * hidden / timed / 1e3
+    return {"cell": kind, "H": hidden, "rows": rows, "us": timed, "gflops": done, "peak": max(peaks), "share": done / max(peaks)}
+
+
+def _threads(hidden: int = 256, steps: int = 4000) -> dict[str, Any]:
+    """Steps a second of two sessions in two threads, against one."""
+    model = Model(network_of(nn.LSTM(hidden, hidden, 1, dtype=torch.float32), LSTM()))
+    x = np.random.default_rng(0).standard_normal((1, hidden)).astype(np.float32)
+
+    def run(session: Any) -> None:
+        for _ in range(steps):
+            session.push(x)
+
+    ratios = []
+    for _ in range(5):
+        began = time.perf_counter()
+        run(model.session(1))
+        one = time.perf_counter() - began
+        both = [threading.Thread(target=run, args=(model.session(1),)) for _ in range(2)]
+        began = time.perf_counter()
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+        ratios.append(2 * one / (time.perf_counter() - began))
+    return {"H": hidden, "ratios": sorted(ratios), "median": statistics.median(ratios)}
+
+
+def measure() -> dict[str, Any]:
+    """All of it, on one thread of torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return {
+            "steps": [_steps(kind, shape) for kind in CELLS for shape in SHAPES],
+            "chunks": [_chunk(kind, hidden) for kind in CELLS for hidden in (256, 512)],
+            "rows": [_rows(kind, hidden) for kind in CELLS for hidden in (128, 256, 512)],
+            "threads": _threads(),
+        }
+    finally:
+        torch.set_num_threads(before)
+
+
+def text(found: dict[str, Any]) -> str:
+    """A line for each row."""
+    names = list(found["steps"][0]["us"])
+    lines = ["microseconds a step, median (99th percentile); then ONNX Runtime's float32 over each, and int8 over ours in int8"]
+    lines.append(f"{'cell':<5}{'I':>4}{'H':>5}{'L':>2}" + "".join(f"{name:>19}" for name in names))
+    for row in found["steps"]:
+        us = row["us"]
+        cells = "".join(f"{us[name]['median']:>10.1f} ({us[name]['p99']:>6.1f})" for name in names)
+        lines.append(f"{row['cell']:<5}{row['I']:>4}{row['H']:>5}{row['layers']:>2}{cells}")
+    lines.append("")
+    lines += [_ratios(row) for row in found["steps"]]
+    for row in found["chunks"]:
+        there = f"{row['gain']:.2f} of {row['there']:.2f} times, {row['share']:.0%}"
+        lines.append(f"{row['cell']} H={row['H']}: 64 known inputs gain {there}")
+    for row in found["rows"]:
+        speed = f"{row['gflops']:.0f} of {row['peak']:.0f} GFLOP/s, {row['share']:.0%}"
+        lines.append(f"{row['cell']} H={row['H']}: {row['rows']} rows at {speed}")
+    lines.append(f"two sessions in two threads: {found['threads']['median']:.2f} times one")
+    return "\n".join(lines)
+
+
+def _ratios(row: dict[str, Any]) -> str:
+    us = {name: each["median"] for name, each in row["us"].items()}
+    ratios = ", ".join(f"{name} {us['onnxruntime'] / us[name]:.1f}" for name in ("float32", "bfloat16", "int8"))
+    peers = f"int8 against int8 {us['onnxruntime int8'] / us['int8']:.1f}; torch.nn {us['torch.nn'] / us['float32']:.1f}"
+    read = f"reads {row['bytes'] / us['float32'] / 1e3:.0f} of {row['bandwidth_gb_s']:.0f} GB/s, {row['share_of_bandwidth']:.0%}"
+    return f"{row['cell']} {row['I']}, {row['H']}, {row['layers']}: {ratios}; {peers}; {read}"
