@@ -1,0 +1,51 @@
+"""Sampling in the runtime against sampling in PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recurra import models
+from recurra.errors import ArgumentError
+from recurra.network import Linear, Network
+from recurra.runtime import Model, generate
+from recurra.runtime.generation import distribution
+from tests.network.nets import every_kind, matrix, numbers
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.5}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.6}, {"top_k": 4, "top_p": 0.9}]
+)
+def test_the_distribution_is_that_of_the_models(options: dict[str, float]) -> None:
+    for seed in range(5):
+        logits = numbers(20, seed=seed, scale=2.0)
+        theirs = models.generation.distribution(torch.from_numpy(logits).double(), **options)  # type: ignore[arg-type]
+        assert np.allclose(distribution(logits, **options), theirs.numpy(), atol=1e-9)  # type: ignore[arg-type]
+
+
+def test_tokens_follow_the_logits_and_the_seed() -> None:
+    model = Model(every_kind())
+    drawn = list(generate(model, [1, 2], 30, seed=3, temperature=1.0, top_k=5, top_p=0.9))
+    assert drawn == list(generate(model, [1, 2], 30, seed=3, top_k=5, top_p=0.9)) and drawn != list(generate(model, [1, 2], 30, seed=4))
+    greedy, session = list(generate(model, [1, 2], 5, temperature=0)), model.session(1)
+    logits = session.push(np.array([[1], [2]]))[-1]
+    for token in greedy:
+        assert token == int(logits.argmax())
+        logits = session.push(np.array([token]))
+
+
+def test_what_cannot_be_sampled_is_refused() -> None:
+    model = Model(every_kind())
+    for options, text in (
+        ({"temperature": -1}, "temperature must be 0"), ({"top_k": 0}, "top_k must be a positive whole number, got 0"),
+        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1.5"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=text):
+            generate(model, [1], 1, **options)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="prompt must hold at least one token, got none"):
+        generate(model, [], 1)
+    with pytest.raises(ArgumentError, match="length must be a whole number, 0 or more, got -1"):
+        generate(model, [1], -1)
+    with pytest.raises(ArgumentError, match="model must be a language model"):
+        generate(Model(Network((Linear(matrix(3, 3)),))), [1], 1)
