@@ -54,12 +54,20 @@ def test_without_text_the_model_samples_its_own_and_says_so(run_folder: Path, tm
 
 def test_json_holds_the_diagnosis_alone(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text(TEXT)
-    status, out, err = command(capsys, str(run_folder), str(tmp_path / "a.txt"), "--json", "--steps", "20", "--rows", "3")
+    status, out, err = command(capsys, str(run_folder), "--text", str(tmp_path / "a.txt"), "--json", "--steps", "20", "--rows", "3")
     record = json.loads(out)
     assert status == 0 and err == "" and out.count("\n") == 1
     assert record["window"] == 16 and record["clip_norm"] == 0.5 and record["norms"]["steps"] > 10 and record["out"] is None
     assert record["text"] == str(tmp_path / "a.txt") and [layer["steps"] for layer in record["layers"]] == [20, 20]
     assert json.loads(command(capsys, str(run_folder), "--json")[1])["layers"][0]["flow"] != record["layers"][0]["flow"]
+
+
+def test_the_order_of_the_words_does_not_matter(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text(TEXT)
+    run, out, text = [str(run_folder)], ["--out", str(tmp_path / "a.html")], ["--text", str(tmp_path / "a.txt")]
+    found = {command(capsys, *words) for words in ([*run, *out, *text], [*run, *text, *out], [*out, *run, *text], [*text, *out, *run])}
+    ((status, said, err),) = found
+    assert status == 0 and err == "" and f"text: {tmp_path / 'a.txt'}, 32 steps of 8 rows" in said
 
 
 def test_a_sick_model_gets_its_verdict(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +81,7 @@ def test_a_sick_model_gets_its_verdict(run_folder: Path, tmp_path: Path, capsys:
 def test_a_short_text_gives_fewer_rows_then_fewer_steps(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for length, shape in ((100, "32 steps of 3 rows"), (21, "20 steps of 1 rows"), (3, "2 steps of 1 rows")):
         (tmp_path / "a.txt").write_text(TEXT[:length])
-        status, out, _ = command(capsys, str(run_folder), str(tmp_path / "a.txt"))
+        status, out, _ = command(capsys, str(run_folder), "--text", str(tmp_path / "a.txt"))
         assert status == 0 and shape in out
 
 
@@ -82,7 +90,7 @@ def test_files_are_documents(run_folder: Path, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "b.txt").write_text(TEXT[10:60])
     (tmp_path / "both.txt").write_text(TEXT[:60])
     apart, together = (
-        json.loads(command(capsys, str(run_folder), *(str(tmp_path / name) for name in names), "--rows", "1", "--json")[1])
+        json.loads(command(capsys, str(run_folder), "--text", *(str(tmp_path / name) for name in names), "--rows", "1", "--json")[1])
         for names in (("a.txt", "b.txt"), ("both.txt",))
     )
     assert apart["layers"][0]["by_lag"]["h"] != together["layers"][0]["by_lag"]["h"]
@@ -93,8 +101,8 @@ def test_files_are_documents(run_folder: Path, tmp_path: Path, capsys: pytest.Ca
     [
         (["--steps", "1"], "rows must be at least 1 and steps at least 2, got 8 and 1"),
         (["--rows", "0"], "rows must be at least 1 and steps at least 2, got 0 and None"),
-        (["none.txt"], "file must be readable"),
-        (["short.txt"], "text must have at least three tokens, got 2"),
+        (["--text", "none.txt"], "file must be readable"),
+        (["--text", "short.txt"], "text must have at least three tokens, got 2"),
         (["--out", "none/a.html"], "out must be a file that can be written, got 'none/a.html'"),
     ],
 )
@@ -112,6 +120,6 @@ def test_no_run_and_no_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert status == 1 and "run must be a run's folder" in err
     save(LanguageModel(5, 4, 6, 1), tmp_path / "bare.safetensors")
     (tmp_path / "a.txt").write_text(TEXT)
-    status, _, err = command(capsys, str(tmp_path / "bare.safetensors"), str(tmp_path / "a.txt"))
-    assert status == 1 and "run must hold a model with a vocabulary to read text, got one without; leave FILE out" in err
+    status, _, err = command(capsys, str(tmp_path / "bare.safetensors"), "--text", str(tmp_path / "a.txt"))
+    assert status == 1 and "run must hold a model with a vocabulary to read text, got one without; leave --text out" in err
     assert command(capsys, str(tmp_path / "bare.safetensors"), "--steps", "10")[0] == 0

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 
 from recurra.cli.surprise import Surprise
 from recurra.errors import ArgumentError, DataError
-from recurra.models import LanguageModel, Vocabulary
+from recurra.models import Characters, LanguageModel
 
 TEXT = "to be or not to be, that is the question"
 
 
 def made() -> LanguageModel:
-    vocabulary = Vocabulary.of(TEXT)
+    vocabulary = Characters.of(TEXT)
     return LanguageModel(len(vocabulary), 4, 5, vocabulary=vocabulary)
 
 

@@ -95,6 +95,25 @@ def test_several_seeds(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert record["mean"] == pytest.approx(sum(record["validation_loss"].values()) / 2)
 
 
+def test_several_seeds_stopped(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from recurra.train import course
+
+    learn = course.Course.learn
+
+    def stops(self: course.Course, cut: object) -> object:
+        self.wish.asked = self.recipe.seed == 1
+        return learn(self, cut)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(course.Course, "learn", stops)
+    status, out, _ = ran(capsys, "train", "a.txt", "--out", "runs", *SMALL, "--seeds", "3", "1")
+    first, second = out.splitlines()
+    assert status == 1 and re.fullmatch(r"(\d\.\d{4}) \(seed 3\), none \(seed 1\): mean \1, standard deviation 0\.0000 nats .*", first)
+    assert second == f"stopped; go on with: recurra resume {Path('runs') / 'seed-1'}"
+    status, out, _ = ran(capsys, "train", "a.txt", "--out", "one", *SMALL, "--seeds", "1", "2", "--json")
+    record = {"folder": "one", "validation_loss": {"1": None}, "mean": None, "deviation": 0.0, "stopped": True}
+    assert status == 1 and json.loads(out) == record
+
+
 def test_a_run_goes_on(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from recurra.train import course
 
@@ -130,6 +149,12 @@ def test_events_and_a_diagnosis_on_request(place: Path, capsys: pytest.CaptureFi
     assert ran(capsys, "train", "a.txt", "--out", "run", *SMALL, "--tensorboard", "--diagnose")[0] == 0
     assert list((place / "run").glob("events.out.tfevents.*"))
     assert {"diagnosis", "train", "validation"} == {row["kind"] for row in read_history("run")}
+
+
+def test_a_short_run_gets_a_diagnosis(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(capsys, "train", "a.txt", "--out", "run", *SMALL, "--diagnose")[0] == 0
+    (found,) = [row for row in read_history("run") if row["kind"] == "diagnosis"]
+    assert found["step"] == read_history("run")[-2]["step"]
 
 
 def test_help_is_short_and_help_all_is_whole(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from recurra.errors import ArgumentError
 from recurra.inspection import Watch, diagnose
 from recurra.inspection import watch as module
 from recurra.models import LanguageModel
-from recurra.train import Recipe, fit, from_text
+from recurra.train import Recipe, fit, from_text, read_history, resume
 from tests.cells.zoo import assert_close
 
 
@@ -36,7 +37,7 @@ class Course:
 
     def __init__(self, model: torch.nn.Module, window: int = 10, clip_norm: float | None = 1.0, rank: int = 0) -> None:
         self.model, self.recipe = model, SimpleNamespace(window=window, clip_norm=clip_norm)
-        self.team = SimpleNamespace(rank=rank)
+        self.team, self.run = SimpleNamespace(rank=rank), SimpleNamespace(stopped=False)
         self.rows: list[dict[str, Any]] = []
 
     def note(self, row: dict[str, Any]) -> None:
@@ -100,6 +101,50 @@ def test_share_one_looks_at_every_so_many_chunks(monkeypatch: pytest.MonkeyPatch
         assert part.x.shape == part.y.shape == (10, 2) and part.resets is None
         assert options["window"] == found.window == 7 and options["clip_norm"] == 1.0
     assert found.norms is not None and found.norms.steps == 8 and found.norms.clipped == 1.0
+
+
+def test_a_short_run_is_looked_at_once_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, course, watch = Clock(monkeypatch, 50.0), Course(model()), Watch()
+    drive(watch, clock, course, 499)
+    assert not watch.diagnoses
+    watch.on_end(course)
+    assert [step for step, _ in watch.diagnoses] == [499] == [row["step"] for row in course.rows]
+    assert watch.elapsed_s == course.rows[0]["elapsed_s"] == pytest.approx(50.0) and clock.parts[0][0].x.shape == (10, 3)
+    watch.on_end(course)
+    assert len(watch.diagnoses) == 1
+
+
+def test_a_run_that_was_looked_at_or_stopped_or_did_nothing_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for chunks, stopped, rank, seen in ((550, False, 0, [500]), (20, True, 0, []), (0, False, 0, []), (20, False, 1, [])):
+        with monkeypatch.context() as patch:
+            clock, course, watch = Clock(patch, 1.0), Course(model(), rank=rank), Watch()
+            drive(watch, clock, course, chunks)
+            course.run.stopped = stopped
+            watch.on_end(course)
+            assert [step for step, _ in watch.diagnoses] == seen
+
+
+def test_each_of_several_runs_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, watch = Clock(monkeypatch, 1.0), Watch(every=10)
+    for _ in range(2):
+        course = Course(model())
+        drive(watch, clock, course, 20)
+        watch.on_end(course)
+        assert [row["step"] for row in course.rows] == [step for step, _ in watch.diagnoses] == [20]
+        assert watch.elapsed_s == pytest.approx(1.0) and watch.diagnoses[0][1].norms.steps == 20
+
+
+def test_a_short_run_of_fit_holds_its_diagnosis_and_keeps_it(tmp_path: Path) -> None:
+    corpus = from_text("the quick brown fox jumps over the lazy dog. " * 20)
+    net = LanguageModel(len(corpus.vocabulary), 8, 12, 1, vocabulary=corpus.vocabulary)
+    fit(net, corpus, Recipe(epochs=2, window=10, batch=4, device="cpu"), tmp_path / "run", show=False, callbacks=[Watch()])
+    kinds = [row["kind"] for row in read_history(tmp_path / "run")]
+    assert kinds.count("diagnosis") == 1 and kinds[-1] == "diagnosis"
+    with (tmp_path / "run" / "history.jsonl").open("a") as file:
+        file.write('{"kind": "cut sho')
+    resume(tmp_path / "run", corpus, show=False)
+    assert [row["kind"] for row in read_history(tmp_path / "run")] == kinds
+    assert (tmp_path / "run" / "history.jsonl").read_text().endswith("}\n")
 
 
 def test_what_it_finds_is_noted_as_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from recurra import cells
 from recurra.errors import ArgumentError, DataError, RunError
-from recurra.models import LanguageModel, Vocabulary, files, load, save
+from recurra.models import Bytes, Characters, LanguageModel, files, load, save
 from recurra.models.language_model import CELLS
 
 TEXT = "\u00e9ab\U0001f600\n"
 
 
 def made(**options: Any) -> LanguageModel:
-    return LanguageModel(**{"vocab_size": 5, "embed": 3, "hidden": 4, "vocabulary": Vocabulary.of(TEXT)} | options)
+    return LanguageModel(**{"vocab_size": 5, "embed": 3, "hidden": 4, "vocabulary": Characters.of(TEXT)} | options)
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_what_was_saved_comes_back(tmp_path: Path, options: dict[str, Any], dtyp
 
 
 def test_bytes_as_vocabulary_come_back(tmp_path: Path) -> None:
-    save(made(vocab_size=256, vocabulary=Vocabulary("byte")), str(tmp_path / "m"))
-    assert load(str(tmp_path / "m")).vocabulary == Vocabulary("byte")
+    save(made(vocab_size=256, vocabulary=Bytes()), str(tmp_path / "m"))
+    assert load(str(tmp_path / "m")).vocabulary == Bytes()
 
 
 def test_a_file_cut_anywhere_is_refused(saved: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ArgumentError, DataError
-from recurra.models import LanguageModel, Vocabulary, distribution, generate, sample
+from recurra.models import Bytes, Characters, LanguageModel, distribution, generate, sample
 from tests.cells.zoo import assert_close
 
 V = 6
@@ -177,7 +177,7 @@ TEXT = "ab\ncde"
 
 
 def test_sample_is_generate_as_text() -> None:
-    vocabulary = Vocabulary.of(TEXT)
+    vocabulary = Characters.of(TEXT)
     model = made(vocabulary=vocabulary)
     for prompt in ("bad", "a"):
         tokens = generate(model, vocabulary.encode(prompt).tolist(), 25, seed=1, top_k=4)
@@ -185,16 +185,16 @@ def test_sample_is_generate_as_text() -> None:
 
 
 def test_without_a_prompt_sampling_begins_after_a_line_break_or_the_first_symbol() -> None:
-    model = made(vocabulary=Vocabulary.of(TEXT))
+    model = made(vocabulary=Characters.of(TEXT))
     assert sample(model, "", 25, seed=1) == sample(model, "\n", 25, seed=1) != sample(model, "a", 25, seed=1)
-    model = made(vocabulary=Vocabulary("character", "bacdef"))
+    model = made(vocabulary=Characters("bacdef"))
     assert sample(model, length=25, seed=1) == sample(model, "b", 25, seed=1)
-    model = made(vocabulary=Vocabulary("byte"), vocab_size=256)
+    model = made(vocabulary=Bytes(), vocab_size=256)
     assert sample(model, length=25, seed=1) == sample(model, "\n", 25, seed=1)
 
 
 def test_sample_draws_500_by_default() -> None:
-    assert len(sample(made(vocabulary=Vocabulary.of(TEXT)), seed=1)) == 500
+    assert len(sample(made(vocabulary=Characters.of(TEXT)), seed=1)) == 500
 
 
 def test_sample_says_what_it_lacks() -> None:
@@ -202,4 +202,4 @@ def test_sample_says_what_it_lacks() -> None:
     with pytest.raises(ArgumentError, match=f"^{message}$"):
         sample(made(), "a")
     with pytest.raises(DataError, match=r"^prompt must hold only the model's 6 characters, got 'z' at character 2"):
-        sample(made(vocabulary=Vocabulary.of(TEXT)), "az")
+        sample(made(vocabulary=Characters.of(TEXT)), "az")

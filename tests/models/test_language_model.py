@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recurra import cells
 from recurra import state as states
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
-from recurra.models import LanguageModel, Vocabulary
+from recurra.models import Characters, LanguageModel
 from recurra.models.language_model import CELLS
 from tests.cells.zoo import CoupledLSTM, assert_close
 
@@ -190,7 +190,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
      "'peephole_lstm', 'reset_before_gru', 'rnn', got 'lstmm'; did you mean 'lstm'?"),
     ({"cell": cells.LSTM}, "cell must be a cell, got <class 'recurra.cells.lstm.LSTM'>; write recurra.cells.LSTM(), for example"),
     *(({"dropout": value}, f"dropout must be in [0, 1), got {value!r}") for value in (-0.1, 1.0, float("nan"), True, "0.1", None)),
-    ({"vocabulary": Vocabulary.of("abc")}, "vocab_size must be the size of the vocabulary, 3, got 7"),
+    ({"vocabulary": Characters.of("abc")}, "vocab_size must be the size of the vocabulary, 3, got 7"),
 ]  # fmt: skip
 
 

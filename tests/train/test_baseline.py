@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurra.errors import ArgumentError, DataError
-from recurra.models import Vocabulary
+from recurra.models import Characters
 from recurra.train import Corpus, Part, baseline, from_text, read_text
 
 
@@ -55,7 +55,7 @@ DOCUMENTS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_s
 @given(DOCUMENTS, DOCUMENTS, st.integers(1, 5))
 def test_equals_the_dictionaries(train: list[list[int]], held: list[list[int]], order: int) -> None:
     pairs = [(document[:i], document[i]) for document in held for i in range(1, len(document))]
-    corpus = Corpus(part(train), part(held), Vocabulary.of("abcd"))
+    corpus = Corpus(part(train), part(held), Characters.of("abcd"))
     if not pairs:
         with pytest.raises(DataError, match="^corpus must hold a token to foretell for validation, got only documents of one token$"):
             baseline(corpus, order)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import ArgumentError, DataError
-from recurra.models import Vocabulary
+from recurra.models import learn_vocabulary
 from recurra.train import from_text, read_text
 
 
@@ -26,7 +26,7 @@ def test_the_parts_are_the_text_and_starts_are_where_documents_begin(texts: list
         assert size - int(size * share) < 2 or int(size * share) < 2
         return
     tokens = np.concatenate([corpus.train.tokens, corpus.validation.tokens])
-    assert tokens.dtype == np.int64 and corpus.vocabulary == Vocabulary.of(whole, level) and corpus.vocabulary.decode(tokens) == whole
+    assert tokens.dtype == np.int64 and corpus.vocabulary == learn_vocabulary(texts, level) and corpus.vocabulary.decode(tokens) == whole
     assert len(corpus.validation.tokens) == int(len(tokens) * share)
     cut = len(corpus.train.tokens)
     starts = {0, *corpus.train.starts, *(cut + start for start in corpus.validation.starts)} - {cut}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recurra.errors import ArgumentError, DataError, RunError
-from recurra.models import LanguageModel, Vocabulary, load
+from recurra.models import Characters, LanguageModel, load
 from recurra.train import Corpus, Part, Recipe, contiguous, evaluate, fit, from_text, open_run, read_history
 from tests.cells.zoo import CoupledLSTM, assert_close
 from tests.train.moments import Chunks
@@ -36,14 +36,14 @@ def part(*tokens: int, starts: tuple[int, ...] = ()) -> Part:
     return Part(np.array(tokens, dtype=np.int64), starts)
 
 
-AB = Vocabulary.of("ab")
+AB = Characters.of("ab")
 
 
 @pytest.mark.parametrize(
     ("data", "options", "recipe", "error", "message"),
     [
         (corpus(), {"vocabulary": None, "vocab_size": 4}, Recipe(), ArgumentError, "model must have vocab_size 13, as the data has, got 4"),
-        (Corpus(part(*[0, 1] * 50), part(0, 1, 0), AB), {"vocabulary": Vocabulary.of("xy")}, Recipe(), ArgumentError,
+        (Corpus(part(*[0, 1] * 50), part(0, 1, 0), AB), {"vocabulary": Characters.of("xy")}, Recipe(), ArgumentError,
          "model must have the vocabulary of the data, got another one of the same size"),
         (Corpus(part(0, 1, 0, 1), part(0, 1), AB), {}, Recipe(batch=4), ArgumentError,
          "batch must be less than the 4 tokens of the training part, got 4"),

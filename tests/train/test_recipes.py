@@ -27,7 +27,15 @@ def shrunk(options: dict[str, Any], data: Corpus) -> dict[str, Any]:
 
 
 def test_there_are_recipes() -> None:
-    assert {"characters", "zaremba-small", "wikitext2-200", "awd-lstm-wikitext2", "zoneout-ptb-character"} <= set(RECIPES)
+    named = {"characters", "zaremba-small", "wikitext2-200", "wikitext2-adaptive", "awd-lstm-wikitext2", "zoneout-ptb-character"}
+    assert named <= set(RECIPES)
+
+
+def test_the_table_has_them_all() -> None:
+    lines = (FOLDER / "README.md").read_text(encoding="utf-8").splitlines()
+    assert sorted(line.split("`")[1] for line in lines if line.startswith("| `")) == RECIPES
+    headings = {line.lstrip("# ").lower().replace(",", "").replace(" ", "-") for line in lines if line.startswith("###")}
+    assert {line.rpartition("(#")[2].removesuffix(") |") for line in lines if line.startswith("| `")} == headings
 
 
 class Ten:

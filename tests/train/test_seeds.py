@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,20 @@ def test_one_seed_has_no_deviation_and_an_interrupt_ends_them_all() -> None:
         raise KeyboardInterrupt
 
     done = fit_seeds(made, DATA, RECIPE, [1, 2], show=False, callbacks=[Chunks(stop)])
-    assert done.stopped and list(done.runs) == [1]
+    assert done.stopped and list(done.runs) == [1] and done.mean == math.inf and done.deviation == 0.0
+
+
+def test_a_run_interrupted_before_its_first_validation_has_no_part_in_the_mean() -> None:
+    seen: list[dict[str, object]] = []
+
+    def stop(row: dict[str, object]) -> None:
+        seen.append(row)
+        if row["step"] == 1 and len(seen) > 1:
+            raise KeyboardInterrupt
+
+    done = fit_seeds(made, DATA, RECIPE, [1, 2, 3], show=False, callbacks=[Chunks(stop)])
+    assert done.stopped and list(done.runs) == [1, 2] and done.runs[2].best_loss == math.inf
+    assert done.mean == done.runs[1].best_loss and done.deviation == 0.0
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ SAMPLED = "sampled from the model itself (seed 0)"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = """examples: recurra inspect runs/a --out report.html
-          recurra inspect runs/a test.txt --json"""
+          recurra inspect runs/a --text test.txt --json"""
     parser.add_argument("run_folder", metavar="RUN", help="a run's folder, or a model's file")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="UTF-8 text to run on; without one the model samples its own")
+    text = "UTF-8 text to run on, .gz too; each file is a document; without one the model samples its own"
+    parser.add_argument("--text", nargs="+", metavar="FILE", help=text)
     parser.add_argument("--out", metavar="HTML", help="write one self-contained page with charts")
     parser.add_argument("--steps", type=int, metavar="T", help=f"steps of each row; twice the window if left out, at most {MOST_STEPS}")
     parser.add_argument("--rows", type=int, default=8, metavar="B", help="rows side by side")
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     recipe, history = _record(args.run_folder)
     window = None if recipe is None else recipe.window
     steps = args.steps or min(2 * (window or 100), MOST_STEPS)
-    batch, source = _batch(model, args.files, steps, args.rows)
+    batch, source = _batch(model, args.text or (), steps, args.rows)
     clip_norm = None if recipe is None else recipe.clip_norm
     found = inspection.diagnose(model, batch, history=history, clip_norm=clip_norm, window=window)
     if args.out:
@@ -55,7 +57,7 @@ def _record(folder: str) -> tuple[Any, list[dict[str, Any]]]:
     return train.Recipe.of(train.read_config(folder)["recipe"]), train.read_history(folder)
 
 
-def _batch(model: Any, files: list[str], steps: int, rows: int) -> tuple[Any, str]:
+def _batch(model: Any, files: Sequence[str], steps: int, rows: int) -> tuple[Any, str]:
     """Rows of tokens, and where they come from; a short text gives fewer rows, then fewer steps."""
     import numpy as np
 
@@ -65,7 +67,7 @@ def _batch(model: Any, files: list[str], steps: int, rows: int) -> tuple[Any, st
     starts: list[int] = []
     if files:
         if model.vocabulary is None:
-            raise ArgumentError("run must hold a model with a vocabulary to read text, got one without; leave FILE out")
+            raise ArgumentError("run must hold a model with a vocabulary to read text, got one without; leave --text out")
         parts = [model.vocabulary.encode(text) for text in train.read_text(files)]
         tokens, starts = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:-1].tolist()
         if len(tokens) < 3:

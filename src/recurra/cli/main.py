@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from recurra import __version__
+from recurra.cli.interrupt import Interrupts
 from recurra.errors import RecurraError
 
 COMMANDS = {
@@ -30,29 +31,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: the arguments; those of the process if None.
+        argv: the arguments; those of the process if None: then it is the command's own, and ends after it.
 
     Returns:
-        0 if all went well, 1 if it failed; wrong usage exits with 2.
+        0 if all went well, 1 if it failed or was interrupted; wrong usage exits with 2.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    name = " ".join(["recurra", *words[:1]])
+    interrupts = Interrupts(name) if argv is None else None
+    try:
+        return _run(words, interrupts)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        for line in _why(error, interrupts):
+            print(f"{name}: {line}", file=sys.stderr)
+        return 1
+    finally:
+        if interrupts:
+            interrupts.end()
+
+
+def _why(error: BaseException, interrupts: Interrupts | None) -> list[str]:
+    """What to say of an error; one that no user can make goes on up."""
+    if isinstance(error, KeyboardInterrupt) or (interrupts and interrupts.heard):  # libraries swallow an interrupt, and fail of it
+        return ["interrupted"]
+    if isinstance(error, RecurraError):
+        return str(error).splitlines()
+    raise error
+
+
+def _run(words: list[str], interrupts: Interrupts | None) -> int:
+    """Load the command and run it."""
     parser = _parser(words[0] if words else None)
     args = parser.parse_args(words)
     if not hasattr(args, "run"):
         parser.print_help()
         return 2
-    try:
-        return int(args.run(args))
-    except RecurraError as error:
-        for line in str(error).splitlines():
-            print(f"recurra {args.command}: {line}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print(f"recurra {args.command}: interrupted", file=sys.stderr)
-        return 1
+    if interrupts:
+        interrupts.running = True
+    return int(args.run(args))
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:

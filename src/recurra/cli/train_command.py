@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_fields(parser.add_argument_group("recipe"), Recipe, RECIPE)
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="train once for each seed, into FOLDER/seed-N")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder, too")
-    diagnose = "look at gradients on the way, in a fiftieth of the time (first after 500 chunks); into the history"
+    diagnose = "look at gradients on the way, in a fiftieth of the time (first after 500 chunks, or at the end); into the history"
     parser.add_argument("--diagnose", action="store_true", help=diagnose)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--help-all", action=HelpAll)
@@ -110,7 +110,7 @@ def conclude(args: argparse.Namespace, done: Any, corpus: Corpus) -> int:
     """Say what a run came to, beside the naive baseline."""
     from recurra import train
 
-    best = done.best_loss if math.isfinite(done.best_loss) else None
+    best = _finite(done.best_loss)
     naive = train.baseline(corpus) if best is not None and not done.stopped else None
     record: dict[str, Any] = {"folder": str(done.folder), "validation_loss": best, "stopped": done.stopped}
     parts = {"train": corpus.train, "validation": corpus.validation}
@@ -127,8 +127,9 @@ def _lines(record: dict[str, Any], level: str, naive: Naive | None) -> list[str]
     from recurra.train import custom
 
     best = record["validation_loss"]
+    on = f"go on with: recurra resume {record['folder']}"
     if best is None:
-        return [f"stopped before the first validation; the model as it was is in {record['folder']}"]
+        return [f"stopped before the first validation; the model as it was is in {record['folder']}", on]
     first = "stopped; best so far" if record["stopped"] else "best"
     lines = [f"{first}: {best:.4f} nats ({custom(best, level)}) a token on validation; the model is in {record['folder']}"]
     if naive:
@@ -140,19 +141,24 @@ def _lines(record: dict[str, Any], level: str, naive: Naive | None) -> list[str]
     if "test_loss" in record:
         lines.append(f"on the test text: {record['test_loss']:.4f} nats ({custom(record['test_loss'], level)}) a token")
     if record["stopped"]:
-        lines.append(f"go on with: recurra resume {record['folder']}")
+        lines.append(on)
     return lines
 
 
 def _several(args: argparse.Namespace, done: Any) -> int:
-    losses = {str(seed): each.best_loss for seed, each in done.runs.items()}
-    text = ", ".join(f"{loss:.4f} (seed {seed})" for seed, loss in losses.items())
+    losses = {str(seed): _finite(each.best_loss) for seed, each in done.runs.items()}
+    text = ", ".join(f"{'none' if loss is None else f'{loss:.4f}'} (seed {seed})" for seed, loss in losses.items())
+    mean = _finite(done.mean)
     record = {
-        "folder": str(Path(args.out)),
-        "validation_loss": losses,
-        "mean": done.mean,
-        "deviation": done.deviation,
-        "stopped": done.stopped,
-    }
-    answer(args, record, f"{text}: mean {done.mean:.4f}, standard deviation {done.deviation:.4f} nats a token on validation")
+        "folder": str(Path(args.out)), "validation_loss": losses, "mean": mean, "deviation": done.deviation, "stopped": done.stopped,
+    }  # fmt: skip
+    if mean is not None:
+        text += f": mean {mean:.4f}, standard deviation {done.deviation:.4f} nats a token on validation"
+    last = list(done.runs)[-1]
+    answer(args, record, f"{text}\nstopped; go on with: recurra resume {Path(args.out) / f'seed-{last}'}" if done.stopped else text)
     return 1 if done.stopped else 0
+
+
+def _finite(loss: float) -> float | None:
+    """A loss, or None before there is one: JSON has no infinity."""
+    return loss if math.isfinite(loss) else None

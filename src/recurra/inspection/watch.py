@@ -22,7 +22,8 @@ class Watch:
     It keeps the time: a diagnosis is made only when all of them together, the next one reckoned at the cost of the dearest so
     far, stay within the share of the run's time. Each is noted in the history as a row of kind "diagnosis", with the
     verdicts, each layer's memory in steps (null: longer than the chunk) and the seconds it took. States start at zero. Of several
-    processes the first alone watches. At 2 % the first comes after 500 chunks; give a short run a larger share.
+    processes the first alone watches. At 2 % the first comes after 500 chunks; a run that ends before it has been looked at is
+    looked at once, at its end, whatever that costs; one that is stopped is not.
 
     Args:
         every: chunks, at least, from one diagnosis to the next.
@@ -30,7 +31,7 @@ class Watch:
         rows: of the chunk, at most.
 
     Attributes:
-        diagnoses: pairs of a step and its diagnosis, in order.
+        diagnoses: pairs of a step and its diagnosis, in order, of the last run.
         elapsed_s: seconds spent on them.
 
     Raises:
@@ -51,27 +52,41 @@ class Watch:
         self.began = time.perf_counter()
         self.dearest = self.chunks = 0.0
         self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
+        self.last: tuple[dict[str, Any], Any] | None = None  # row and chunk
 
     def on_start(self, course: Any) -> None:
-        """Start the clock."""
+        """Start the clock; what was found in a run before is forgotten."""
+        self.diagnoses, self.elapsed_s, self.last = [], 0.0, None
+        self.history.clear()
         self.began, self.chunks = time.perf_counter(), 0
 
     def on_chunk(self, course: Any, row: dict[str, Any], chunk: Any) -> None:
         """Diagnose, if it is time and there is time."""
-        began = time.perf_counter()
         self.chunks += 1
+        self.last = row, chunk
         self.history.append(row)
-        if self.chunks % self.every == 0 and self._affordable(began) and _first(course):
-            self._diagnose(course, row, chunk)
-            took = time.perf_counter() - began
-            self.dearest, self.elapsed_s = max(self.dearest, took), self.elapsed_s + took
-            course.note(self._row(row, took))
+        if self.chunks % self.every == 0 and self._affordable(time.perf_counter()) and _first(course):
+            self._look(course, row, chunk)
+
+    def on_end(self, course: Any) -> None:
+        """Diagnose on the last chunk, if it never was time."""
+        if self.last and not self.diagnoses and not course.run.stopped and _first(course):
+            self._look(course, *self.last)
+        self.last = None
 
     def _affordable(self, now: float) -> bool:
         """Whether the next diagnosis fits into the share of the time that the run took without them."""
         without = now - self.began - self.elapsed_s
         next_s = self.dearest or FIRST_GUESS * without / self.chunks
         return self.share == 1 or self.elapsed_s + next_s <= self.share * without
+
+    def _look(self, course: Any, row: dict[str, Any], chunk: Any) -> None:
+        """Diagnose, and note what was found and what it took."""
+        began = time.perf_counter()
+        self._diagnose(course, row, chunk)
+        took = time.perf_counter() - began
+        self.dearest, self.elapsed_s = max(self.dearest, took), self.elapsed_s + took
+        course.note(self._row(row, took))
 
     def _diagnose(self, course: Any, row: dict[str, Any], chunk: Any) -> None:
         part = chunk._replace(

@@ -4,12 +4,16 @@ from recurra.models.features import Features
 from recurra.models.files import load, save
 from recurra.models.generation import distribution, generate, sample
 from recurra.models.language_model import LanguageModel
-from recurra.models.levels import learn_vocabulary
-from recurra.models.pieces import Pieces
-from recurra.models.vocabulary import Vocabulary
-from recurra.models.words import Words
+from recurra.vocabulary.bytes import Bytes
+from recurra.vocabulary.characters import Characters
+from recurra.vocabulary.levels import learn_vocabulary
+from recurra.vocabulary.pieces import Pieces
+from recurra.vocabulary.vocabulary import Vocabulary
+from recurra.vocabulary.words import Words
 
 __all__ = [
+    "Bytes",
+    "Characters",
     "Features",
     "LanguageModel",
     "Pieces",

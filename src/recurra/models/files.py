@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from recurra.durable import write_durably
 from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models.language_model import LanguageModel
-from recurra.models.levels import from_record
+from recurra.vocabulary.levels import from_record
 
 FORMAT = "recurra-model-1"
 
@@ -77,11 +78,20 @@ def load(path: str | PathLike[str]) -> LanguageModel:
     return model.eval()
 
 
-def _checksum(header: dict[str, Any], tensors: dict[str, Tensor]) -> int:
-    """CRC-32 of the header and of every weight's bytes."""
-    found = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+def checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
+    """CRC-32 of a text and of every tensor's name, type, shape and bytes.
+
+    >>> checksum("", {}) == checksum("", {"x": torch.zeros(0)})
+    False
+    """
+    found = zlib.crc32(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
-        found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().tobytes(), found)
+        found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, found)
     return found
+
+
+def _checksum(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> int:
+    """Of a model's file: the header without its checksum, and the weights."""
+    return checksum(json.dumps(header, sort_keys=True), tensors)

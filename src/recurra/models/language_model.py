@@ -20,9 +20,9 @@ from recurra.models.cell import CELLS as CELLS
 from recurra.models.cell import drop, make_cell, make_stack
 from recurra.models.embedding import check_tokens, embed
 from recurra.models.features import Features, penalty
-from recurra.models.levels import AnyVocabulary
 from recurra.models.softmax import IGNORED as IGNORED
 from recurra.models.softmax import adaptive_cost, adaptive_softmax, cross_entropy, log_chances
+from recurra.vocabulary.vocabulary import Vocabulary
 
 
 class LanguageModel(SequenceModule):
@@ -66,7 +66,7 @@ class LanguageModel(SequenceModule):
 
     def __init__(
         self, vocab_size: int, embed: int = 256, hidden: int | Sequence[int] = 512, layers: int = 2, cell: str | Cell = "lstm",
-        dropout: float = 0.3, tied: bool = True, vocabulary: AnyVocabulary | None = None, *, locked: bool = False,
+        dropout: float = 0.3, tied: bool = True, vocabulary: Vocabulary | None = None, *, locked: bool = False,
         input_dropout: float = 0.0, output_dropout: float = 0.0, embedding_dropout: float = 0.0, weight_dropout: float = 0.0,
         zoneout: tuple[float, float] = (0.0, 0.0), adaptive: int | Sequence[int] = (), div_value: float = 4.0,
         init: str | float = "default",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from recurra.durable import write_durably
 from recurra.errors import RunError
+from recurra.models.files import checksum
 
 FORMAT, KEPT = 1, 2
 """The version of the form, and how many of the newest are kept."""
@@ -98,17 +97,3 @@ def _read(path: Path) -> Checkpoint:
 def _listed(folder: Path) -> list[Path]:
     """Checkpoints, the newest first."""
     return sorted(folder.glob("[0-9]*.safetensors"), reverse=True)
-
-
-def checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
-    """CRC-32 of a text and of every tensor's name, type, shape and bytes.
-
-    >>> checksum("", {}) == checksum("", {"x": torch.zeros(0)})
-    False
-    """
-    found = zlib.crc32(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
-        found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, found)
-    return found

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurra.errors import ArgumentError, DataError
-from recurra.models.levels import AnyVocabulary, learn_vocabulary
 from recurra.train.text_blocks import text_blocks
 from recurra.train.token_file import TokenFile, token_file
+from recurra.vocabulary.levels import learn_vocabulary
+from recurra.vocabulary.vocabulary import Vocabulary
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -38,7 +39,7 @@ class Corpus(NamedTuple):
 
     train: Part
     validation: Part
-    vocabulary: AnyVocabulary
+    vocabulary: Vocabulary
     test: Part | None = None
     source: dict[str, Any] | None = None
 
@@ -149,7 +150,7 @@ def read_text(paths: Paths) -> list[str]:
     return ["".join(text_blocks(path)) for path in _paths(paths)]
 
 
-def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: AnyVocabulary) -> tuple[Part, Part]:
+def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: Vocabulary) -> tuple[Part, Part]:
     """The first tokens, and the last share of them."""
     cut = len(tokens) - int(len(tokens) * validation)
     if cut < 2 or len(tokens) - cut < 2:

@@ -93,7 +93,7 @@ def resume(folder: str | PathLike[str], data: Corpus | None = None, *, show: boo
     with _opened(course, folder, resume=True):
         notes = recall(course, found)
         if course.folder:
-            course.folder.rewind(found.record["history"])
+            course.folder.rewind(None if course.ended else found.record["history"])  # a run's end may be noted after its checkpoint
     for note in [*found.passed_by, *(f"not bit for bit: {note}" for note in notes)]:
         course.display.say(note)
     place = f"after update {course.learner.updates}"
@@ -117,20 +117,30 @@ def _opened(course: Course, out: str | PathLike[str] | None, resume: bool) -> It
 
 def _go_on(course: Course) -> Run:
     """The loop, and its ends."""
-    try:
-        with course.display, interruptible(course.display.say) as course.wish:
-            course.kept_at = time.monotonic()
-            course.tell("on_start")
-            if not course.learner.updates:
-                course.keep()
-            while not course.ended and not course.run.stopped:
-                _pass(course)
-            course.tell("on_end")
-    except KeyboardInterrupt:
-        course.run.stopped = True
-    finally:
-        course.finish()
+    with interruptible(course.display.say) as course.wish:
+        try:
+            with course.display:
+                _loop(course)
+        except KeyboardInterrupt:
+            course.run.stopped = True
+        except Exception:
+            if not course.wish.insisted:
+                raise
+            course.run.stopped = True
+        finally:
+            course.wish.ending = True
+            course.finish()
     return course.run
+
+
+def _loop(course: Course) -> None:
+    course.kept_at = time.monotonic()
+    course.tell("on_start")
+    if not course.learner.updates:
+        course.keep()
+    while not course.ended and not course.run.stopped:
+        _pass(course)
+    course.tell("on_end")
 
 
 def _pass(course: Course) -> None:

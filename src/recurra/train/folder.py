@@ -87,9 +87,9 @@ class Folder:
             os.fsync(self.history.fileno())
         return self.history.tell()
 
-    def rewind(self, mark: int) -> None:
-        """Forget the rows that came after a mark."""
-        self.history.seek(mark)
+    def rewind(self, mark: int | None) -> None:
+        """Forget the rows that came after a mark; None: only one that was cut short."""
+        self.history.seek((self.path / HISTORY).read_bytes().rfind(b"\n") + 1 if mark is None else mark)
         self.history.truncate()
 
     def keep(self, model: LanguageModel) -> None:

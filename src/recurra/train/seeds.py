@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +25,8 @@ class Repeated(NamedTuple):
 
     Attributes:
         runs: by seed.
-        mean, deviation: of their best validation losses, in nats a token; the sample standard deviation, 0 for one run.
+        mean, deviation: of the best validation losses, in nats a token, of the runs that came to one; the sample standard deviation,
+            0 for one run; inf and 0 where none did.
         stopped: whether one was interrupted; those after it were not begun.
     """
 
@@ -59,6 +61,7 @@ def fit_seeds(
         runs[each.seed] = fit(make(), data, each, None if out is None else Path(out) / f"seed-{each.seed}", **options)
         if runs[each.seed].stopped:
             break
-    losses = [run.best_loss for run in runs.values()]
+    losses = [run.best_loss for run in runs.values() if math.isfinite(run.best_loss)]
+    mean = statistics.fmean(losses) if losses else math.inf
     stopped = any(run.stopped for run in runs.values())
-    return Repeated(runs, statistics.fmean(losses), statistics.stdev(losses) if len(losses) > 1 else 0.0, stopped)
+    return Repeated(runs, mean, statistics.stdev(losses) if len(losses) > 1 else 0.0, stopped)

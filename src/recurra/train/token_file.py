@@ -14,9 +14,10 @@ from filelock import FileLock
 
 from recurra.durable import sync, write_durably
 from recurra.errors import DataError
-from recurra.models.levels import AnyVocabulary, from_record, learn_vocabulary
 from recurra.train.building import Building
 from recurra.train.text_blocks import between_words, text_blocks
+from recurra.vocabulary.levels import from_record, learn_vocabulary
+from recurra.vocabulary.vocabulary import Vocabulary
 
 FORMAT = 1
 
@@ -35,12 +36,12 @@ class TokenFile(NamedTuple):
     tokens: Any
     starts: tuple[int, ...]
     unknown: int
-    vocabulary: AnyVocabulary
+    vocabulary: Vocabulary
     digest: str
 
 
 def token_file(
-    paths: Sequence[Path], level: str, vocab_size: int | None, vocabulary: AnyVocabulary | None, cache: Path, show: bool = False
+    paths: Sequence[Path], level: str, vocab_size: int | None, vocabulary: Vocabulary | None, cache: Path, show: bool = False
 ) -> TokenFile:
     """Find the token file of some texts, or make it.
 
@@ -91,7 +92,7 @@ def _read(record: Path, tokens: Path, sources: list[list[Any]]) -> dict[str, Any
 
 
 def _make(
-    paths: Sequence[Path], level: str, vocab_size: int | None, vocabulary: AnyVocabulary | None, place: Path, show: bool
+    paths: Sequence[Path], level: str, vocab_size: int | None, vocabulary: Vocabulary | None, place: Path, show: bool
 ) -> dict[str, Any]:
     passes = 1 if vocabulary is not None or level == "byte" else 2
     with Building(passes * sum(path.stat().st_size for path in paths), show) as building:
@@ -130,7 +131,7 @@ def _blocks(path: Path, level: str) -> Iterator[str]:
     return between_words(text_blocks(path)) if level in ("word", "bpe") else text_blocks(path)
 
 
-def _encode(vocabulary: AnyVocabulary, block: str, path: Path) -> Any:
+def _encode(vocabulary: Vocabulary, block: str, path: Path) -> Any:
     try:
         return vocabulary.encode(block)
     except DataError as error:

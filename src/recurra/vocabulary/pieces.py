@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 
-from recurra.errors import ArgumentError, DataError, MissingDependency
+from recurra.errors import ArgumentError, MissingDependency
+from recurra.vocabulary.vocabulary import Vocabulary
 
 
+@final
 @dataclass(frozen=True)
-class Pieces:
+class Pieces(Vocabulary):
     """A vocabulary of pieces of words, by Hugging Face's tokenizers: byte-level byte-pair encoding, so nothing is unknown.
+
+    Text is encoded line by line. Decoded bytes that are not UTF-8 become the replacement character.
 
     Args:
         form: the tokenizer, as its own JSON.
@@ -32,7 +36,7 @@ class Pieces:
     """
 
     form: str
-    level: str = field(default="bpe", init=False)
+    level: ClassVar[str] = "bpe"
 
     def __post_init__(self) -> None:
         try:
@@ -70,34 +74,14 @@ class Pieces:
         return int(self.tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Turn text into tokens, int64, line by line."""
         parts = self.tokenizer.encode_batch(text.splitlines(keepends=True))
         return np.array([number for part in parts for number in part.ids], np.int64)
 
-    def decode(self, tokens: Any) -> str:
-        """Turn tokens into text; bytes that are not UTF-8 become the replacement character.
-
-        Raises:
-            DataError: a token is none of the vocabulary's.
-        """
-        numbers = [int(token) for token in tokens]
-        for number in numbers:
-            if not 0 <= number < len(self):
-                raise DataError(f"tokens must be in 0..{len(self) - 1}, got {number}")
-        return str(self.tokenizer.decode(numbers))
-
-    @property
-    def opening(self) -> str:
-        """What a sample begins after where nothing is given."""
-        return "\n"
-
-    def unknown(self, tokens: Any) -> int:
-        """None is unknown."""
-        return 0
+    def join(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(tokens)))
 
     def record(self) -> dict[str, Any]:
-        """What JSON can hold of it, for `from_record`."""
-        return {"level": "bpe", "form": self.form}
+        return {"level": self.level, "form": self.form}
 
 
 def _library() -> Any:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import ArgumentError, DataError
-from recurra.models.levels import from_record, learn_vocabulary
-from recurra.models.words import Words
+from recurra.vocabulary.levels import from_record, learn_vocabulary
+from recurra.vocabulary.words import Words
 
 TEXT = "b a a c\na b\n\n d  <unk> e\n"
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recurra.errors import ArgumentError, DataError, choice_text
-from recurra.models.pieces import Pieces
-from recurra.models.vocabulary import Vocabulary
-from recurra.models.words import Words
+from recurra.errors import ArgumentError, choice_text
+from recurra.vocabulary.bytes import Bytes
+from recurra.vocabulary.characters import Characters
+from recurra.vocabulary.pieces import Pieces
+from recurra.vocabulary.vocabulary import Vocabulary
+from recurra.vocabulary.words import Words
 
 LEVELS = ("character", "byte", "word", "bpe")
-AnyVocabulary = Vocabulary | Words | Pieces
 
 
-def learn_vocabulary(texts: Iterable[str], level: str, size: int | None = None) -> AnyVocabulary:
+def learn_vocabulary(texts: Iterable[str], level: str, size: int | None = None) -> Vocabulary:
     """The vocabulary of a text that comes in pieces; between words, for words and pieces of them.
 
     Args:
@@ -26,38 +27,37 @@ def learn_vocabulary(texts: Iterable[str], level: str, size: int | None = None) 
         ArgumentError: `level` or `size` is outside its range.
         DataError: there is no text.
 
-    >>> learn_vocabulary(["ab", "ca"], "character").symbols
-    'abc'
+    >>> learn_vocabulary(["ab", "ca"], "character")
+    Characters(symbols='abc')
     """
-    if level not in LEVELS:
-        raise ArgumentError(choice_text("level", level, LEVELS))
+    _check_level(level)
     if size is not None and level in ("character", "byte"):
         raise ArgumentError(f"vocab_size must be left out at {level} level, whose symbols are those of the text, got {size}")
     if level == "word":
         return Words.of(texts, size)
     if level == "bpe":
         return Pieces.of(texts, size)
-    if level == "byte":
-        return Vocabulary("byte")
-    symbols: set[str] = set()
-    for text in texts:
-        symbols |= set(text)
-    if not symbols:
-        raise DataError("text must not be empty, got no characters")
-    return Vocabulary("character", "".join(sorted(symbols)))
+    return Bytes() if level == "byte" else Characters.of(texts)
 
 
-def from_record(record: Mapping[str, Any]) -> AnyVocabulary:
+def from_record(record: Mapping[str, Any]) -> Vocabulary:
     """The vocabulary that gave a record.
 
     Raises:
         KeyError, ArgumentError: it is no record of one.
 
-    >>> from_record(Vocabulary("byte").record())
-    Vocabulary(level='byte', symbols='')
+    >>> from_record(Characters("abc").record())
+    Characters(symbols='abc')
     """
-    if record["level"] == "word":
+    level = record["level"]
+    _check_level(level)
+    if level == "word":
         return Words(tuple(record["words"]))
-    if record["level"] == "bpe":
+    if level == "bpe":
         return Pieces(record["form"])
-    return Vocabulary(record["level"], record["symbols"])
+    return Bytes() if level == "byte" else Characters(record["symbols"])
+
+
+def _check_level(level: str) -> None:
+    if level not in LEVELS:
+        raise ArgumentError(choice_text("level", level, LEVELS))

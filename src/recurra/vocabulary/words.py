@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 
-from recurra.errors import ArgumentError, DataError
+from recurra.errors import ArgumentError
+from recurra.vocabulary.vocabulary import Vocabulary
 
 UNKNOWN, END = "<unk>", "<eos>"
 
 
+@final
 @dataclass(frozen=True)
-class Words:
+class Words(Vocabulary):
     """A vocabulary of words between white space; each line ends in <eos>, and every other word is <unk>.
+
+    Decoded, there is a space between words, and a line break for <eos>.
 
     Args:
         words: in order, the most frequent first; <unk> and <eos> are among them.
@@ -30,7 +34,7 @@ class Words:
     """
 
     words: tuple[str, ...]
-    level: str = field(default="word", init=False)
+    level: ClassVar[str] = "word"
     numbers: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +71,6 @@ class Words:
         return len(self.words)
 
     def encode(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Turn text into tokens, int64: words, and <eos> for each line break."""
         unknown, end = self.numbers[UNKNOWN], self.numbers[END]
         found: list[int] = []
         *lines, rest = text.split("\n")
@@ -77,28 +80,12 @@ class Words:
         found += [self.numbers.get(word, unknown) for word in rest.split()]
         return np.array(found, np.int64)
 
-    def decode(self, tokens: Any) -> str:
-        """Turn tokens into text: a space between words, a line break for <eos>.
-
-        Raises:
-            DataError: a token is none of the vocabulary's.
-        """
-        numbers = [int(token) for token in tokens]
-        for number in numbers:
-            if not 0 <= number < len(self):
-                raise DataError(f"tokens must be in 0..{len(self) - 1}, got {number}")
-        text = " ".join("\n" if self.words[number] == END else self.words[number] for number in numbers)
+    def join(self, tokens: Sequence[int]) -> str:
+        text = " ".join("\n" if self.words[token] == END else self.words[token] for token in tokens)
         return text.replace(" \n", "\n").replace("\n ", "\n")
 
-    @property
-    def opening(self) -> str:
-        """What a sample begins after where nothing is given."""
-        return "\n"
-
     def unknown(self, tokens: Any) -> int:
-        """How many tokens are <unk>."""
         return int((np.asarray(tokens) == self.numbers[UNKNOWN]).sum())
 
     def record(self) -> dict[str, Any]:
-        """What JSON can hold of it, for `from_record`."""
-        return {"level": "word", "words": list(self.words)}
+        return {"level": self.level, "words": list(self.words)}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import ArgumentError, DataError, MissingDependency
-from recurra.models.levels import from_record, learn_vocabulary
-from recurra.models.pieces import Pieces
+from recurra.vocabulary.levels import from_record, learn_vocabulary
+from recurra.vocabulary.pieces import Pieces
 
 TEXT = "low lower lowest\nnew newer newest\n" * 20
 PIECES = Pieces.of([TEXT], 280)

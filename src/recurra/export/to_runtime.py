@@ -1,0 +1,32 @@
+"""From a PyTorch module to the runtime's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from torch import nn
+
+from recurra.export.from_torch import network_of
+from recurra.network.file import write
+
+
+def runtime(
+    module: nn.Module, path: str | PathLike[str], *, precision: str = "float32", vocabulary: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Write a module as a `.rcr` file, for `recurra.runtime.load`.
+
+    Args:
+        module: what `network_of` takes.
+        path: where.
+        precision: of the matrices: "float32", "bfloat16" or "int8" (a scale for each row).
+        vocabulary, facts: as for `network_of`.
+
+    Raises:
+        ConversionError: something in the module cannot be taken; named, with the reason.
+        ArgumentError: `precision` is unknown.
+        RunError: the file cannot be written.
+    """
+    write(network_of(module, vocabulary=vocabulary, facts=facts).quantised(precision), path)

@@ -1,0 +1,62 @@
+"""What tokens stand for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from recurra.errors import DataError
+
+
+class Vocabulary(ABC):
+    """What each token stands for: `Characters`, `Bytes`, `Words` or `Pieces`.
+
+    Attributes:
+        level: "character", "byte", "word" or "bpe".
+    """
+
+    level: ClassVar[str]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many different tokens there are."""
+
+    @abstractmethod
+    def encode(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Turn text into tokens, int64.
+
+        Raises:
+            DataError: the text holds what has no token; names it and its place.
+        """
+
+    @abstractmethod
+    def join(self, tokens: Sequence[int]) -> str:
+        """The text of tokens that are all in 0..V-1: what `decode` gives once it has looked at them."""
+
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """What JSON can hold of it: its level, and what it is made of."""
+
+    def decode(self, tokens: Any) -> str:
+        """Turn tokens into text.
+
+        Raises:
+            DataError: a token is none of the vocabulary's.
+        """
+        numbers = [int(token) for token in tokens]
+        for number in numbers:
+            if not 0 <= number < len(self):
+                raise DataError(f"tokens must be in 0..{len(self) - 1}, got {number}")
+        return self.join(numbers)
+
+    @property
+    def opening(self) -> str:
+        """What a sample begins after where nothing is given."""
+        return "\n"
+
+    def unknown(self, tokens: Any) -> int:
+        """How many tokens stand for what is unknown; none, where `encode` refuses it."""
+        return 0
