@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from recurra import cells as cells
     from recurra import convert as convert
     from recurra import engine as engine
+    from recurra import export as export
     from recurra import init as init
     from recurra import inspection as inspection
     from recurra import models as models
     from recurra import native as native
+    from recurra import network as network
     from recurra import parity as parity
     from recurra import program as program
     from recurra import runtime as runtime
     from recurra import state as state
     from recurra import train as train
+    from recurra import vocabulary as vocabulary
     from recurra.cells import Cell as Cell
     from recurra.cells import Probed as Probed
     from recurra.cells import RecurrentDropout as RecurrentDropout
@@ -55,8 +58,8 @@ _HOME = {
     "Stream": "recurra.stream",
 }  # fmt: skip
 _MODULES = (
-    "cells", "convert", "engine", "errors", "init", "inspection", "layers", "models", "native", "parity", "program",
-    "runtime", "state", "stream", "train",
+    "cells", "convert", "engine", "errors", "export", "init", "inspection", "layers", "models", "native", "network", "parity", "program",
+    "runtime", "state", "stream", "train", "vocabulary",
 )  # fmt: skip
 
 __all__ = sorted([*_HOME, *_MODULES])

@@ -163,12 +163,14 @@ def test_stream_gives_a_figure_a_line_and_carries_the_state(
 
 def test_surprise_is_the_loss_of_the_whole_text_however_it_is_cut(run_folder: Path) -> None:
     from recurra import train
-    from recurra.cli.surprise import Surprise
+    from recurra.export import network_of
+    from recurra.runtime import Model
+    from recurra.runtime.surprise import Surprise
 
     model = train.open_run(run_folder)
     text = TEXT[:90]
     whole = train.evaluate(model, train.contiguous(model.vocabulary.encode(text), 1))
-    surprise = Surprise(model)
+    surprise = Surprise(Model(network_of(model)))
     parts = [surprise.push(piece) for piece in (text[:1], text[1:40], "", text[40:])]
     assert [count for _, count in parts] == [0, 39, 0, 50]
     assert sum(nats * count for nats, count in parts) / 89 == pytest.approx(whole, rel=1e-5)

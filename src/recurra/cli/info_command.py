@@ -7,6 +7,7 @@ import platform
 from typing import Any
 
 from recurra import __version__
+from recurra.cli.opened import is_network
 from recurra.cli.output import add_json, answer
 
 
@@ -41,7 +42,22 @@ def _installation() -> dict[str, Any]:
     return record
 
 
+def _network(path: str) -> dict[str, Any]:
+    """What a .rcr file holds, without PyTorch."""
+    from recurra.network import Recurrent
+    from recurra.network.file import read
+    from recurra.network.network import walk
+
+    network = read(path)
+    layers = [layer.program.cell if isinstance(layer, Recurrent) else type(layer).__name__ for layer in walk(network.layers)]
+    record: dict[str, Any] = {"layers": layers, "input": network.input_size, "output": network.output_size, "precision": network.precision}
+    record |= {"bytes": network.nbytes, "state": sum(spec.width for spec in network.states)}
+    return record | {"level": (network.vocabulary or {}).get("level", "tokens" if network.reads_tokens else "features"), **network.facts}
+
+
 def _model(path: str) -> dict[str, Any]:
+    if is_network(path):
+        return _network(path)
     from recurra import train
 
     model = train.open_run(path)

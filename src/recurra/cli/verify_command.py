@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from recurra.cli.opened import is_network
 from recurra.cli.output import add_json, answer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra verify runs/a"
-    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, or a model's file")
+    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, a model's file, or a .rcr file")
     parser.add_argument("--steps", type=int, default=200, metavar="T", help="steps of each path")
     parser.add_argument("--rows", type=int, default=3, metavar="B", help="rows side by side")
     add_json(parser)
@@ -19,19 +20,45 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; 1 if a row does not hold."""
-    import torch
-
-    from recurra import parity, train
     from recurra.errors import ArgumentError
 
     if args.steps < 3 or args.rows < 1:
         raise ArgumentError(f"steps must be at least 3 and rows at least 1, got {args.steps} and {args.rows}")
-    model = train.open_run(args.run_folder)
-    generator = torch.Generator().manual_seed(0)
-    rows = parity.verify(model, torch.randint(model.vocab_size, (args.steps, args.rows), generator=generator))
+    rows = _of_network(args) if is_network(args.run_folder) else _of_run(args)
     record = {"holds": all(row.holds for row in rows), "rows": [row._asdict() | {"holds": row.holds} for row in rows]}
     answer(args, record, table(rows))
     return 0 if record["holds"] else 1
+
+
+def _of_network(args: argparse.Namespace) -> list[Any]:
+    """The rows of a .rcr file: its own precision stands for float32 and the coarser ones."""
+    import numpy as np
+
+    from recurra.cli.opened import open_network
+    from recurra.parity import verify_exports
+
+    network = open_network(args.run_folder)
+    draws = np.random.default_rng(0)
+    if network.reads_tokens:
+        return verify_exports(network, draws.integers(0, network.input_size, (args.steps, args.rows)))
+    return verify_exports(network, draws.standard_normal((args.steps, args.rows, network.input_size)).astype(np.float32))
+
+
+def _of_run(args: argparse.Namespace) -> list[Any]:
+    """The rows of a run: every path in PyTorch, then every export."""
+    import torch
+
+    from recurra import parity, train
+    from recurra.errors import ConversionError
+    from recurra.export import network_of
+
+    model = train.open_run(args.run_folder)
+    x = torch.randint(model.vocab_size, (args.steps, args.rows), generator=torch.Generator().manual_seed(0))
+    rows = parity.verify(model, x)
+    try:
+        return rows + parity.verify_exports(network_of(model), x.numpy())
+    except ConversionError as error:
+        return [*rows, parity.Row("exports", 0.0, None, 0, str(error))]
 
 
 def table(rows: list[Any]) -> str:

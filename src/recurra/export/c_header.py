@@ -97,8 +97,8 @@ def to_c(network: Network, name: str = "model") -> str:
     upper = name.upper()
     sizes = f"#define {upper}_INPUT_SIZE {network.input_size}\n#define {upper}_OUTPUT_SIZE {network.output_size}\n"
     step = (TOKENS if network.reads_tokens else FEATURES).format(name=name, upper=upper, body="\n".join(f"    {line}" for line in body))
-    brought = [text.replace("@", name) for text in functions(collection.used)]
-    parts = [_head(network, name), sizes, OPEN.format(name=name), *brought, *collection.arrays, _state(name, layers), *layers.functions, step]
+    brought = [OPEN.format(name=name), *(text.replace("@", name) for text in functions(collection.used))]
+    parts = [_head(network, name), sizes, *brought, *collection.arrays, _state(name, layers), *layers.functions, step]
     return "\n".join([part if part.endswith("\n") else f"{part}\n" for part in parts] + [CLOSE.format(name=name)])
 
 

@@ -74,7 +74,8 @@ class Step:
                 widths = {found[arg] for arg in node.args if arg in found}
                 if len(widths) > 1:
                     raise ProgramError(f"nodes must mix values of one width, got {node.op} of {' and '.join(map(str, sorted(widths)))}")
-                found |= {here: width for width in widths}
+                if widths:
+                    found[here] = widths.pop()
             elif node.op != "const":
                 found[here] = self.layer.units[node.width]
         return found
@@ -83,15 +84,15 @@ class Step:
         pieces: list[Piece] = [[]]
         read = {(node.phase, node.name) for node in (self.nodes[here] for here in self.live) if node.op in ("a", "v")}
         for phase, body in enumerate(self.layer.program.bodies):
-            for group in (body.operand_nodes, body.nodes):
-                last = pieces[-1]
+            for group, product in ((body.operand_nodes, body.product), (body.nodes, None)):
                 chosen = [here for here in group if here in self.units]
+                last = pieces[-1]
                 if isinstance(last, list):
                     last += chosen
                 else:
                     pieces.append(chosen)
-                if group is body.operand_nodes and body.product and any((phase, gate) in read for gate in body.product.gates):
-                    pieces.append(body.product)
+                if product and any((phase, gate) in read for gate in product.gates):
+                    pieces.append(product)
         if not isinstance(pieces[-1], list):
             pieces.append([])
         return pieces

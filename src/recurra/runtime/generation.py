@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recurra.errors import ArgumentError
+from recurra.errors import ArgumentError, DataError
 from recurra.runtime.model import Model
+from recurra.vocabulary import from_record
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +57,34 @@ def _draw(model: Model, prompt: Array, length: int, options: tuple[Any, ...], dr
             token = int(draws.choice(len(chance), p=chance))
             yield token
             logits = session.push(np.array([token]))[0]
+
+
+def sample(model: Model, prompt: str = "", length: int = 500, **options: Any) -> str:
+    """Continue a text.
+
+    Args:
+        model: a language model with a vocabulary.
+        prompt: the text to continue; without one, a line break if the vocabulary has it, else its first symbol.
+        length: how many tokens to draw.
+        **options: of `generate`.
+
+    Returns:
+        The continuation, without the prompt.
+
+    Raises:
+        ArgumentError: the model has no vocabulary, or an option is outside its range.
+        DataError: the prompt holds a character that the model never saw.
+    """
+    if model.network.vocabulary is None:
+        raise ArgumentError("model must have a vocabulary to sample text, got one without")
+    vocabulary = from_record(model.network.vocabulary)
+    try:
+        tokens = vocabulary.encode(prompt or vocabulary.opening)
+    except DataError as error:
+        raise DataError(str(error).replace("text must", "prompt must", 1)) from None
+    text = vocabulary.decode(list(generate(model, tokens.tolist(), length, **options)))
+    between = vocabulary.level == "word" and prompt and not prompt[-1].isspace() and not text.startswith("\n")
+    return f" {text}" if between else text
 
 
 def distribution(logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Array:

@@ -1,0 +1,122 @@
+"""recurra export: a trained model as a file for others."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recurra.cli.opened import open_network
+from recurra.cli.output import add_json, answer
+
+if TYPE_CHECKING:
+    from recurra.network import Network
+
+FORMS = {".rcr": "the runtime's file", ".onnx": "an ONNX model", ".h": "a C99 header"}
+STEPS = 10_000
+"""Over which the largest difference of a quantised model is found."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.epilog = "example: recurra export runs/a --to model.rcr --int8 --text validation.txt"
+    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, a model's file, or a .rcr file")
+    parser.add_argument("--to", required=True, metavar="FILE", help=".rcr for the runtime, .onnx, or .h for C")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--int8", action="store_true", help="weights of one byte, with a scale for each row")
+    kept.add_argument("--bf16", action="store_true", help="weights of two bytes")
+    parser.add_argument("--sequence", action="store_true", help="ONNX: a graph of a whole sequence, not of one step")
+    parser.add_argument("--text", nargs="+", metavar="FILE", help="held-out text: with --int8 or --bf16, the loss before and after")
+    parser.add_argument("--licence", help="written into the file")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file, and say what its precision costs."""
+    from dataclasses import replace
+
+    from recurra.errors import ArgumentError
+
+    form = Path(args.to).suffix
+    if form not in FORMS:
+        names = ", ".join(f"{suffix} ({what})" for suffix, what in FORMS.items())
+        raise ArgumentError(f"--to must end in one of {names}, got {args.to!r}")
+    if args.sequence and form != ".onnx":
+        raise ArgumentError(f"--sequence must go with a .onnx file, got {args.to!r}; leave it out")
+    network = open_network(args.run_folder)
+    if args.licence:
+        network = replace(network, facts={**network.facts, "licence": args.licence})
+    precision = "int8" if args.int8 else "bfloat16" if args.bf16 else network.precision
+    made = network if precision in ("mixed", network.precision) else network.quantised(precision)
+    _write(made, args.to, form, args.sequence)
+    size = Path(args.to).stat().st_size
+    record: dict[str, Any] = {"file": args.to, "precision": precision, "bytes": size}
+    text = f"{args.to}: {FORMS[form]}, {precision} weights, {size:,} bytes"
+    if made is not network:
+        record |= _cost(network, made, args.text)
+        text += "\n" + _cost_text(record)
+    answer(args, record, text)
+    return 0
+
+
+def _write(network: Network, path: str, form: str, sequence: bool) -> None:
+    if form == ".rcr":
+        from recurra.network.file import write
+
+        write(network, path)
+    elif form == ".onnx":
+        from recurra.export import to_onnx
+
+        to_onnx(network, path, kind="sequence" if sequence else "step")
+    else:
+        from recurra.export import write_c
+
+        write_c(network, path)
+
+
+def _cost(network: Network, made: Network, files: list[str] | None) -> dict[str, Any]:
+    """The loss of both on held-out text, and the largest difference of what comes out."""
+    from recurra.runtime import Model
+    from recurra.runtime.quality import largest_difference, loss
+
+    before, after = Model(network), Model(made)
+    tokens = _tokens(network, files)
+    record: dict[str, Any] = {"largest_difference": largest_difference(before, after, tokens, STEPS), "steps": STEPS}
+    if tokens is not None:
+        losses = loss(before, tokens), loss(after, tokens)
+        record |= {"nats_before": losses[0], "nats_after": losses[1], "tokens": len(tokens) - 1}
+    return record
+
+
+def _tokens(network: Network, files: list[str] | None) -> Any:
+    if not files:
+        return None
+    import numpy as np
+
+    from recurra.errors import ArgumentError, DataError
+    from recurra.vocabulary import from_record
+
+    if network.vocabulary is None:
+        raise ArgumentError("--text must go with a model that has a vocabulary, got one without; leave it out")
+    vocabulary = from_record(network.vocabulary)
+    parts = []
+    for file in files:
+        try:
+            parts.append(vocabulary.encode(Path(file).read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"text must be a UTF-8 file, got {file!r} ({error})") from None
+    tokens = np.concatenate(parts)
+    if len(tokens) < 2:
+        raise DataError(f"text must have at least two tokens, got {len(tokens)}")
+    return tokens
+
+
+def _cost_text(record: dict[str, Any]) -> str:
+    lines = [f"largest difference of an output from float32 over {record['steps']:,} steps: {record['largest_difference']:.2e}"]
+    if "nats_before" in record:
+        change = record["nats_after"] / record["nats_before"] - 1
+        losses = f"{record['nats_before']:.4f} nats a token before, {record['nats_after']:.4f} after ({change:+.2%})"
+        lines.append(f"held-out loss: {losses}, over {record['tokens']:,} tokens")
+    else:
+        lines.append("held-out loss: not measured; give --text FILE")
+    return "\n".join(lines)

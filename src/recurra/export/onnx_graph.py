@@ -1,0 +1,148 @@
+"""A network as an ONNX model: one step, or a sequence of any length."""
+
+from __future__ import annotations
+
+import json
+import re
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recurra.durable import write_durably
+from recurra.errors import ArgumentError, ConversionError, RunError, choice_text
+from recurra.export.onnx_layers import Layers
+from recurra.export.onnx_sheet import IR_VERSION, OPSET, Sheet, require_onnx
+from recurra.export.onnx_weights import Weights
+from recurra.network import Network
+
+Array = npt.NDArray[Any]
+KINDS = ("step", "sequence")
+FORMAT = "recurra-onnx-1"
+MOST_BYTES = 2**31 - 2**20
+"""Of all arrays: a protobuf message, which an ONNX file is, ends at 2 GB."""
+
+
+def to_onnx(network: Network, path: str | PathLike[str] | None = None, *, kind: str = "step") -> Any:
+    """Make the ONNX model of a network, opset 17, in which the state goes in and comes out.
+
+        "step"        x (batch, I), state_1_h (batch, H), ...        -> y (batch, O), state_1_h_out (batch, H), ...
+        "sequence"    x (time, batch, I), state_1_h (batch, H), ...  -> y (time, batch, O), state_1_h_out (batch, H), ...
+
+    Batch and time may be of any size, and differ from run to run; a sequence in chunks, each with the state that the one before
+    gave, equals the whole. A network that reads tokens takes x of int64 without the last axis. `initial_states` gives the state to
+    begin with. LSTM, GRU and simple RNN layers become ONNX's operators; any other cell a Scan, or in the step graph the nodes
+    themselves, printed from its program. Quantised matrices are kept as they are, and turned into float32 where they are used.
+
+    The model's metadata hold under "recurra" a JSON record: the states with their names, widths and first values, the vocabulary, the
+    facts, the opset.
+
+    Args:
+        network: the network.
+        path: where the model is written too, if anywhere.
+        kind: "step" or "sequence".
+
+    Returns:
+        The onnx.ModelProto.
+
+    Raises:
+        ArgumentError: `kind` is neither.
+        ConversionError: the weights take more than 2 GB, or two states would have one name.
+        RunError: the file cannot be written.
+        MissingDependency: the onnx package is not installed.
+
+    Source: the ONNX operators of opset 17; the LSTM, GRU and RNN of version 14.
+
+    >>> from recurra.network import Linear, Matrix
+    >>> model = to_onnx(Network((Linear(Matrix(np.ones((2, 3), np.float32))),)), kind="sequence")
+    >>> [node.op_type for node in model.graph.node]
+    ['Transpose', 'MatMul']
+    """
+    if kind not in KINDS:
+        raise ArgumentError(choice_text("kind", kind, KINDS))
+    onnx = require_onnx("to_onnx")
+    _check_size(network)
+    model = _model(network, kind, Sheet(onnx))
+    if path is not None:
+        path = Path(path)
+        try:
+            write_durably(path, lambda beside: beside.write_bytes(model.SerializeToString()))
+        except OSError as error:
+            raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+    return model
+
+
+def initial_states(network: Network, batch: int = 1) -> dict[str, Array]:
+    """The state that each row of a batch begins with, by the names of the model's inputs: zeros, or what was learned.
+
+    Args:
+        network: the network.
+        batch: rows, at least 1.
+
+    Raises:
+        ArgumentError: `batch` is less.
+
+    >>> from recurra.network import Conv, Matrix
+    >>> initial_states(Network((Conv(Matrix(np.ones((1, 6), np.float32)), None, width=2, kernel=3),)))
+    {'state_0_past': array([[0., 0., 0., 0.]], dtype=float32)}
+    """
+    if batch < 1:
+        raise ArgumentError(f"batch must be at least 1, got {batch!r}")
+    names = state_names(network)
+    return {names[spec.name]: np.tile(spec.first.astype(np.float32), (batch, 1)) for spec in network.states}
+
+
+def state_names(network: Network) -> dict[str, str]:
+    """The model's input for each state of a network; the output's name ends in _out besides.
+
+    Raises:
+        ConversionError: two would be the same.
+    """
+    found: dict[str, str] = {}
+    for spec in network.states:
+        name = "state_" + re.sub(r"\W", "_", spec.name, flags=re.ASCII)
+        if name in found.values():
+            raise ConversionError(f"states must have names that differ in letters and digits, got {spec.name!r} and another {name}")
+        found[spec.name] = name
+    return found
+
+
+def _check_size(network: Network) -> None:
+    if network.nbytes > MOST_BYTES:
+        raise ConversionError(f"network must take less than {MOST_BYTES} bytes as one ONNX file, got {network.nbytes}; quantise it")
+
+
+def _model(network: Network, kind: str, sheet: Sheet) -> Any:
+    """The model, its nodes written on a fresh sheet."""
+    onnx, names = sheet.onnx, state_names(network)
+    layers = Layers(Weights(sheet), names, kind == "sequence")
+    sheet.name(layers.chain(network.layers, "", "x"), "y")
+    for name, value in layers.after.items():
+        sheet.name(value, f"{names[name]}_out")
+    steps = ["time", "batch"] if kind == "sequence" else ["batch"]
+    kinds = onnx.TensorProto
+    described = onnx.helper.make_tensor_value_info
+    x = described("x", kinds.INT64, steps) if network.reads_tokens else described("x", kinds.FLOAT, [*steps, network.input_size])
+    before = [described(names[spec.name], kinds.FLOAT, ["batch", spec.width]) for spec in network.states]
+    after = [described(f"{names[spec.name]}_out", kinds.FLOAT, ["batch", spec.width]) for spec in network.states]
+    y = described("y", kinds.FLOAT, [*steps, network.output_size])
+    graph = onnx.helper.make_graph(sheet.nodes, f"recurra_{kind}", [x, *before], [y, *after], sheet.arrays)
+    opset = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="recurra")
+    onnx.helper.set_model_props(model, {"recurra": json.dumps(_record(network, kind, names))})
+    return model
+
+
+def _record(network: Network, kind: str, names: dict[str, str]) -> dict[str, Any]:
+    """What the metadata say of the network."""
+    states = [
+        {"name": name, "input": names[name], "output": f"{names[name]}_out", "width": width, "first": first.tolist()}
+        for name, width, first in network.states
+    ]
+    return {
+        "format": FORMAT, "kind": kind, "opset": OPSET, "reads_tokens": network.reads_tokens, "input_size": network.input_size,
+        "output_size": network.output_size, "precision": network.precision, "states": states, "vocabulary": network.vocabulary,
+        "facts": dict(network.facts),
+    }  # fmt: skip

@@ -1,0 +1,89 @@
+"""How unexpected a text is to a language model, as it streams by."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from recurra.errors import ArgumentError, DataError
+from recurra.runtime.model import Model
+from recurra.vocabulary import from_record
+
+Array = npt.NDArray[Any]
+
+
+class Surprise:
+    """Carries a language model along a text and says what each piece cost.
+
+    Args:
+        model: a model with a vocabulary.
+
+    Raises:
+        ArgumentError: it has none.
+    """
+
+    def __init__(self, model: Model) -> None:
+        if model.network.vocabulary is None:
+            raise ArgumentError("model must have a vocabulary to read text, got one without")
+        self.vocabulary, self.session = from_record(model.network.vocabulary), model.session(1)
+        self.expected: Array | None = None
+
+    def reset(self) -> None:
+        """Begin anew: the next token has nothing before it and costs nothing."""
+        self.session.reset()
+        self.expected = None
+
+    def push(self, text: str) -> tuple[float, int]:
+        """Read on.
+
+        Args:
+            text: what comes next.
+
+        Returns:
+            The mean cost in nats a token, and how many tokens were counted: all but a first one, which nothing
+            foretold. With none counted the cost is 0.
+
+        Raises:
+            DataError: a character is unknown; nothing of the text was read.
+        """
+        tokens = self.vocabulary.encode(text)
+        if not len(tokens):
+            return 0.0, 0
+        logits = self.session.push(tokens[:, None])[:, 0]
+        before = logits[:-1] if self.expected is None else np.concatenate([self.expected[None], logits[:-1]])
+        targets = tokens[1:] if self.expected is None else tokens
+        self.expected = logits[-1].copy()
+        if not len(targets):
+            return 0.0, 0
+        wide = before.astype(np.float64)
+        most = wide.max(1)
+        costs = most + np.log(np.exp(wide - most[:, None]).sum(1)) - wide[np.arange(len(targets)), targets]
+        nats = float(costs.mean())
+        return (nats if math.isfinite(nats) else math.inf), len(targets)
+
+    def save(self) -> bytes:
+        """The place in the text, for `load`."""
+        expected = {} if self.expected is None else {"expected": self.expected}
+        return bytes(save_tensors({"session": np.frombuffer(self.session.save(), np.uint8), **expected}))
+
+    def load(self, blob: bytes) -> None:
+        """Go on from what `save` gave.
+
+        Raises:
+            DataError: it is something else, or of another model.
+        """
+        try:
+            found = load_tensors(blob)
+            self.session.load(found["session"].tobytes())
+        except (SafetensorError, KeyError) as error:
+            raise DataError(f"blob must be what Surprise.save gave, got something else ({error})") from None
+        expected = found.get("expected")
+        if expected is not None and expected.shape != (self.session.network.output_size,):
+            raise DataError(f"blob must hold {self.session.network.output_size} logits, got {expected.shape}")
+        self.expected = expected
