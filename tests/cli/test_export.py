@@ -1,0 +1,165 @@
+"""recurra export, and the commands that take its files without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recurra.cells import GRU
+from recurra.cli import main
+from recurra.export import network_of
+from recurra.models import Characters, LanguageModel, save
+from recurra.network import Linear, Loop, Network
+from recurra.network.file import read, write
+from tests.network.nets import held, matrix, numbers, recurrent
+
+TEXT = "to be or not to be, that is the question\n" * 20
+FEATURES = Network((recurrent(GRU(), 3, 4), Linear(matrix(2, 4))))
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    vocabulary = Characters.of(TEXT)
+    model = LanguageModel(len(vocabulary), 8, 9, vocabulary=vocabulary).float()
+    save(model, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def features_file(tmp_path: Path) -> Path:
+    write(FEATURES, tmp_path / "features.rcr")
+    return tmp_path / "features.rcr"
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def streamed(given: bytes, *words: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "recurra.cli", "stream", *(str(word) for word in words)]
+    return subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+
+
+def test_a_run_becomes_a_file_of_each_form(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, what in (("m.rcr", "the runtime's file"), ("m.onnx", "an ONNX model"), ("m.h", "a C99 header")):
+        status, out, _ = said(capsys, "export", model_file, "--to", tmp_path / name)
+        assert status == 0 and out == f"{tmp_path / name}: {what}, float32 weights, {(tmp_path / name).stat().st_size:,} bytes\n"
+    status, out, _ = said(capsys, "export", tmp_path / "m.rcr", "--to", tmp_path / "s.onnx", "--sequence", "--licence", "MIT", "--json")
+    assert status == 0 and json.loads(out)["precision"] == "float32"
+    assert b"recurra_sequence" in (tmp_path / "s.onnx").read_bytes() and b"MIT" in (tmp_path / "s.onnx").read_bytes()
+
+
+def test_int8_says_what_it_costs(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text").write_text(TEXT)
+    _, out, _ = said(capsys, "export", model_file, "--to", tmp_path / "m8.rcr", "--int8", "--text", tmp_path / "text", "--json")
+    record = json.loads(out)
+    assert record["precision"] == "int8" and record["steps"] == 10_000 and 0 < record["largest_difference"] < 0.5
+    whole, kept = read_losses(model_file, tmp_path / "m8.rcr")
+    assert record["nats_before"] == pytest.approx(whole, rel=1e-5) and record["nats_after"] == pytest.approx(kept, rel=1e-5)
+    _, out, _ = said(capsys, "export", model_file, "--to", tmp_path / "b.rcr", "--bf16")
+    assert "bfloat16 weights" in out and "held-out loss: not measured; give --text FILE" in out
+
+
+def read_losses(model_file: Path, kept: Path) -> list[float]:
+    from recurra.models import load
+
+    tokens = Characters.of(TEXT).encode(TEXT)
+    losses = []
+    for network in (network_of(load(model_file)), read(kept)):
+        logits = Loop(network).run(tokens[:-1, None])[:, 0]
+        shifted = logits - logits.max(1, keepdims=True)
+        losses.append(float(-(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))[np.arange(len(tokens) - 1), tokens[1:]].mean()))
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--to", "m.bin"], "--to must end in one of .rcr (the runtime's file), .onnx (an ONNX model), .h (a C99 header), got 'm.bin'"),
+        (["--to", "m.h", "--sequence"], "--sequence must go with a .onnx file, got 'm.h'; leave it out"),
+        (["--to", "no/m.rcr"], "path must be a file that can be written, got 'no/m.rcr'"),
+        (["--to", "m.rcr", "--int8", "--text", "none"], "text must be a UTF-8 file, got 'none'"),
+    ],
+)
+def test_wrong_use_of_export_is_one_line(
+    model_file: Path, words: list[str], text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model_file.parent)
+    status, out, err = said(capsys, "export", model_file, *words)
+    assert status == 1 and not out and err.startswith(f"recurra export: {text}") and err.count("\n") == 1
+
+
+def test_samples_facts_and_parity_of_a_file_load_no_torch(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.rcr"
+    said(capsys, "export", model_file, "--to", path, "--licence", "CC0")
+    for words in (["info", path], ["sample", path, "--prompt", "to be", "--length", "5", "--seed", "1"]):
+        code = "import sys; from recurra.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+        done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ("licence: CC0" in done.stdout and "layers: ['Embedding', 'LSTM()'" in done.stdout) or done.stdout.startswith("to be")
+    status, out, _ = said(capsys, "verify", path, "--steps", "9", "--rows", "2")
+    assert status == 0 and "runtime, steps, int8" in out
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "f32", "s16"])
+def test_a_stream_answers_as_the_session_does(features_file: Path, form: str) -> None:
+    x = (np.round(numbers(6, 3, scale=3000.0)) / 32768).astype(np.float32)
+    lines = {"csv": lambda row: ",".join(map(repr, row.tolist())) + "\n", "json": lambda row: json.dumps({"x": row.tolist()}) + "\n"}
+    given = x.tobytes() if form == "f32" else (x * 32768).astype("<i2").tobytes() if form == "s16" else b""
+    given = given or "".join(lines[form](row) for row in x).encode()
+    done = streamed(given, features_file, "--format", form)
+    assert done.returncode == 0, done.stderr
+    if form in ("f32", "s16"):
+        y = np.frombuffer(done.stdout, np.float32).reshape(6, 2)
+    else:
+        rows: list[Any] = done.stdout.decode().splitlines()
+        y = np.array([[float(v) for v in row.split(",")] if form == "csv" else json.loads(row)["y"] for row in rows])
+    held(FEATURES, x[:, None], y[:, None])
+
+
+def test_bad_lines_are_named_and_the_state_stays(features_file: Path) -> None:
+    good = "0.1,0.2,0.3\n"
+    done = streamed((good + "0.1,x,2\n" + "1,2\n" + "nan,0,0\n" + good).encode(), features_file)
+    assert done.returncode == 1 and len(done.stdout.splitlines()) == 2
+    assert done.stdout == streamed((good + good).encode(), features_file).stdout
+    lines = done.stderr.decode().splitlines()
+    assert lines[0].startswith("recurra stream: line 2 must hold 3 numbers as csv, got b'0.1,x,2") and lines[0].endswith("; passed over")
+    assert "line 3 must hold 3 numbers" in lines[1] and "step 4: x must hold no NaN" in lines[2] and len(lines) == 3
+    stopped = streamed((good + "x\n" + good).encode(), features_file, "--bad", "stop")
+    assert stopped.returncode == 1 and len(stopped.stdout.splitlines()) == 1 and stopped.stderr.decode().rstrip().endswith("; stopped")
+    cut = streamed(b"\0" * 30, features_file, "--format", "f32")
+    assert cut.returncode == 1 and len(cut.stdout) == 16 and b"step 3 must be 12 bytes of f32, got 6 and the end" in cut.stderr
+
+
+def test_a_stream_goes_on_from_a_saved_state(features_file: Path, tmp_path: Path) -> None:
+    x = numbers(8, 3)
+    whole = streamed(x.tobytes(), features_file, "--format", "f32").stdout
+    first = streamed(x[:5].tobytes(), features_file, "--format", "f32", "--save-state", tmp_path / "s")
+    rest = streamed(x[5:].tobytes(), features_file, "--format", "f32", "--load-state", tmp_path / "s")
+    assert first.stdout + rest.stdout == whole
+    missing = streamed(b"", features_file, "--load-state", tmp_path / "none")
+    assert missing.returncode == 1 and b"--load-state must be a file that can be read" in missing.stderr
+    lost = streamed(b"", features_file, "--save-state", tmp_path / "no" / "s")
+    assert lost.returncode == 1 and b"--save-state must be a file that can be written" in lost.stderr
+    other = streamed(b"", features_file, "--format", "text")
+    assert other.returncode == 1 and b"--format must be json, csv, f32 or s16, since the model reads features, got text" in other.stderr
+
+
+def test_each_answer_comes_before_the_next_question(features_file: Path) -> None:
+    command = [sys.executable, "-m", "recurra.cli", "stream", str(features_file), "--format", "f32"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        for _ in range(3):
+            process.stdin.write(numbers(1, 3).tobytes())
+            process.stdin.flush()
+            assert len(os.read(process.stdout.fileno(), 8)) == 8
+        process.stdin.close()
