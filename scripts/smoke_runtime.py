@@ -25,6 +25,36 @@ def main() -> None:
         print(error)
     else:
         sys.exit("recurra.LSTM must raise without PyTorch")
+    stream()
+
+
+def stream() -> None:
+    """A cell's program, read from JSON, through a file and a session."""
+    import tempfile
+    from pathlib import Path
+
+    import numpy as np
+
+    from recurra import runtime
+    from recurra.network import Loop, Matrix, Network, Recurrent
+    from recurra.network.file import write
+    from recurra.program import Body, Derivative, Node, Product, Program
+
+    nodes = (Node("state", name="h"), Node("a", name="h"), Node("tanh", (1,)))
+    body = Body((), Product(0, ("h",), "weight_hh", "bias_hh", None, (), 0, 1, "hidden", "hidden"), (2,))
+    program = Program("Elman()", nodes, (body,), {"h": 2}, {"h": 2}, (), (), (), (), Derivative((((), ()),), {}, ({},), {}, {}, {}))
+    draws = np.random.default_rng(0)
+    weights = {name: Matrix(draws.standard_normal((4, width)).astype(np.float32)) for name, width in (("weight_ih", 3), ("weight_hh", 4))}
+    network, x = Network((Recurrent(program, weights),)), draws.standard_normal((9, 2, 3)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        write(network, Path(folder) / "model.rcr")
+        y = runtime.load(Path(folder) / "model.rcr").session(batch=2).push(x)
+    difference = float(abs(y - Loop(network, 2).run(x)).max())
+    print(f"streamed without PyTorch, {difference:.1e} from the loop")
+    if difference > 1e-5:
+        sys.exit("the session must equal the loop")
+    if "torch" in sys.modules:
+        sys.exit("torch was loaded")
 
 
 if __name__ == "__main__":

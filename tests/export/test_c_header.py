@@ -82,7 +82,7 @@ def conv(width: int, wide: int, kernel: int, dilation: int = 1, groups: int = 1,
 def networks() -> dict[str, Network]:
     """Small networks by name: every cell, every layer, every precision, odd sizes."""
     every = [*CELLS, CoupledLSTM(), Alphabet(), Distant()]
-    found = {f"{cell!r} {i}": alone(recurrent(cell, 4, 5, learned=i % 2 == 0, biases=1 + i % 3 // 2)) for i, cell in enumerate(every)}
+    found = {f"{cell!r} {i}": alone(recurrent(cell, 4, 5, learned=i % 2 == 1, biases=1 + i % 3 // 2)) for i, cell in enumerate(every)}
     for cell, hidden in [(cells.LSTM(), 1), (cells.GRU(), 63), (cells.LSTM(), 130), (cells.LayerNormGRU(), 63), (cells.LayerNormLSTM(), 1)]:
         found[f"{cell!r} of {hidden}"] = alone(recurrent(cell, 7, hidden))
     for kind in ACTIVATIONS:
@@ -192,15 +192,14 @@ def test_tanh_sigmoid_and_exp_are_within_three_units_in_the_last_place(tmp_path:
                     tmp_path, compiler, flags)  # fmt: skip
     x = specials()
     for name, function in FUNCTIONS.items():
-        y = made.run(name, x[None, :, None] if name != "exp" else x[None, :, None])[0, :, 0]
+        y = made.run(name, x[None, :, None])[0, :, 0]
         with np.errstate(all="ignore"):
             exact = function(x.astype(np.float64))
             single = exact.astype(np.float32)
             unit = np.spacing(np.abs(single)).astype(np.float64)
         finite = np.isfinite(single)
-        assert (np.abs(y - exact)[finite] <= 3 * unit[finite]).all(), name
+        assert (np.abs(y[finite] - exact[finite]) <= 3 * unit[finite]).all(), name
         assert np.array_equal(y[~finite], single[~finite], equal_nan=True), name
-        assert y[np.isposinf(x)] == single[np.isposinf(x)] and y[np.isneginf(x)] == single[np.isneginf(x)]
         if name == "tanh":
             assert (np.signbit(y) == np.signbit(x))[~np.isnan(x)].all()
 

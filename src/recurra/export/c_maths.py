@@ -78,14 +78,15 @@ static inline float @_sigmoid(float x)
     return @_known((x < 0.0f ? e : 1.0f) / (1.0f + e), x);
 }"""),
     "tanh": (("least", "known", "left", "curve", "power"), """\
-/* tanh(x) = -t / (t + 2) for x >= 0, where t = e^(-2x) - 1 */
+/* tanh(|x|) = 1 - 2e / (1 + e), e = e^(-2|x|); (1 - e) / (1 + e) where that is more exact */
 static inline float @_tanh(float x)
 {
     const float c = -2.0f * @_least(x, 20.0f);
     const int32_t n = (int32_t)(c * 1.44269504f - 0.5f);
-    const float s = @_power(n);
-    const float t = s * @_curve(@_left(c, n)) + (s - 1.0f);
-    return @_known(copysignf(t / (t + 2.0f), x), x);
+    const float s = @_power(n), p = s * @_curve(@_left(c, n));
+    const float e = s + p, less = (s - 1.0f) + p;
+    const float y = (c < -1.1f ? 1.0f : 0.0f) - (c < -1.1f ? 2.0f * e : less) / (1.0f + e);
+    return @_known(copysignf(y, x), x);
 }"""),
     "relu": ((), """\
 static inline float @_relu(float x)
