@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import statistics
 import threading
 import time
@@ -16,7 +18,7 @@ from benchmarks.onnx_peer import onnx_step
 from recurra import native
 from recurra.cells import GRU, LSTM
 from recurra.kernels.pool import pool
-from recurra.network import Matrix, Network, Recurrent
+from recurra.network import Loop, Matrix, Network, Recurrent
 from recurra.program import trace
 from recurra.program.evaluation import forward_only
 from recurra.runtime import Model
@@ -145,6 +147,30 @@ def _threads(hidden: int = 256, steps: int = 4000) -> dict[str, Any]:
     return {"H": hidden, "ratios": sorted(ratios), "median": statistics.median(ratios)}
 
 
+def _long(steps: int = 10_000_000, compared: int = 1_000_000, hidden: int = 16) -> dict[str, Any]:
+    """Memory that many steps take, and how far the state is from the loop's after some of them."""
+    network = network_of(nn.LSTM(4, hidden, 1, dtype=torch.float32), LSTM())
+    x = np.random.default_rng(0).standard_normal((1000, 1, 4)).astype(np.float32)
+    session, loops = Model(network).session(1), [Loop(network, 1, dtype) for dtype in ("float64", "float32")]
+    largest = [0.0, 0.0]
+    for number in range(compared):
+        y, exact, single = session.push(x[number % 1000]), *(loop.push(x[number % 1000]) for loop in loops)
+        largest[0], largest[1] = max(largest[0], float(abs(y - exact).max())), max(largest[1], float(abs(single - exact).max()))
+    gc.collect()
+    before = resident()
+    for _ in range(steps // 1000):
+        for step in x:
+            session.push(step)
+    bound = 2 * largest[1] + 16 * float(np.finfo(np.float32).eps)
+    return {"steps": steps, "grown_mib": (resident() - before) / 2**20, "compared": compared, "difference": largest[0], "bound": bound}
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def measure() -> dict[str, Any]:
     """All of it, on one thread of torch."""
     before = torch.get_num_threads()
@@ -155,6 +181,7 @@ def measure() -> dict[str, Any]:
             "chunks": [_chunk(kind, hidden) for kind in CELLS for hidden in (256, 512)],
             "rows": [_rows(kind, hidden) for kind in CELLS for hidden in (128, 256, 512)],
             "threads": _threads(),
+            "long": _long(),
         }
     finally:
         torch.set_num_threads(before)
@@ -178,6 +205,9 @@ def text(found: dict[str, Any]) -> str:
         speed = f"{row['gflops']:.0f} of {row['peak']:.0f} GFLOP/s, {row['share']:.0%}"
         lines.append(f"{row['cell']} H={row['H']}: {row['rows']} rows at {speed}")
     lines.append(f"two sessions in two threads: {found['threads']['median']:.2f} times one")
+    long = found["long"]
+    lines.append(f"{long['steps']:,} steps: {long['grown_mib']:.2f} MiB grown")
+    lines.append(f"{long['compared']:,} steps: {long['difference']:.1e} from the float64 loop at most, {long['bound']:.1e} allowed")
     return "\n".join(lines)
 
 

@@ -218,8 +218,8 @@ def test_weights_come_back_exactly(tmp_path: Path, compiler: str) -> None:
 
 
 def test_no_memory_is_touched_that_is_not_its_own(tmp_path: Path) -> None:
-    checked = ("-std=c99", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    few = {name: net for name, net in NETWORKS.items() if " of " not in name}
+    checked = ("-std=c99", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
+    few = {name: net for name, net in NETWORKS.items() if re.search("LayerNormLSTM|ProjectedLSTM|Alphabet|Swap|conv|kinds|mixed|exp", name)}
     made = Compiled(few, tmp_path, "gcc", checked)
     for name, network in few.items():
         x = rows(network, 5)
@@ -259,9 +259,9 @@ def test_only_functions_that_are_used_are_there() -> None:
 
 def test_texts_of_others_end_no_comment() -> None:
     layer = recurrent(cells.Elman(), 2, 2)
-    odd = dataclasses.replace(layer, program=dataclasses.replace(layer.program, cell='*/ int x; /* ??/ é \n "'))
+    odd = dataclasses.replace(layer, program=dataclasses.replace(layer.program, cell="*/ int x; /* ??/ é \n '"))
     text = to_c(Network((odd,), facts={"licence": "MIT */"}))
-    assert "Licence: MIT * /." in text and "* / int x; / * ? ?/ ? ? \"" in text
+    assert "Licence: MIT * /." in text and "* / int x; / * ? ?/ ? ? '" in text
     assert text.isascii() and "*/ int" not in text
 
 

@@ -18,7 +18,7 @@ from recurra import cells
 from recurra.errors import ArgumentError, ConversionError, MissingDependency, RunError
 from recurra.export import initial_states, onnx_graph, to_onnx
 from recurra.network import ACTIVATIONS, Activation, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
-from tests.export.onnx_runs import drawn, every_way, held, in_parts, operators, session, step_by_step, whole
+from tests.export.onnx_runs import drawn, every_way, held, in_parts, looped, operators, session, step_by_step, whole
 from tests.network.nets import PRECISIONS, CoupledLSTM, every_kind, matrix, numbers, recurrent
 
 OWN = {
@@ -97,6 +97,7 @@ def test_a_norm_far_from_zero() -> None:
     network = net(LayerNorm(WIDTH))
     x = drawn(network, 4, 2) + np.float32(3000)
     every_way(network, x)
+    np.testing.assert_allclose(whole(network, x)[0], looped(network, x, "float64")[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

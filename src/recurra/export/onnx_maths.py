@@ -73,7 +73,7 @@ def activate(sheet: Sheet, kind: str, x: str) -> str:
 def normalise(sheet: Sheet, x: str, gain: str, bias: str, eps: float) -> str:
     """Write a layer norm over the row; `bias` may be "".
 
-    The mean is taken off first: ONNX Runtime's LayerNormalization finds the variance as a difference of two squares.
+    The mean is taken off first: a row far from zero would cost ONNX Runtime's LayerNormalization its digits.
     """
     centred = sheet.add("Sub", x, sheet.add("ReduceMean", x, axes=[-1], keepdims=1))
     return sheet.add("LayerNormalization", centred, gain, *([bias] if bias else []), axis=-1, epsilon=eps)
