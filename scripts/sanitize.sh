@@ -22,7 +22,7 @@ run() {  # name, sanitizers, runtime library
     # libstdc++ beside the runtime: Python has none yet when AddressSanitizer looks for what throws.
     LD_PRELOAD="$("${CXX:-g++}" -print-file-name="$3") $("${CXX:-g++}" -print-file-name=libstdc++.so.6)" RECURRA_TEST_POOL=$PWD/$room/pool.so PYTHONPATH=$PWD/$room:$site \
         OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=report_signal_unsafe=0 \
-        setarch -R "$python" -S -m pytest -q -p no:cacheprovider -p no:xdist tests/native/test_sanitized.py
+        setarch -R "$python" -S -m pytest -q -p no:cacheprovider -p no:xdist tests/native/test_sanitized.py tests/native/test_sanitized_sessions.py
 }
 
 run address address,undefined libasan.so

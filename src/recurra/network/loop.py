@@ -147,7 +147,7 @@ class Loop:
             self._compute(program.nodes, body.nodes, values)
         for name, number in program.state.items():
             self.state[place + name] = np.broadcast_to(values[number], (self.batch, layer.state_widths[name])).astype(self.dtype)
-        return self.state[place + next(iter(program.state))]
+        return self.state[place + next(iter(program.state))].copy()
 
     def _compute(self, nodes: Any, numbers: tuple[int, ...], values: dict[int, Array]) -> None:
         with np.errstate(all="ignore"):
