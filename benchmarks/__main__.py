@@ -18,7 +18,7 @@ NAMES = {
     "methods": "every method of a scan, and torch.nn",
     "fit": "what fit costs over a bare loop",
     "softmax": "what share of a training step a softmax over 33,278 words takes, adaptive and full",
-    "streaming": "a streamed step against ONNX Runtime and torch.nn, float32, bfloat16 and int8; chunks, rows, threads, ten million steps (six minutes)",
+    "streaming": "a streamed step against ONNX Runtime and torch.nn; chunks, many rows, threads, ten million steps (six minutes)",
     "tasks": "the adding problem at T = 600 and copy memory at T = 500, learnt whole (up to ten minutes each)",
     "shakespeare": "tinyshakespeare against torch.nn by hand, 12 passes each (about half an hour)",
 }

@@ -114,6 +114,13 @@ class CausalConv1d(nn.Conv1d):
         return super().forward(F.pad(input, ((self.kernel_size[0] - 1) * self.dilation[0], 0)))
 
 
+class Join(nn.Module):
+    """A part that takes two."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return y + torch.relu(x)
+
+
 def residual(m: Any, x: Tensor, state: Any) -> Any:
     h = m.into(x)
     h = h + m.gru(m.norm(h))[0]
@@ -152,6 +159,9 @@ OWN: dict[str, tuple[Callable[[], nn.Module], str, Any]] = {
         recurra.Recurrent(CoupledLSTM(), 3, 5), recurra.Residual(recurra.Recurrent(recurra.cells.GRU(), 5, 5)), nn.Tanh()])), "TBC", X),
     "convolution by hand": (lambda: Own(lambda m, x, s: F.conv1d(F.pad(x, (4, 0)), m.c.weight, dilation=2, groups=3),
                                         c=nn.Conv1d(3, 6, 3, groups=3)), "BCT", X),
+    "two into a part": (lambda: Own(lambda m, x, s: m.join(m.b(h := m.a(x)), h), a=nn.Linear(3, 4), b=nn.Linear(4, 4),
+                                    join=Join()), "TBC", X),
+    "square and turned": (lambda: Own(lambda m, x, s: m.emb(x) @ m.emb.weight @ m.emb.weight.T, emb=nn.Embedding(7, 7)), "TB", TOKENS),
     "norm by hand": (lambda: Own(lambda m, x, s: F.layer_norm(m.fc(x), (4,), eps=1e-3), fc=nn.Linear(3, 4)), "TBC", X),
 }  # fmt: skip
 

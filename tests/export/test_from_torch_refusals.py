@@ -116,6 +116,8 @@ FUNCTIONS: list[tuple[Callable[[], nn.Module], str]] = [
     (run(lambda m, x: m.fc(x, torch.randn(x.size(0))), fc=fc), UNKNOWN + "randn in its forward; recurra takes "),
     (run(lambda m, x: torch.tanh(m.fc(x), out=x), fc=fc),
      UNKNOWN + "tanh in a form unknown here (got an unexpected keyword argument 'out')"),
+    (run(lambda m, x: torch.add(h := m.a(x), m.b(h), alpha=2), a=fc, b=fc),
+     UNKNOWN + "add of what came before it, what came before it; recurra takes "),
     (run(lambda m, x: m.a(x) + m.b(x), a=fc, b=fc),
      "module must add to x what layers make of that x, got a sum of two that both went through layers"),
     (run(lambda m, x: (h := m.a(x)) + m.drop(h), a=fc, drop=nn.Dropout), "module must add to x what layers make of that x, got x + x"),
@@ -188,7 +190,10 @@ MODULES: list[tuple[Callable[[], nn.Module], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "text"), [*STATES, *CONVOLUTIONS, *FUNCTIONS, *MODULES], ids=lambda value: str(value)[:50])
+REFUSED = [*STATES, *CONVOLUTIONS, *FUNCTIONS, *MODULES]
+
+
+@pytest.mark.parametrize(("make", "text"), REFUSED, ids=[text[:50] for _, text in REFUSED])
 def test_what_cannot_be_taken_is_named(make: Callable[[], nn.Module], text: str) -> None:
     with pytest.raises(ConversionError) as raised:
         network_of(make())
@@ -218,6 +223,13 @@ def test_what_a_hook_does_is_seen(change: Any) -> None:
     ):
         network_of(module)
     assert network_of(module, check=False).output_size == 3
+
+
+def test_the_comparison_goes_on_past_what_a_convolution_looks_back() -> None:
+    module = nn.Sequential(nn.ConstantPad1d((8, 0), 0.0), conv(9))
+    module[1].register_forward_hook(lambda m, x, y: torch.cat([y[..., :9], 0 * y[..., 9:]], -1))
+    with pytest.raises(ConversionError, match="module must compute what its layers say, got numbers that differ by"):
+        network_of(module)
 
 
 def test_the_comparison_tells_both_gelus_apart() -> None:
