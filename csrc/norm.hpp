@@ -45,6 +45,24 @@ RECURRA_INLINE void each(Range range, F f) {
     }
 }
 
+// A row's mean, and what its distances from it are multiplied with.
+template <class T>
+struct Moments {
+    T mean, scale;
+};
+
+template <class T>
+RECURRA_INLINE Moments<T> moments(const T* x, std::int64_t size, double eps) {
+    double sum, squares;
+    totals<T, 1>(size, &sum, [=](std::int64_t i, auto at, auto add) { add(0, at(x + i)); });
+    const T mean = T(sum / double(size));
+    totals<T, 1>(size, &squares, [=](std::int64_t i, auto at, auto add) {
+        const auto d = at(x + i) - mean;
+        add(0, d * d);
+    });
+    return {mean, T(1.0 / __builtin_sqrt(squares / double(size) + eps))};
+}
+
 // The units of a row that a thread has, in every block of `unit`: read at their place in the whole row, written side by side.
 struct Part {
     std::int64_t unit;
@@ -58,15 +76,8 @@ void normalise(const Product& product, const T* v, const T* gain, const T* bias,
     for (const int blocks : product.norm) {
         const std::int64_t size = std::int64_t(blocks) * product.unit;
         const T* x = v + start;
-        double sum, squares;
-        totals<T, 1>(size, &sum, [=](std::int64_t i, auto at, auto add) { add(0, at(x + i)); });
-        const T mean = T(sum / double(size));
-        totals<T, 1>(size, &squares, [=](std::int64_t i, auto at, auto add) {
-            const auto d = at(x + i) - mean;
-            add(0, d * d);
-        });
-        const double variance = squares / double(size);
-        const T scale = T(1.0 / __builtin_sqrt(variance + NORM_EPS));
+        const Moments<T> of = moments<T>(x, size, NORM_EPS);
+        const T mean = of.mean, scale = of.scale;
         for (std::int64_t end = block + blocks; block < end; ++block) {
             const std::int64_t from = block * part.unit;
             T* to = out + block * part.units.size() - part.units.begin;

@@ -110,14 +110,8 @@ public:
 private:
     void row(const float* x, const float* gain, const float* bias, float* y) const {
         const std::int64_t size = layer.in;
-        double sum, squares;
-        totals<float, 1>(size, &sum, [=](std::int64_t i, auto at, auto add) { add(0, at(x + i)); });
-        const float mean = float(sum / double(size));
-        totals<float, 1>(size, &squares, [=](std::int64_t i, auto at, auto add) {
-            const auto d = at(x + i) - mean;
-            add(0, d * d);
-        });
-        const float scale = float(1.0 / __builtin_sqrt(squares / double(size) + layer.eps));
+        const Moments<float> of = moments<float>(x, size, layer.eps);
+        const float mean = of.mean, scale = of.scale;
         each<float>({0, size}, [=](std::int64_t j, auto at, auto put) {
             auto value = (at(x + j) - mean) * scale;
             if (gain) value = value * at(gain + j);

@@ -19,9 +19,10 @@ from recurra.cells import Cell
 from recurra.errors import ArgumentError, ProgramError, RunError
 from recurra.export import to_c, write_c
 from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
+from tests.cells.zoo import CoupledLSTM
 from tests.export.compiled import STRICT, Compiled, Rows, looped
 from tests.kernels.scene import CELLS
-from tests.network.nets import CoupledLSTM, every_kind, matrix, numbers, recurrent
+from tests.network.nets import every_kind, matrix, numbers, recurrent
 
 EPS = float(np.finfo(np.float32).eps)
 STEPS, STREAMS = 50, 2

@@ -18,7 +18,7 @@ from recurra.models import Characters, LanguageModel
 from recurra.models.cell import CELLS
 from recurra.network import Loop
 from recurra.runtime import load
-from tests.network.nets import CoupledLSTM
+from tests.cells.zoo import CoupledLSTM
 
 
 def agrees(module: nn.Module, call: Callable[[Any], Any], x: Any) -> None:
@@ -79,6 +79,14 @@ def test_a_file_holds_the_vocabulary_and_the_facts(tmp_path: Path) -> None:
     assert network.vocabulary == Characters("abc").record() and network.facts == {"licence": "MIT"} and network.precision == "int8"
     runtime(nn.GRU(3, 4), tmp_path / "g.rcr", vocabulary=None)
     assert load(tmp_path / "g.rcr").network.vocabulary is None
+
+
+def test_an_example_says_how_wide_the_input_is(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Tanh(), nn.ReLU())
+    with pytest.raises(ConversionError, match="give an example of the input$"):
+        runtime(module, tmp_path / "m.rcr")
+    runtime(module, tmp_path / "m.rcr", example=torch.randn(5, 2, 7))
+    assert load(tmp_path / "m.rcr").network.input_size == 7
 
 
 class Other(nn.LSTM):

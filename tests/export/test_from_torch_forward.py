@@ -18,7 +18,7 @@ import recurra
 from recurra.errors import ArgumentError, ConversionError, DtypeError
 from recurra.export import network_of
 from recurra.network import Conv, Loop, Network, Residual
-from tests.network.nets import CoupledLSTM
+from tests.cells.zoo import CoupledLSTM
 
 X = np.random.default_rng(0).standard_normal((9, 2, 3)).astype(np.float32).astype(np.float64)
 TOKENS = np.random.default_rng(0).integers(0, 7, (9, 2))

@@ -18,8 +18,9 @@ from recurra import cells
 from recurra.errors import ArgumentError, ConversionError, MissingDependency, RunError
 from recurra.export import initial_states, onnx_graph, to_onnx
 from recurra.network import ACTIVATIONS, Activation, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
+from tests.cells.zoo import CoupledLSTM
 from tests.export.onnx_runs import drawn, every_way, held, in_parts, looped, operators, session, step_by_step, whole
-from tests.network.nets import PRECISIONS, CoupledLSTM, every_kind, matrix, numbers, recurrent
+from tests.network.nets import PRECISIONS, every_kind, matrix, numbers, recurrent
 
 OWN = {
     "elman": (cells.Elman(), "RNN"), "relu": (cells.Elman("relu"), "RNN"), "lstm": (cells.LSTM(), "LSTM"),

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, sigmoid, tanh
 
 import recurra
 from recurra.cells import Cell
@@ -15,17 +14,6 @@ from recurra.program import trace
 from recurra.program.evaluation import forward_only
 
 PRECISIONS = ("float32", "bfloat16", "int8")
-
-
-class CoupledLSTM(Cell):
-    """A user's own cell: one gate both forgets and writes."""
-
-    state, gates = ("h", "c"), ("f", "g", "o")
-
-    def pointwise(self, a: Any, s: Any) -> dict[str, Tensor]:
-        f, g, o = sigmoid(a.f), tanh(a.g), sigmoid(a.o)
-        c = f * s.c + (1 - f) * g
-        return dict(h=o * tanh(c), c=c, f=f, g=g, o=o)
 
 
 def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -18,7 +18,8 @@ from recurra.cells import LSTM, ProjectedLSTM
 from recurra.errors import DataError, RunError
 from recurra.network import Activation, Linear, Loop, Network, Residual
 from recurra.network.file import checksum, read, write
-from tests.network.nets import PRECISIONS, CoupledLSTM, every_kind, matrix, numbers, recurrent
+from tests.cells.zoo import CoupledLSTM
+from tests.network.nets import PRECISIONS, every_kind, matrix, numbers, recurrent
 
 X = np.random.default_rng(0).integers(0, 11, (7, 2))
 

@@ -13,8 +13,9 @@ import recurra
 from recurra.cells import Cell
 from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Loop, Matrix, Network, Recurrent, Residual
 from recurra.program import trace
+from tests.cells.zoo import CoupledLSTM
 from tests.kernels.scene import CELLS
-from tests.network.nets import CoupledLSTM, every_kind, numbers, recurrent
+from tests.network.nets import every_kind, numbers, recurrent
 
 
 @pytest.mark.parametrize("cell", [*CELLS, CoupledLSTM()], ids=repr)

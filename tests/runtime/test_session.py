@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from recurra.cells import GRU, LSTM, Cell, Elman
 from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Network, Residual
 from recurra.runtime import Model
+from tests.cells.zoo import CoupledLSTM
 from tests.kernels.scene import CELLS
-from tests.network.nets import PRECISIONS, CoupledLSTM, every_kind, held, matrix, numbers, recurrent
+from tests.network.nets import PRECISIONS, every_kind, held, matrix, numbers, recurrent
 
 TOKENS = np.random.default_rng(0).integers(0, 11, (70, 3))
 

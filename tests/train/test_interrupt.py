@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ from recurra.train import Recipe, fit, from_text, read_history, resume
 from recurra.train.course import Course
 from recurra.train.interrupt import STOPPING, interruptible
 from tests.train.test_resume import same
+
+
+@pytest.fixture(autouse=True)
+def attentive() -> Iterator[None]:
+    """Python's own handler, also where the tests were started in the background, which ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.errors import ArgumentError, DataError
+from recurra.errors import ArgumentError
 from recurra.layers.recurrent import check_size
 from recurra.models.language_model import LanguageModel
 from recurra.models.mode import evaluating
+from recurra.vocabulary import continued
 
 
 def generate(
@@ -111,13 +112,7 @@ def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options:
     """
     if model.vocabulary is None:
         raise ArgumentError("model must have a vocabulary to sample text, got one without; pass vocabulary= when making it")
-    try:
-        tokens = model.vocabulary.encode(prompt or model.vocabulary.opening)
-    except DataError as error:
-        raise DataError(str(error).replace("text must", "prompt must", 1)) from None
-    text = model.vocabulary.decode(generate(model, tokens.tolist(), length, **options))
-    between = model.vocabulary.level == "word" and prompt and not prompt[-1].isspace() and not text.startswith("\n")
-    return f" {text}" if between else text
+    return continued(model.vocabulary, prompt, lambda tokens: generate(model, tokens, length, **options))
 
 
 def _check_lengths(prompt: Sequence[int], length: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recurra.errors import ArgumentError, DataError
+from recurra.errors import ArgumentError
 from recurra.runtime.model import Model
-from recurra.vocabulary import from_record
+from recurra.vocabulary import continued, from_record
 
 Array = npt.NDArray[Any]
 
@@ -78,13 +78,7 @@ def sample(model: Model, prompt: str = "", length: int = 500, **options: Any) ->
     if model.network.vocabulary is None:
         raise ArgumentError("model must have a vocabulary to sample text, got one without")
     vocabulary = from_record(model.network.vocabulary)
-    try:
-        tokens = vocabulary.encode(prompt or vocabulary.opening)
-    except DataError as error:
-        raise DataError(str(error).replace("text must", "prompt must", 1)) from None
-    text = vocabulary.decode(list(generate(model, tokens.tolist(), length, **options)))
-    between = vocabulary.level == "word" and prompt and not prompt[-1].isspace() and not text.startswith("\n")
-    return f" {text}" if between else text
+    return continued(vocabulary, prompt, lambda tokens: generate(model, tokens, length, **options))
 
 
 def distribution(logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Array:
