@@ -124,6 +124,6 @@ def test_weights_that_are_not_finite_and_other_things_are_refused() -> None:
     nn.init.constant_(layer.bias, float("nan"))
     with pytest.raises(ConversionError, match="module.bias must be finite, got a weight that is not"):
         network_of(layer)
-    with pytest.raises(ArgumentError, match="module must be a torch.nn.Module, got int"):
+    with pytest.raises(ArgumentError, match="module must be a torch.nn.Module or the path of an ONNX file, got int"):
         network_of(3)  # type: ignore[arg-type]
     assert network_of(Other(3, 4), check=False).output_size == 4

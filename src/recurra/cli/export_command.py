@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recurra.cli.opened import open_network
+from recurra.cli.opened import HELP, open_network
 from recurra.cli.output import add_json, answer
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ STEPS = 10_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra export runs/a --to model.rcr --int8 --text validation.txt"
-    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, a model's file, or a .rcr file")
+    parser.add_argument("run_folder", metavar="RUN", help=HELP)
     parser.add_argument("--to", required=True, metavar="FILE", help=".rcr for the runtime, .onnx, or .h for C")
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--int8", action="store_true", help="weights of one byte, with a scale for each row")

@@ -7,14 +7,14 @@ import platform
 from typing import Any
 
 from recurra import __version__
-from recurra.cli.opened import is_network
+from recurra.cli.opened import HELP, is_network, open_network
 from recurra.cli.output import add_json, answer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra info runs/a"
-    parser.add_argument("run_folder", nargs="?", metavar="RUN", help="a run's folder, or a model's file; none: the installation")
+    parser.add_argument("run_folder", nargs="?", metavar="RUN", help=f"{HELP}; none: the installation")
     add_json(parser)
 
 
@@ -43,12 +43,11 @@ def _installation() -> dict[str, Any]:
 
 
 def _network(path: str) -> dict[str, Any]:
-    """What a .rcr file holds, without PyTorch."""
+    """What a network holds; of a .rcr file without PyTorch."""
     from recurra.network import Recurrent
-    from recurra.network.file import read
     from recurra.network.network import walk
 
-    network = read(path)
+    network = open_network(path)
     layers = [layer.program.cell if isinstance(layer, Recurrent) else type(layer).__name__ for layer in walk(network.layers)]
     record: dict[str, Any] = {"layers": layers, "input": network.input_size, "output": network.output_size, "precision": network.precision}
     record |= {"bytes": network.nbytes, "state": sum(spec.width for spec in network.states)}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from recurra.cli.opened import is_network
+from recurra.cli.opened import HELP, is_network, open_network
 from recurra.cli.output import add_json, answer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = 'example: recurra sample runs/a --prompt "To be" --length 500 --temperature 0.8'
-    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, a model's file, or a .rcr file")
+    parser.add_argument("run_folder", metavar="RUN", help=HELP)
     parser.add_argument("--prompt", default="", help="the text to continue")
     parser.add_argument("--length", type=int, default=500, metavar="N", help="characters, or bytes, to draw")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0: always the most likely")
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if is_network(args.run_folder):
         from recurra import runtime
 
-        text = runtime.sample(runtime.load(args.run_folder), args.prompt, args.length, **options)
+        text = runtime.sample(runtime.Model(open_network(args.run_folder)), args.prompt, args.length, **options)
     else:
         from recurra import models, train
 

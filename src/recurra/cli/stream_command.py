@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recurra.cli.opened import open_network
+from recurra.cli.opened import HELP, open_network
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
@@ -20,7 +20,7 @@ FORMATS = ("auto", "text", "json", "csv", "f32", "s16")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: tail -f app.log | recurra stream runs/a"
-    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, a model's file, or a .rcr file")
+    parser.add_argument("run_folder", metavar="RUN", help=HELP)
     form = "lines of text, JSON lists or CSV rows, or raw little-endian samples; auto: text for a model with a vocabulary, else csv"
     parser.add_argument("--format", choices=FORMATS, default="auto", help=form)
     parser.add_argument("--fresh", action="store_true", help="begin anew at each line of text; else the state is carried on")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from recurra.cli.opened import is_network
+from recurra.cli.opened import HELP, is_network
 from recurra.cli.output import add_json, answer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra verify runs/a"
-    parser.add_argument("run_folder", metavar="RUN", help="a run's folder, a model's file, or a .rcr file")
+    parser.add_argument("run_folder", metavar="RUN", help=HELP)
     parser.add_argument("--steps", type=int, default=200, metavar="T", help="steps of each path")
     parser.add_argument("--rows", type=int, default=3, metavar="B", help="rows side by side")
     add_json(parser)
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_network(args: argparse.Namespace) -> list[Any]:
-    """The rows of a .rcr file: its own precision stands for float32 and the coarser ones."""
+    """The rows of a network: its own precision stands for float32 and the coarser ones."""
     import numpy as np
 
     from recurra.cli.opened import open_network

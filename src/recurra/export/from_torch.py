@@ -1,28 +1,30 @@
-"""From a PyTorch module to a network: recurra's own models and layers, torch.nn's, and modules made of them."""
+"""From a PyTorch module to a network: recurra's own models and layers, torch.nn's, and modules made of them; or from an ONNX file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import nn
 
 from recurra.errors import ArgumentError, ConversionError, ShapeError, shape_text
+from recurra.export.from_onnx import from_onnx
 from recurra.export.torch_check import compare, evaluating
-from recurra.export.torch_flow import ORDERS, Flow, Path
+from recurra.export.torch_flow import ORDERS, Flow, Path, led
 from recurra.export.torch_forward import followed
-from recurra.export.torch_layers import WidthUnknown, contained, contains, first, is_known, taken
+from recurra.export.torch_layers import contained, contains, first, is_known, taken
 from recurra.layers import SequenceModule
 from recurra.models import LanguageModel
 from recurra.network import Network
 
 
 def network_of(
-    module: nn.Module, *, example: Any = None, vocabulary: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None,
-    check: bool = True,
+    module: nn.Module | str | PathLike[str], *, example: Any = None, vocabulary: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None, check: bool = True,
 ) -> Network:  # fmt: skip
-    """The network that a module computes at evaluation, its weights as float32, rounded where they hold more.
+    """The network that a module, or an ONNX file, computes at evaluation, its weights as float32, rounded where they hold more.
 
     Takes a `LanguageModel`; `Recurrent`, `RNN`, `LSTM`, `GRU`, their cells, `Stack`, `Residual` and what drops out; torch.nn's
     Embedding, Linear, LayerNorm, ReLU, Tanh, Sigmoid, GELU, RNN, LSTM, GRU, their cells, dropout, and Conv1d that looks back only;
@@ -30,30 +32,45 @@ def network_of(
     x + f(x). Cells of one's own come along as programs. However a module takes its input, (T, B, I), (B, T, I) or (B, I, T), the
     network's is (T, B, I); every row begins with the layers' own first state.
 
+    Of an ONNX file the first output is taken that has a value at each step, and its nodes are Gather of a table, MatMul, Gemm, Add,
+    LayerNormalization, Relu, Tanh, Sigmoid, Gelu, Dropout, Conv that looks back only, RNN, LSTM, GRU, and what exporters put about
+    them; layer norm and GELU spelt out in simpler operators are known too. Further inputs may be first states only: the network
+    keeps its state itself, from zero.
+
     Args:
-        module: what to take; it is left as it is.
-        example: an input as the module takes it, for `check`, and to tell how wide an input is that no layer says; else drawn.
+        module: what to take, left as it is; a path is that of an ONNX file.
+        example: an input as the module takes it, for `check`, and to tell how wide an input is that no layer says; else drawn. An
+            ONNX file says it by itself.
         vocabulary: what the tokens stand for, as `record()` gives it; that of a LanguageModel if None.
         facts: of the model: "licence" and so on.
-        check: run the module on a few steps, and refuse where the network gives other numbers.
+        check: run the module, an ONNX file by ONNX Runtime, on a few steps, and refuse where the network gives other numbers.
 
     Raises:
         ConversionError: something in it cannot be taken; named, with the reason.
         DtypeError: a weight is of no floating-point dtype, or holds no numbers yet.
         ProgramError: a cell of one's own cannot be traced.
-        ArgumentError: `module` is none, or `example` does not fit.
+        ArgumentError: `module` is none, or `example` does not fit, or it comes with a file.
+        DataError: the file is no ONNX model.
+        MissingDependency: the file needs the onnx package, or to check the onnxruntime package.
 
     >>> network = network_of(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), recurra.LSTM(4, 5)))
     >>> network.input_size, network.output_size, [spec.name for spec in network.states]
     (3, 5, ['2.h', '2.c'])
     """
+    if isinstance(module, (str, PathLike)):
+        if example is not None:
+            raise ArgumentError("example must be left out with a file, got one")
+        return from_onnx(module, vocabulary=vocabulary, facts=facts, check=check)
     if not isinstance(module, nn.Module):
-        raise ArgumentError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        raise ArgumentError(f"module must be a torch.nn.Module or the path of an ONNX file, got {type(module).__name__}")
     if isinstance(module, LanguageModel) and vocabulary is None and module.vocabulary is not None:
         vocabulary = module.vocabulary.record()
     try:
         with evaluating(module), torch.no_grad():
-            path, flow = _led(module, None if example is None else torch.as_tensor(example))
+            shape = None if example is None else torch.as_tensor(example)
+            orders = ORDERS if shape is None else _orders(shape)
+            widths = {} if shape is None else {order: shape.shape[order.index("C")] for order in orders if "C" in order}
+            path, flow = led(lambda path: first(_through(path, "module", module, path.begin())), orders, widths)
         network = Network(flow.layers, vocabulary, dict(facts or {}))
     except ShapeError as error:
         raise ConversionError(f"module must be made of layers that fit together, got some where {error}") from error
@@ -61,31 +78,6 @@ def network_of(
         order = path.orders[0]
         compare(module, network, (order, flow.axes[order]), example)
     return network
-
-
-def _led(module: nn.Module, example: torch.Tensor | None) -> tuple[Path, Flow]:
-    """The way through a module, and what comes out of it; where no layer tells the input's width, the example does."""
-    orders = ORDERS if example is None else _orders(example)
-    try:
-        return _path(module, Path(orders))
-    except WidthUnknown:
-        if example is None:
-            raise
-    failed: list[ConversionError] = []
-    for width in dict.fromkeys(example.shape[order.index("C")] for order in orders):
-        try:
-            return _path(module, Path([order for order in orders if example.shape[order.index("C")] == width], width))
-        except ConversionError as error:
-            failed.append(error)
-    raise failed[0]
-
-
-def _path(module: nn.Module, path: Path) -> tuple[Path, Flow]:
-    flow = first(_through(path, "module", module, path.begin()))
-    if not flow.layers:
-        raise ConversionError("module must hold layers that compute something, got none")
-    path.check_whole("what follows module", flow)
-    return path, flow
 
 
 def _orders(example: torch.Tensor) -> list[str]:

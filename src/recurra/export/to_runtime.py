@@ -13,10 +13,10 @@ from recurra.network.file import write
 
 
 def runtime(
-    module: nn.Module, path: str | PathLike[str], *, precision: str = "float32", example: Any = None,
+    module: nn.Module | str | PathLike[str], path: str | PathLike[str], *, precision: str = "float32", example: Any = None,
     vocabulary: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Write a module as a `.rcr` file, for `recurra.runtime.load`.
+    """Write a module, or an ONNX file, as a `.rcr` file, for `recurra.runtime.load`.
 
     Args:
         module: what `network_of` takes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,40 +42,56 @@ def compare(module: nn.Module, network: Network, orders: tuple[str, str], exampl
         weight = weight.float()
     taken, given = orders
     alone = "T" not in taken  # the module makes one step
-    drawn = _example(network, f"T{taken}" if alone else taken) if example is None else torch.as_tensor(example).detach().cpu()
+    drawn = example_of(network, f"T{taken}" if alone else taken) if example is None else torch.as_tensor(example).detach().cpu()
     x = drawn[None] if alone and example is not None else drawn
     x = x if network.reads_tokens else x.float().to(weight.dtype)
     with evaluating(module), torch.no_grad(), torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
         theirs = _run(module, x.to(weight.device), taken)
-    x = x if alone else _in_order(x, taken)
-    theirs = theirs.double().cpu() if alone else _in_order(theirs.double().cpu(), given)
-    return _difference(network, x[: len(theirs)].numpy(), theirs.numpy())
+    x = x if alone else in_order(x, taken)
+    theirs = theirs.double().cpu() if alone else in_order(theirs.double().cpu(), given)
+    return difference(network, x[: len(theirs)].numpy(), theirs.numpy())
 
 
-def _difference(network: Network, x: Array, theirs: Array) -> float:
+def difference(network: Network, x: Array, theirs: Array) -> float:
+    """The largest difference between a network's output and another model's.
+
+    Args:
+        network: run by its loop.
+        x: (T, B, I), or tokens (T, B).
+        theirs: (T, B, O).
+
+    Raises:
+        ConversionError: they differ by more than rounding explains.
+    """
     exact = Loop(network, x.shape[1]).run(x)
     if exact.shape != theirs.shape:
         raise ConversionError(f"module must give {shape_text(exact.shape)}, as its layers say, got {shape_text(theirs.shape)}")
-    difference, scale = float(np.abs(exact - theirs).max()), max(1.0, float(np.abs(exact).max()))
+    found, scale = float(np.abs(exact - theirs).max()), max(1.0, float(np.abs(exact).max()))
     allowed = SLACK * 16 * float(np.finfo(np.float32).eps) * scale
-    if not difference <= allowed:
+    if not found <= allowed:
         allowed += SLACK * 2 * float(np.abs(Loop(network, x.shape[1], "float32").run(x) - exact).max())
-    if not difference <= allowed:
-        raise ConversionError(f"module must compute what its layers say, got numbers that differ by {difference:.1e}; is forward its own?")
-    return difference
+    if not found <= allowed:
+        raise ConversionError(f"module must compute what its layers say, got numbers that differ by {found:.1e}; is forward its own?")
+    return found
 
 
-def _example(network: Network, order: str) -> Tensor:
-    """Steps drawn at random, more than the convolutions look back."""
+def example_of(network: Network, order: str, sizes: Mapping[str, int | None] | None = None) -> Tensor:
+    """Steps drawn at random, more than the convolutions look back.
+
+    Args:
+        network: what they are for.
+        order: of the axes.
+        sizes: of axes, where they must be so.
+    """
     draws = np.random.default_rng(0)
     past = sum(layer.past for layer in walk(network.layers) if isinstance(layer, Conv))
-    sizes = {"T": min(max(STEPS, past + 2), MOST_STEPS), "B": BATCH, "C": network.input_size}
-    shape = [sizes[axis] for axis in order]
+    usual = {"T": min(max(STEPS, past + 2), MOST_STEPS), "B": BATCH, "C": network.input_size}
+    shape = [(sizes or {}).get(axis) or usual[axis] for axis in order]
     return torch.from_numpy(draws.integers(0, network.input_size, shape) if network.reads_tokens else draws.standard_normal(shape))
 
 
-def _in_order(x: Tensor, order: str) -> Tensor:
-    """As (T, B, ...)."""
+def in_order(x: Tensor, order: str) -> Tensor:
+    """An array whose axes lie in some order, as (T, B, ...)."""
     return x.permute([order.index(axis) for axis in "TBC" if axis in order])
 
 

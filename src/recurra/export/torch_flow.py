@@ -30,6 +30,10 @@ class Flow:
     late: int = 0
 
 
+class WidthUnknown(ConversionError):
+    """An elementwise function comes first, and nothing says how wide the input is."""
+
+
 class Path:
     """Leads flows through layers, and learns from them in which order the module takes its input.
 
@@ -78,6 +82,15 @@ class Path:
         self.narrow(name, flow, lambda now: _moved(now, move) != "", "have the axes that it moves")
         return replace(flow, axes={order: axes[order] for order in self.orders})
 
+    def relabelled(self, name: str, flow: Flow, change: Callable[[str, str], str | None], need: str) -> Flow:
+        """A flow whose axes are called otherwise, in each order of the input; where `change` gives None they cannot be."""
+        axes = {order: change(flow.axes[order], order) for order in self.orders}
+        left = {order: now for order, now in axes.items() if now is not None}
+        if not left:
+            raise ConversionError(f"{name} must {need}, got {shape_text(flow.axes[self.orders[0]])}")
+        self.orders = list(left)
+        return replace(flow, axes=left)
+
     def sum(self, name: str, one: Flow, other: Flow) -> Flow:
         """x + f(x), in either order.
 
@@ -107,3 +120,36 @@ def _moved(axes: str, move: Callable[[int], Sequence[int]]) -> str:
         return "".join(axes[number] for number in move(len(axes)))
     except IndexError:
         return ""
+
+
+def led(walk: Callable[[Path], Flow], orders: Sequence[str], widths: Mapping[str, int]) -> tuple[Path, Flow]:
+    """The way through a model, and what comes out of it.
+
+    Args:
+        walk: leads the input along a path.
+        orders: in which the model may take its input.
+        widths: of the input by its order, asked where no layer tells it.
+
+    Raises:
+        ConversionError: something on the way cannot be taken.
+    """
+    try:
+        return _whole(walk, Path(orders))
+    except WidthUnknown:
+        if not widths:
+            raise
+    failed: list[ConversionError] = []
+    for width in dict.fromkeys(widths.values()):
+        try:
+            return _whole(walk, Path([order for order in orders if widths.get(order) == width], width))
+        except ConversionError as error:
+            failed.append(error)
+    raise failed[0]
+
+
+def _whole(walk: Callable[[Path], Flow], path: Path) -> tuple[Path, Flow]:
+    flow = walk(path)
+    if not flow.layers:
+        raise ConversionError("module must hold layers that compute something, got none")
+    path.check_whole("what follows module", flow)
+    return path, flow

@@ -11,7 +11,7 @@ from recurra import cells
 from recurra.cells import Cell
 from recurra.errors import ConversionError, shape_text
 from recurra.export.torch_conv import convolved, padded
-from recurra.export.torch_flow import Flow, Path
+from recurra.export.torch_flow import Flow, Path, WidthUnknown
 from recurra.layers import Bidirectional, LockedDropout, Stack, WeightDropout
 from recurra.layers import Recurrent as RecurrentLayer
 from recurra.layers import Residual as ResidualLayer
@@ -35,10 +35,6 @@ TAKEN = (
 
 TRACED = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.Conv1d)
 """A subclass of these that has a forward of its own is looked into."""
-
-
-class WidthUnknown(ConversionError):
-    """An elementwise function comes first, and nothing says how wide the input is."""
 
 
 class Past(NamedTuple):

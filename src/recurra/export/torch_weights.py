@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ class Weights:
 
     def __init__(self) -> None:
         self._known: dict[Any, tuple[Tensor, Matrix]] = {}
+        self._constants: dict[Any, Tensor] = {}
 
     def matrix(self, name: str, tensor: Tensor, arranged: Callable[[Array], Array] | None = None) -> Matrix:
         """The matrix of a tensor; the same object wherever the same numbers in memory are meant."""
@@ -45,6 +47,12 @@ class Weights:
         if not np.isfinite(array).all():
             raise ConversionError(f"{name} must be finite, got a weight that is not")
         return array
+
+    def constant(self, array: Array) -> Tensor:
+        """An array as a tensor, the same one for the same numbers: files of graphs hold a tied matrix twice."""
+        whole = np.ascontiguousarray(array.astype(np.float32) if array.dtype.name == "bfloat16" else array)
+        key = (whole.shape, whole.dtype.str, hashlib.sha256(whole.tobytes()).digest())
+        return self._constants.setdefault(key, torch.from_numpy(whole.copy()))
 
     def vector(self, name: str, tensor: Tensor | None) -> Array | None:
         """A vector, or None."""
