@@ -21,6 +21,7 @@ from recurra.network.file import read, write
 from tests.network.nets import held, matrix, numbers, recurrent
 
 TEXT = "to be or not to be, that is the question\n" * 20
+FORMS = {".rcr": "the runtime's file", ".onnx": "an ONNX model", ".pt2": "a program of torch.export", ".h": "a C99 header"}
 FEATURES = Network((recurrent(GRU(), 3, 4), Linear(matrix(2, 4))))
 
 
@@ -50,9 +51,10 @@ def streamed(given: bytes, *words: object) -> subprocess.CompletedProcess[bytes]
 
 
 def test_a_run_becomes_a_file_of_each_form(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, what in (("m.rcr", "the runtime's file"), ("m.onnx", "an ONNX model"), ("m.h", "a C99 header")):
-        status, out, _ = said(capsys, "export", model_file, "--to", tmp_path / name)
-        assert status == 0 and out == f"{tmp_path / name}: {what}, float32 weights, {(tmp_path / name).stat().st_size:,} bytes\n"
+    for name, what in FORMS.items():
+        file = tmp_path / f"m{name}"
+        status, out, _ = said(capsys, "export", model_file, "--to", file)
+        assert status == 0 and out == f"{file}: {what}, float32 weights, {file.stat().st_size:,} bytes\n"
     status, out, _ = said(capsys, "export", tmp_path / "m.rcr", "--to", tmp_path / "s.onnx", "--sequence", "--licence", "MIT", "--json")
     assert status == 0 and json.loads(out)["precision"] == "float32"
     assert b"recurra_sequence" in (tmp_path / "s.onnx").read_bytes() and b"MIT" in (tmp_path / "s.onnx").read_bytes()
@@ -84,8 +86,8 @@ def read_losses(model_file: Path, kept: Path) -> list[float]:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--to", "m.bin"], "--to must end in one of .rcr (the runtime's file), .onnx (an ONNX model), .h (a C99 header), got 'm.bin'"),
-        (["--to", "m.h", "--sequence"], "--sequence must go with a .onnx file, got 'm.h'; leave it out"),
+        (["--to", "m.bin"], f"--to must end in one of {', '.join(f'{end} ({what})' for end, what in FORMS.items())}, got 'm.bin'"),
+        (["--to", "m.h", "--sequence"], "--sequence must go with a .onnx or .pt2 file, got 'm.h'; leave it out"),
         (["--to", "no/m.rcr"], "path must be a file that can be written, got 'no/m.rcr'"),
         (["--to", "m.rcr", "--int8", "--text", "none"], "text must be a UTF-8 file, got 'none'"),
     ],

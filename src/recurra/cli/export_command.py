@@ -12,7 +12,8 @@ from recurra.cli.output import add_json, answer
 if TYPE_CHECKING:
     from recurra.network import Network
 
-FORMS = {".rcr": "the runtime's file", ".onnx": "an ONNX model", ".h": "a C99 header"}
+FORMS = {".rcr": "the runtime's file", ".onnx": "an ONNX model", ".pt2": "a program of torch.export", ".h": "a C99 header"}
+GRAPHS = (".onnx", ".pt2")
 STEPS = 10_000
 """Over which the largest difference of a quantised model is found."""
 
@@ -21,11 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra export runs/a --to model.rcr --int8 --text validation.txt"
     parser.add_argument("run_folder", metavar="RUN", help=HELP)
-    parser.add_argument("--to", required=True, metavar="FILE", help=".rcr for the runtime, .onnx, or .h for C")
+    parser.add_argument("--to", required=True, metavar="FILE", help=".rcr for the runtime, .onnx, .pt2 for torch.export, or .h for C")
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--int8", action="store_true", help="weights of one byte, with a scale for each row")
     kept.add_argument("--bf16", action="store_true", help="weights of two bytes")
-    parser.add_argument("--sequence", action="store_true", help="ONNX: a graph of a whole sequence, not of one step")
+    parser.add_argument("--sequence", action="store_true", help=".onnx, .pt2: a graph of a whole sequence, not of one step")
     parser.add_argument("--text", nargs="+", metavar="FILE", help="held-out text: with --int8 or --bf16, the loss before and after")
     parser.add_argument("--licence", help="written into the file")
     add_json(parser)
@@ -41,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if form not in FORMS:
         names = ", ".join(f"{suffix} ({what})" for suffix, what in FORMS.items())
         raise ArgumentError(f"--to must end in one of {names}, got {args.to!r}")
-    if args.sequence and form != ".onnx":
-        raise ArgumentError(f"--sequence must go with a .onnx file, got {args.to!r}; leave it out")
+    if args.sequence and form not in GRAPHS:
+        raise ArgumentError(f"--sequence must go with a .onnx or .pt2 file, got {args.to!r}; leave it out")
     network = open_network(args.run_folder)
     if args.licence:
         network = replace(network, facts={**network.facts, "licence": args.licence})
@@ -64,10 +65,11 @@ def _write(network: Network, path: str, form: str, sequence: bool) -> None:
         from recurra.network.file import write
 
         write(network, path)
-    elif form == ".onnx":
-        from recurra.export import to_onnx
+    elif form in GRAPHS:
+        from recurra.export import to_onnx, to_pt2
 
-        to_onnx(network, path, kind="sequence" if sequence else "step")
+        make = to_onnx if form == ".onnx" else to_pt2
+        make(network, path, kind="sequence" if sequence else "step")
     else:
         from recurra.export import write_c
 

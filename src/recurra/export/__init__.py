@@ -1,4 +1,4 @@
-"""Networks as files that others run: the runtime's own, ONNX graphs, C headers. What needs PyTorch is loaded when it is used."""
+"""Networks as files that others run: the runtime's own, graphs for ONNX and PyTorch, C headers. PyTorch is loaded when it is used."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recurra.export.c_header import to_c, write_c
     from recurra.export.from_torch import network_of
-    from recurra.export.onnx_graph import initial_states, to_onnx
+    from recurra.export.onnx_graph import to_onnx
+    from recurra.export.signature import initial_states
     from recurra.export.to_runtime import runtime
+    from recurra.export.torch_graph import to_pt2
 
 _HOME = {
-    "to_c": "c_header", "write_c": "c_header", "network_of": "from_torch", "to_onnx": "onnx_graph", "initial_states": "onnx_graph",
-    "runtime": "to_runtime",
+    "to_c": "c_header", "write_c": "c_header", "network_of": "from_torch", "to_onnx": "onnx_graph", "initial_states": "signature",
+    "runtime": "to_runtime", "to_pt2": "torch_graph",
 }  # fmt: skip
 
-__all__ = ["initial_states", "network_of", "runtime", "to_c", "to_onnx", "write_c"]
+__all__ = ["initial_states", "network_of", "runtime", "to_c", "to_onnx", "to_pt2", "write_c"]
 
 
 def __getattr__(name: str) -> Any:

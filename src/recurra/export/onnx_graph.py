@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from os import PathLike
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from recurra.durable import write_durably
 from recurra.errors import ArgumentError, ConversionError, RunError, choice_text
 from recurra.export.onnx_layers import Layers
 from recurra.export.onnx_sheet import IR_VERSION, OPSET, Sheet, require_onnx
 from recurra.export.onnx_weights import Weights
+from recurra.export.signature import KINDS, record, state_names
 from recurra.network import Network
 
-Array = npt.NDArray[Any]
-KINDS = ("step", "sequence")
 FORMAT = "recurra-onnx-1"
 MOST_BYTES = 2**31 - 2**20
 """Of all arrays: a protobuf message, which an ONNX file is, ends at 2 GB."""
@@ -55,6 +50,7 @@ def to_onnx(network: Network, path: str | PathLike[str] | None = None, *, kind: 
 
     Source: the ONNX operators of opset 17; the LSTM, GRU and RNN of version 14.
 
+    >>> import numpy as np
     >>> from recurra.network import Linear, Matrix
     >>> model = to_onnx(Network((Linear(Matrix(np.ones((2, 3), np.float32))),)), kind="sequence")
     >>> [node.op_type for node in model.graph.node]
@@ -72,41 +68,6 @@ def to_onnx(network: Network, path: str | PathLike[str] | None = None, *, kind: 
         except OSError as error:
             raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
     return model
-
-
-def initial_states(network: Network, batch: int = 1) -> dict[str, Array]:
-    """The state that each row of a batch begins with, by the names of the model's inputs: zeros, or what was learned.
-
-    Args:
-        network: the network.
-        batch: rows, at least 1.
-
-    Raises:
-        ArgumentError: `batch` is less.
-
-    >>> from recurra.network import Conv, Matrix
-    >>> initial_states(Network((Conv(Matrix(np.ones((1, 6), np.float32)), None, width=2, kernel=3),)))
-    {'state_0_past': array([[0., 0., 0., 0.]], dtype=float32)}
-    """
-    if batch < 1:
-        raise ArgumentError(f"batch must be at least 1, got {batch!r}")
-    names = state_names(network)
-    return {names[spec.name]: np.tile(spec.first.astype(np.float32), (batch, 1)) for spec in network.states}
-
-
-def state_names(network: Network) -> dict[str, str]:
-    """The model's input for each state of a network; the output's name ends in _out besides.
-
-    Raises:
-        ConversionError: two would be the same.
-    """
-    found: dict[str, str] = {}
-    for spec in network.states:
-        name = "state_" + re.sub(r"\W", "_", spec.name, flags=re.ASCII)
-        if name in found.values():
-            raise ConversionError(f"states must have names that differ in letters and digits, got {spec.name!r} and another {name}")
-        found[spec.name] = name
-    return found
 
 
 def _check_size(network: Network) -> None:
@@ -131,18 +92,5 @@ def _model(network: Network, kind: str, sheet: Sheet) -> Any:
     graph = onnx.helper.make_graph(sheet.nodes, f"recurra_{kind}", [x, *before], [y, *after], sheet.arrays)
     opset = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="recurra")
-    onnx.helper.set_model_props(model, {"recurra": json.dumps(_record(network, kind, names))})
+    onnx.helper.set_model_props(model, {"recurra": json.dumps(record(network, kind, format=FORMAT, opset=OPSET))})
     return model
-
-
-def _record(network: Network, kind: str, names: dict[str, str]) -> dict[str, Any]:
-    """What the metadata say of the network."""
-    states = [
-        {"name": name, "input": names[name], "output": f"{names[name]}_out", "width": width, "first": first.tolist()}
-        for name, width, first in network.states
-    ]
-    return {
-        "format": FORMAT, "kind": kind, "opset": OPSET, "reads_tokens": network.reads_tokens, "input_size": network.input_size,
-        "output_size": network.output_size, "precision": network.precision, "states": states, "vocabulary": network.vocabulary,
-        "facts": dict(network.facts),
-    }  # fmt: skip

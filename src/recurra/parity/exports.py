@@ -1,4 +1,4 @@
-"""The contract, past PyTorch: the runtime in each precision, ONNX graphs in ONNX Runtime, and the C header as compiled."""
+"""The contract, past the layers: the runtime in each precision, graphs of ONNX and torch.export, and the C header as compiled."""
 
 from __future__ import annotations
 
@@ -75,6 +75,9 @@ def _paths(network: Network) -> Iterator[tuple[str, Callable[[Array], Array]]]:
     yield "ONNX step", lambda x: _onnx(network, x, "step")
     yield "ONNX sequence", lambda x: _onnx(network, x, "sequence")
     yield "C header", lambda x: _c(network, x)
+    if network.precision == PRECISIONS[0]:  # torch takes seconds for each
+        yield "torch.export step", lambda x: _torch(network, x, "step")
+        yield "torch.export sequence", lambda x: _torch(network, x, "sequence")
 
 
 def _largest(path: Array, reference: Array) -> float:
@@ -113,6 +116,25 @@ def _onnx(network: Network, x: Array, kind: str) -> Array:
         y, *after = session.run(["y", *(f"{name}_out" for name in state)], {"x": step, **state})
         state = dict(zip(state, after))
         outputs.append(y)
+    return np.stack(outputs)
+
+
+def _torch(network: Network, x: Array, kind: str) -> Array:
+    from recurra.export import initial_states, to_pt2
+
+    try:
+        run = to_pt2(network, kind=kind).module()
+    except MissingDependency as error:
+        raise _NotHere(str(error)) from None
+    import torch
+
+    state = [torch.from_numpy(first) for first in initial_states(network, x.shape[1]).values()]
+    if kind == "sequence":
+        return np.asarray(run(torch.from_numpy(x), *state)[0])
+    outputs = []
+    for step in torch.from_numpy(x):
+        y, *state = run(step, *state)
+        outputs.append(np.asarray(y))
     return np.stack(outputs)
 
 
