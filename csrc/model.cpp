@@ -80,6 +80,7 @@ void Model::check(const Layer& layer) const {
             if (!layer.inside.size) throw std::invalid_argument("a residual must hold layers, got none");
             same("width in a residual", layer.in, layer.inside[0].in);
             return same("width of a residual", layer.in, layer.inside[layer.inside.size - 1].out);
+        case Kind::adaptive: return check_clusters(layer);
         case Kind::recurrent: break;
         default: return same("width", layer.in, layer.out);
     }
@@ -103,6 +104,20 @@ void Model::check(const Layer& layer) const {
         same("rows of product " + std::to_string(e), product.columns(), weight.rows);
         same("columns of product " + std::to_string(e), product.reads, weight.columns);
     }
+}
+
+void Model::check_clusters(const Layer& layer) const {
+    const int clusters = (layer.weights.size - 1) / 2;
+    if (clusters < 1 || layer.weights.size != 2 * clusters + 1) throw std::invalid_argument("clusters must have two weights each, got another set");
+    std::int64_t words = layer.weights[0].rows - clusters;
+    if (words < 1) misfit("words of the head", 1, words);
+    same("columns of the head", layer.in, layer.weights[0].columns);
+    for (int i = 1; i < layer.weights.size; i += 2) {
+        same("columns of a cluster", layer.in, layer.weights[i].columns);
+        same("width of a cluster", layer.weights[i].rows, layer.weights[i + 1].columns);
+        words += layer.weights[i + 1].rows;
+    }
+    same("words", layer.out, words);
 }
 
 void Model::count_states(const Span<Layer>& layers) {

@@ -35,6 +35,7 @@ public:
 private:
     Span<Layer> keep(const std::vector<LayerList>& layers);
     void check(const Layer& layer) const;
+    void check_clusters(const Layer& layer) const;
     void count_states(const Span<Layer>& layers);
 
     std::deque<std::vector<Layer>> layers_;  // deques: what they hold never moves

@@ -9,7 +9,7 @@
 namespace recurra {
 
 // In the order of `recurra.runtime.native.KINDS`, `network.matrix.PRECISIONS` and `network.layers.ACTIVATIONS`.
-enum class Kind : int { embedding, linear, norm, activation, conv, recurrent, residual };
+enum class Kind : int { embedding, linear, norm, activation, conv, recurrent, residual, adaptive };
 enum class Precision : int { f32, bf16, i8 };
 enum class Function : int { relu, tanh, sigmoid, gelu, gelu_tanh };
 
@@ -27,7 +27,8 @@ struct Convolution {
 };
 
 // Of a recurrent layer, entry 0 of `weights`, `gains` and `biases` is the input product's, entry p + 1 that of phase p; those
-// of a norm begin at the phase's first block. Other layers have one weight or none.
+// of a norm begin at the phase's first block. Of an adaptive softmax entry 0 is the head, 2 i + 1 and 2 i + 2 are cluster i's. Other
+// layers have one weight or none.
 struct Layer {
     Kind kind;
     std::int64_t in, out;

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <new>
 
-#include "stage.hpp"
+#include "adaptive.hpp"
 
 namespace recurra::RECURRA_ISA {
 
@@ -72,6 +72,7 @@ inline Stage* stage_of(const Layer& layer, const Kept*& kept, Desktop& desk, Are
         case Kind::activation: return placed<ActivationStage>(arena, there, layer, mine, desk, arena);
         case Kind::conv: return placed<ConvStage>(arena, there, layer, mine, desk, arena);
         case Kind::recurrent: return placed<RecurrentStage>(arena, there, layer, mine, desk, arena);
+        case Kind::adaptive: return placed<AdaptiveStage>(arena, there, layer, mine, desk, arena);
         default: return placed<ResidualStage>(arena, there, layer, kept, desk, arena, there);
     }
 }

@@ -215,7 +215,7 @@ void bind_sessions(nb::module_& m) {
         .def("state", &Stream::state, nb::arg("i"), nb::rv_policy::reference_internal, "An array of the state, (B, width); its memory is the session's.");
     m.def("bandwidth", &bandwidth, nb::arg("bytes"), nb::arg("seconds"), "Bytes that one thread reads, in 1e9 a second, again and again from so many.");
     nb::list kinds;
-    for (const char* name : {"embedding", "linear", "norm", "activation", "conv", "recurrent", "residual"}) kinds.append(name);
+    for (const char* name : {"embedding", "linear", "norm", "activation", "conv", "recurrent", "residual", "adaptive"}) kinds.append(name);
     m.attr("KINDS") = nb::tuple(kinds);
 }
 

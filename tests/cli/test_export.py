@@ -60,6 +60,21 @@ def test_a_run_becomes_a_file_of_each_form(model_file: Path, tmp_path: Path, cap
     assert b"recurra_sequence" in (tmp_path / "s.onnx").read_bytes() and b"MIT" in (tmp_path / "s.onnx").read_bytes()
 
 
+def test_a_model_with_clusters_of_words_goes_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vocabulary = Characters.of(TEXT)
+    model = LanguageModel(len(vocabulary), 8, 9, vocabulary=vocabulary, tied=False, adaptive=(4, 9), div_value=2.0).float()
+    save(model, tmp_path / "a.safetensors")
+    for end in FORMS:
+        assert said(capsys, "export", tmp_path / "a.safetensors", "--to", tmp_path / f"a{end}")[0] == 0
+    status, out, _ = said(capsys, "verify", tmp_path / "a.safetensors", "--steps", "9", "--rows", "2")
+    assert status == 0 and "ONNX sequence, int8" in out and "torch.export sequence, float32" in out and "not run: module" not in out
+    _, ours, _ = said(capsys, "sample", tmp_path / "a.rcr", "--prompt", "to be", "--length", "9", "--seed", "1")
+    assert ours.startswith("to be") and len(ours.rstrip("\n")) == 14
+    told = [streamed(TEXT.encode(), tmp_path / name, "--json") for name in ("a.safetensors", "a.rcr")]
+    costs = [[json.loads(line)["nats"] for line in each.stdout.splitlines()] for each in told]
+    assert costs[0] == pytest.approx(costs[1]) and len(costs[0]) == 20
+
+
 def test_int8_says_what_it_costs(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text").write_text(TEXT)
     _, out, _ = said(capsys, "export", model_file, "--to", tmp_path / "m8.rcr", "--int8", "--text", tmp_path / "text", "--json")

@@ -8,7 +8,7 @@ import recurra
 from recurra import cells
 from recurra.network import ACTIVATIONS, Activation, Conv, Layer, LayerNorm, Linear, Network, Residual
 from tests.cells.zoo import CoupledLSTM
-from tests.network.nets import matrix, numbers, recurrent
+from tests.network.nets import adaptive, matrix, numbers, recurrent
 
 OWN = {
     "elman": (cells.Elman(), "RNN"), "relu": (cells.Elman("relu"), "RNN"), "lstm": (cells.LSTM(), "LSTM"),
@@ -30,6 +30,7 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     "conv_grouped": lambda: Conv(matrix(4, 2 * WIDTH // 2), numbers(4), WIDTH, kernel=2, groups=2),
     "conv_point": lambda: Conv(matrix(4, WIDTH), numbers(4), WIDTH, kernel=1),
     "residual": lambda: Residual((Conv(matrix(WIDTH, 2 * WIDTH), None, WIDTH, 2), Residual((recurrent(cells.GRU(), WIDTH, WIDTH),)))),
+    "adaptive": lambda: adaptive(WIDTH), "adaptive_plain": lambda: adaptive(WIDTH, 1, (2,), bias=False),
     **{kind: lambda kind=kind: Activation(kind, WIDTH) for kind in ACTIVATIONS},  # type: ignore[misc]
 }  # fmt: skip
 

@@ -22,7 +22,7 @@ from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Ma
 from tests.cells.zoo import CoupledLSTM
 from tests.export.compiled import STRICT, Compiled, Rows, looped
 from tests.kernels.scene import CELLS
-from tests.network.nets import every_kind, matrix, numbers, recurrent
+from tests.network.nets import adaptive, every_kind, matrix, numbers, recurrent
 
 EPS = float(np.finfo(np.float32).eps)
 STEPS, STREAMS = 50, 2
@@ -90,6 +90,8 @@ def networks() -> dict[str, Network]:
         found[kind] = alone(Activation(kind, 5))
     found["norm"] = alone(LayerNorm(63, numbers(63), numbers(63, seed=1), 1e-3))
     found["bare norm"] = alone(LayerNorm(5))
+    found["adaptive"] = alone(recurrent(cells.LSTM(), 4, 6), adaptive(6))
+    found["adaptive int8"] = alone(recurrent(cells.GRU(), 4, 6), adaptive(6, 1, (2,), bias=False)).quantised("int8")
     found["linear"] = alone(Linear(matrix(9, 5), numbers(9)), Linear(matrix(1, 9)))
     for sizes in [(4, 8, 1), (4, 8, 3), (4, 6, 4, 3), (4, 8, 2, 2, 2), (4, 8, 3, 2, 4), (5, 5, 3, 4, 5), (3, 3, 2, 1, 3, False)]:
         found[f"conv {sizes}"] = conv(*sizes)

@@ -72,6 +72,12 @@ def test_language_models_are_taken_exactly(cell: str, options: dict[str, Any]) -
     assert (network.layers[0].weight is network.layers[-1].weight) == options.get("tied", True)  # type: ignore[union-attr]
 
 
+def test_language_models_with_clusters_of_words_are_taken_exactly() -> None:
+    model = LanguageModel(30, 8, 8, cell="gru", tied=False, adaptive=(4, 12), div_value=2.0)
+    agrees(model, lambda x: model(x)[0], np.random.default_rng(0).integers(0, 30, (8, 2)))
+    assert network_of(model).output_size == 30
+
+
 def test_a_file_holds_the_vocabulary_and_the_facts(tmp_path: Path) -> None:
     model = LanguageModel(3, embed=4, hidden=4, vocabulary=Characters("abc")).float()
     runtime(model, tmp_path / "m.rcr", precision="int8", facts={"licence": "MIT"})
@@ -103,7 +109,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: nn.LayerNorm((3, 4)), "module must be a LayerNorm over the last axis, got one over (3, 4)"),
     (lambda: nn.Embedding(3, 4, max_norm=1.0), "module must be an embedding without max_norm, got max_norm=1.0"),
     (lambda: nn.Identity(), "module must hold layers that compute something, got none"),
-    (lambda: LanguageModel(9, 4, 4, tied=False, adaptive=3), "module must have a softmax over all words to stream, got an adaptive one; "),
+    (lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 9, [4]), "module must be a layer that streams, got AdaptiveLogSoftmaxWithLoss; "),
     (lambda: Other(3, 4), "module must compute what its layers say, got numbers that differ by "),
 ]  # fmt: skip
 

@@ -9,7 +9,20 @@ import torch
 
 import recurra
 from recurra.cells import Cell
-from recurra.network import Activation, Conv, Embedding, Layer, LayerNorm, Linear, Loop, Matrix, Network, Recurrent, Residual
+from recurra.network import (
+    Activation,
+    AdaptiveSoftmax,
+    Conv,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Loop,
+    Matrix,
+    Network,
+    Recurrent,
+    Residual,
+)
 from recurra.program import trace
 from recurra.program.evaluation import forward_only
 
@@ -31,6 +44,12 @@ def recurrent(cell: Cell, input_size: int, hidden: int, biases: int = 2, learned
     drawn = {name: array.astype(np.float32) for name, array in drawn.items()}
     matrices = {name: Matrix(array) for name, array in drawn.items() if array.ndim == 2}
     return Recurrent(forward_only(trace(cell)), matrices, {name: array for name, array in drawn.items() if array.ndim == 1})
+
+
+def adaptive(width: int, words: int = 3, sizes: tuple[int, ...] = (5, 17), bias: bool = True) -> AdaptiveSoftmax:
+    """Words of the head, and clusters of those sizes, the first in vectors of 3, each other one narrower."""
+    head, clusters = words + len(sizes), [(matrix(max(3 - i, 1), width, i), matrix(size, max(3 - i, 1), i)) for i, size in enumerate(sizes)]
+    return AdaptiveSoftmax(matrix(head, width, 9), numbers(head) if bias else None, tuple(clusters))
 
 
 def every_kind(width: int = 6) -> Network:

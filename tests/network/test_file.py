@@ -19,7 +19,7 @@ from recurra.errors import DataError, RunError
 from recurra.network import Activation, Linear, Loop, Network, Residual
 from recurra.network.file import checksum, read, write
 from tests.cells.zoo import CoupledLSTM
-from tests.network.nets import PRECISIONS, every_kind, matrix, numbers, recurrent
+from tests.network.nets import PRECISIONS, adaptive, every_kind, matrix, numbers, recurrent
 
 X = np.random.default_rng(0).integers(0, 11, (7, 2))
 
@@ -193,6 +193,20 @@ def test_a_folder_without_permission_is_said(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="path must be a file that can be written"):
         write(every_kind(), tmp_path / "no" / "model.rcr")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_clusters_of_words_come_back(tmp_path: Path, precision: str) -> None:
+    network = Network((Linear(matrix(6, 3)), adaptive(6))).quantised(precision)
+    back, x = read(written(tmp_path, network)), numbers(4, 2, 3)
+    assert back.precision == precision and np.array_equal(Loop(back, 2).run(x), Loop(network, 2).run(x))
+    for change in (
+        lambda h: h["layers"][1]["clusters"].clear(), lambda h: h["layers"][1].update(clusters=7),
+        lambda h: h["layers"][1].update(clusters=h["layers"][1]["clusters"] * 50), lambda h: h["layers"][1]["clusters"][0].append(1),
+        lambda h: h["layers"][1]["clusters"][0].reverse(),
+    ):  # fmt: skip
+        with pytest.raises(DataError):
+            read(forged(written(tmp_path, network), change))
 
 
 def test_residuals_within_residuals_come_back(tmp_path: Path) -> None:

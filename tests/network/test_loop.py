@@ -15,7 +15,7 @@ from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Loop, Matr
 from recurra.program import trace
 from tests.cells.zoo import CoupledLSTM
 from tests.kernels.scene import CELLS
-from tests.network.nets import every_kind, numbers, recurrent
+from tests.network.nets import adaptive, every_kind, numbers, recurrent
 
 
 @pytest.mark.parametrize("cell", [*CELLS, CoupledLSTM()], ids=repr)
@@ -61,6 +61,18 @@ def test_a_convolution_is_torchs_with_zeros_before_the_start(kernel: int, dilati
     padded = nn.functional.pad(torch.from_numpy(x).double().permute(1, 2, 0), ((kernel - 1) * dilation, 0))
     wanted = theirs(padded).permute(2, 0, 1).detach().numpy()
     assert np.abs(Loop(Network((layer,)), 2).run(x) - wanted).max() < 1e-12
+
+
+def test_clusters_are_those_of_torch() -> None:
+    layer = adaptive(6)
+    module = nn.AdaptiveLogSoftmaxWithLoss(6, 25, [3, 8], 2.0, head_bias=True, dtype=torch.float64)
+    module.head.weight.data, module.head.bias.data = (torch.from_numpy(w).double() for w in (layer.weight.values, layer.bias))
+    for (narrow, wide), tail in zip(layer.clusters, module.tail):
+        tail[0].weight.data, tail[1].weight.data = (torch.from_numpy(w.values).double() for w in (narrow, wide))  # type: ignore[index]
+    x = numbers(4, 6, scale=30.0).astype(np.float64)
+    found = Loop(Network((layer,)), 4).push(x)
+    assert np.allclose(found, module.log_prob(torch.from_numpy(x)).detach().numpy(), atol=1e-12)
+    assert np.allclose(np.exp(found).sum(1), 1, atol=1e-12)
 
 
 def test_a_residual_adds_what_went_in() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from recurra.errors import RecurraError
 from recurra.network import Activation, Conv, Embedding, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
 from recurra.program import trace
 from recurra.program.evaluation import forward_only
-from tests.network.nets import every_kind, matrix, numbers, recurrent
+from tests.network.nets import adaptive, every_kind, matrix, numbers, recurrent
 
 
 def test_a_network_says_its_sizes_and_its_state() -> None:
@@ -60,6 +61,10 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: Conv(matrix(4, 6), None, 3, 0), "width, kernel, dilation and groups must be at least 1, got (3, 0, 1, 1)"),
     (lambda: Conv(matrix(4, 6), None, 3, 2, groups=2), "groups must divide the widths 3 and 4, got 2"),
     (lambda: Conv(matrix(4, 6), None, 4, 2), "weight must have shape (O, 8), got (4, 6)"),
+    (lambda: adaptive(4, 0), "weight must have a row for each of some words and some clusters, got 2 rows and 2 clusters"),
+    (lambda: adaptive(4, 2, ()), "weight must have a row for each of some words and some clusters, got 2 rows and 0 clusters"),
+    (lambda: replace(adaptive(4), weight=matrix(5, 3)), "cluster 0 must have shapes (D, 3) and (words, D), got (3, 4) and (5, 3)"),
+    (lambda: replace(adaptive(4), bias=numbers(3)), "bias must be float32 of shape (5,), got float32 (3,)"),
     (lambda: Residual((Linear(matrix(3, 2)),)), "layers of a residual must give back the width that they take, got 2 and 3"),
     (lambda: _without(recurrent(GRU(), 2, 3), "weight_ih"), "matrices must hold 'weight_ih', got weight_hh"),
     (lambda: _without(recurrent(GRU(), 2, 3), "weight_hh"), "matrices must hold 'weight_hh', got weight_ih"),

@@ -17,7 +17,7 @@ from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Lo
 from recurra.runtime import Model
 from tests.cells.zoo import CoupledLSTM
 from tests.kernels.scene import CELLS
-from tests.network.nets import PRECISIONS, every_kind, held, matrix, numbers, recurrent
+from tests.network.nets import PRECISIONS, adaptive, every_kind, held, matrix, numbers, recurrent
 
 TOKENS = np.random.default_rng(0).integers(0, 11, (70, 3))
 
@@ -81,7 +81,7 @@ def test_every_instruction_set_equals_the_loop(isa: str) -> None:
 @given(st.data())
 def test_stacks_at_random_equal_the_loop(data: st.DataObject) -> None:
     def layer(width: int, seed: int) -> Any:
-        kind = data.draw(st.sampled_from(("lstm", "gru", "rnn", "linear", "norm", "act", "conv", "residual")))
+        kind = data.draw(st.sampled_from(("lstm", "gru", "rnn", "linear", "norm", "act", "conv", "residual", "adaptive")))
         out = data.draw(st.integers(1, 40))
         cells = {"lstm": LSTM(), "gru": GRU(), "rnn": Elman()}
         if kind in cells:
@@ -95,6 +95,8 @@ def test_stacks_at_random_equal_the_loop(data: st.DataObject) -> None:
         if kind == "conv":
             kernel = data.draw(st.integers(1, 4))
             return Conv(matrix(out, kernel * width, seed), None, width, kernel, data.draw(st.integers(1, 3)))
+        if kind == "adaptive":
+            return adaptive(width, out, data.draw(st.sampled_from(((1,), (33, 2), (7, 8, 70)))), seed % 2 == 0)
         return Residual((recurrent(GRU(), width, width, seed=seed),))
 
     width = start = data.draw(st.integers(1, 20))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,9 +17,9 @@ from recurra.runtime.surprise import Surprise
 TEXT = "to be or not to be, that is the question"
 
 
-def made() -> LanguageModel:
+def made(**options: Any) -> LanguageModel:
     vocabulary = Characters.of(TEXT)
-    return LanguageModel(len(vocabulary), 4, 5, vocabulary=vocabulary)
+    return LanguageModel(len(vocabulary), 4, 5, vocabulary=vocabulary, **options)
 
 
 def meter_of(model: LanguageModel) -> Surprise:
@@ -33,8 +35,9 @@ def whole(model: LanguageModel, text: str) -> float:
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])
-def test_pieces_cost_what_the_whole_costs(size: int) -> None:
-    model = made()
+@pytest.mark.parametrize("options", [{}, {"tied": False, "adaptive": (6,)}], ids=["softmax", "adaptive"])
+def test_pieces_cost_what_the_whole_costs(size: int, options: dict[str, Any]) -> None:
+    model = made(**options)
     meter = meter_of(model)
     for _ in range(2):
         costs = [meter.push(TEXT[start : start + size]) for start in range(0, len(TEXT), size)]

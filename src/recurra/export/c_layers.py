@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from recurra.export.c_maths import KEPT
 from recurra.export.c_program import Step
 from recurra.export.c_text import Collection, at, comment, number
-from recurra.network import Activation, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Recurrent, Residual
+from recurra.network import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Recurrent, Residual
 
 
 class Field(NamedTuple):
@@ -75,6 +75,8 @@ class Layers:
             yield f"for (int j = 0; j < {width}; ++j) y[j] = {value};"
         elif isinstance(layer, LayerNorm):
             yield from self._layer_norm(layer, place)
+        elif isinstance(layer, AdaptiveSoftmax):
+            yield from self._adaptive(layer, place)
         elif isinstance(layer, Conv):
             yield from self._conv(layer, place)
         elif isinstance(layer, Recurrent):
@@ -102,6 +104,21 @@ class Layers:
         yield f"{self.collection.call('norm')}(y, square, {width}, {number(layer.eps)});"
         if gain or bias:
             yield f"for (int j = 0; j < {width}; ++j) y[j] = y[j]{f' * {at(gain)}' if gain else ''}{f' + {at(bias)}' if bias else ''};"
+
+    def _adaptive(self, layer: AdaptiveSoftmax, place: str) -> Iterator[str]:
+        fill, normal = self.collection.fill, self.collection.call("log_softmax")
+        rows, words = layer.weight.shape[0], layer.words
+        yield f"float head[{rows}], narrow[{max(narrow.shape[0] for narrow, _ in layer.clusters)}];"
+        yield from fill("head", f"{place}_weight", layer.weight, self._vector(place, "bias", layer.bias), "x")
+        yield f"{normal}(head, {rows}, 0.0f);"
+        yield f"for (int j = 0; j < {words}; ++j) y[j] = head[j];"
+        yield f"y += {words};"
+        for cluster, (narrow, wide) in enumerate(layer.clusters):
+            yield from fill("narrow", f"{place}_{cluster}_narrow", narrow, None, "x")
+            yield from fill("y", f"{place}_{cluster}_wide", wide, None, "narrow")
+            yield f"{normal}(y, {wide.shape[0]}, head[{words + cluster}]);"
+            if cluster < len(layer.clusters) - 1:
+                yield f"y += {wide.shape[0]};"
 
     def _recurrent(self, layer: Recurrent, place: str) -> Iterator[str]:
         step = Step(self.collection, layer, place)

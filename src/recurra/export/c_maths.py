@@ -139,6 +139,17 @@ static inline void @_norm(float* v, float* square, int n, float eps)
     const float deviation = sqrtf(@_mean(square, n) + eps);
     for (int j = 0; j < n; ++j) v[j] /= deviation;
 }"""),
+    "log_softmax": (("exp",), """\
+/* v (n) = v - log(sum exp(v)) + above */
+static inline void @_log_softmax(float* v, int n, float above)
+{
+    float most = v[0];
+    double sum = 0.0;
+    for (int j = 1; j < n; ++j) most = v[j] > most ? v[j] : most;
+    for (int j = 0; j < n; ++j) sum += (double)@_exp(v[j] - most);
+    const float rest = logf((float)sum) - above;
+    for (int j = 0; j < n; ++j) v[j] = v[j] - most - rest;
+}"""),
 }  # fmt: skip
 """By name: the functions that it calls, and its text. A function comes after all that it calls."""
 

@@ -6,7 +6,7 @@ from recurra.errors import ConversionError
 from recurra.export.onnx_maths import activate, normalise
 from recurra.export.onnx_scan import recurrent
 from recurra.export.onnx_weights import Weights
-from recurra.network import Activation, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
+from recurra.network import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
 
 
 class Layers:
@@ -47,6 +47,8 @@ class Layers:
             return self.sheet.add("Add", x, self.chain(layer.layers, place, x))
         if isinstance(layer, Conv):
             return self._conv(layer, place, x)
+        if isinstance(layer, AdaptiveSoftmax):
+            return self._adaptive(layer, place, x)
         if isinstance(layer, Recurrent):
             return self._recurrent(layer, place, x)
         raise ConversionError(f"layer {place[:-1]} must be one that ONNX can hold, got {type(layer).__name__}")
@@ -56,6 +58,19 @@ class Layers:
         y, after = recurrent(self.weights, layer, place, x, states, self.sequence)
         self.after |= {place + name: value for name, value in after.items()}
         return y
+
+    def _adaptive(self, layer: AdaptiveSoftmax, place: str, x: str) -> str:
+        """The head's words, then each cluster's below its own chance."""
+        sheet, product = self.sheet, self.weights.product
+        bias = "" if layer.bias is None else self.weights.vector(layer.bias, f"{place}bias")
+        head = sheet.add("LogSoftmax", product(x, layer.weight, f"{place}weight", bias, self.sequence), axis=-1)
+        parts = [sheet.add("Slice", head, *(sheet.whole(end) for end in (0, layer.words, -1)))]
+        for number, (narrow, wide) in enumerate(layer.clusters):
+            chance = sheet.add("Slice", head, *(sheet.whole(end) for end in (layer.words + number, layer.words + number + 1, -1)))
+            inner = product(x, narrow, f"{place}{number}.narrow", "", self.sequence)
+            words = product(inner, wide, f"{place}{number}.wide", "", self.sequence)
+            parts.append(sheet.add("Add", chance, sheet.add("LogSoftmax", words, axis=-1)))
+        return sheet.add("Concat", *parts, axis=-1)
 
     def _conv(self, layer: Conv, place: str, x: str) -> str:
         """The past and the sequence, one after the other, through a Conv; the new past is the end of both."""

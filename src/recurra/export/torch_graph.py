@@ -31,7 +31,7 @@ def to_pt2(network: Network, path: str | PathLike[str] | None = None, *, kind: s
     Batch and time may be of any size; a network that reads tokens takes x of int64 without the last axis. The states go in and
     come out in the order of `initial_states`, which gives those to begin with. Every cell is printed from its program; a sequence
     is PyTorch's `scan` of it, never unrolled. Quantised matrices are kept as they are, and turned into float32 where they are
-    used. The file is loaded by torch.export.load, without recurra, and is what AOTInductor and ExecuTorch begin with.
+    used. The file is loaded by torch.export.load, without recurra; AOTInductor compiles that of a step.
 
     The file holds under "recurra" a JSON record: the states with their names, widths and first values, the vocabulary, the facts.
 

@@ -18,7 +18,7 @@ from recurra.layers import Residual as ResidualLayer
 from recurra.layers.torch_like import TorchLike
 from recurra.layers.torch_like_cell import TorchLikeCell
 from recurra.models import LanguageModel
-from recurra.network import Activation, Embedding, Layer, LayerNorm, Linear, Matrix, Recurrent
+from recurra.network import Activation, AdaptiveSoftmax, Embedding, Layer, LayerNorm, Linear, Matrix, Recurrent
 from recurra.program import trace
 from recurra.program.evaluation import forward_only
 
@@ -118,6 +118,18 @@ def multiplied(path: Path, name: str, weight: Tensor, bias: Tensor | None, flow:
     return path.then(name, flow, Linear(matrix, path.weights.vector(f"{name}.bias", bias)))
 
 
+def adaptive(path: Path, name: str, module: nn.AdaptiveLogSoftmaxWithLoss, flow: Flow) -> Flow:
+    """A flow to the log-probabilities of all words."""
+    matrix = path.weights.matrix
+    tails: Any = enumerate(module.tail)
+    clusters = tuple(
+        (matrix(f"{name}.tail.{number}.0.weight", narrow.weight), matrix(f"{name}.tail.{number}.1.weight", wide.weight))
+        for number, (narrow, wide) in tails
+    )
+    head = matrix(f"{name}.head.weight", module.head.weight)
+    return path.then(name, flow, AdaptiveSoftmax(head, path.weights.vector(f"{name}.head.bias", module.head.bias), clusters))
+
+
 def normed(path: Path, name: str, module: Any, flow: Flow) -> Flow:
     """A flow through a LayerNorm; of `module` its normalized_shape, weight, bias and eps are read."""
     if len(module.normalized_shape) != 1:
@@ -213,12 +225,12 @@ def contained(path: Path, name: str, module: Any, flow: Flow, call: Call) -> Any
         if len(inner.layers) == len(flow.layers):
             raise ConversionError(f"{name} must hold a layer that computes something, got {module.layer!r}")
         return path.sum(name, flow, inner), Past(name)
-    if module.adaptive is not None:
-        raise ConversionError(f"{name} must have a softmax over all words to stream, got an adaptive one; train with adaptive left out")
     path.narrow(name, flow, lambda now: now == "TB", "read tokens (T, B)")
     flow = embedded(path, f"{name}.embedding", module.embedding.weight, flow)
     flow = first(call(f"{name}.recurrent", module.recurrent, flow))
     flow = first(call(f"{name}.bottleneck", module.bottleneck, flow))
+    if module.adaptive is not None:
+        return adaptive(path, f"{name}.adaptive", module.adaptive, flow), Past(name)
     weight = module.embedding.weight if module.decoder is None else module.decoder
     return multiplied(path, f"{name}.decoder", weight, module.decoder_bias, flow), Past(name)
 

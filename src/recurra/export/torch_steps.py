@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recurra.errors import ConversionError, MissingDependency
-from recurra.network import Activation, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
+from recurra.network import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
 from recurra.network.loop import NORM_EPS
 from recurra.program.evaluate import evaluate
 from recurra.program.graph import Product
@@ -72,6 +72,26 @@ class Linears(nn.Module):
             return F.layer_norm(x, (layer.width,), self.gain, self.bias, layer.eps)  # type: ignore[arg-type]
         done: Tensor = ACTIVATIONS[layer.kind](x)
         return done
+
+
+class Clusters(nn.Module):
+    """An adaptive softmax."""
+
+    def __init__(self, layer: AdaptiveSoftmax, shared: Shared) -> None:
+        super().__init__()
+        self.layer = layer
+        self.products = nn.ModuleList(_kept(matrix, shared) for matrix in layer.matrices)
+        self.register_buffer("bias", None if layer.bias is None else tensor(layer.bias))
+
+    def forward(self, x: Tensor, states: States) -> Tensor:
+        """Log-probabilities of all words."""
+        head, *pairs = (kept.rows() for kept in self.products)  # type: ignore[operator]
+        chances = F.linear(x, head, self.bias).log_softmax(-1)  # type: ignore[arg-type]
+        words = self.layer.words
+        parts = [chances[..., :words]]
+        for number, (narrow, wide) in enumerate(zip(pairs[::2], pairs[1::2]), words):
+            parts.append(chances[..., number : number + 1] + (x @ narrow.T @ wide.T).log_softmax(-1))
+        return torch.cat(parts, -1)
 
 
 class Taps(nn.Module):
@@ -221,6 +241,8 @@ class Steps(nn.Module):
 def _layer(layer: Layer, place: str, sequence: bool, shared: Shared) -> nn.Module:
     if isinstance(layer, (Embedding, Linear, LayerNorm, Activation)):
         return Linears(layer, shared)
+    if isinstance(layer, AdaptiveSoftmax):
+        return Clusters(layer, shared)
     if isinstance(layer, Residual):
         return Around(layer.layers, place, sequence, shared)
     if isinstance(layer, Conv):

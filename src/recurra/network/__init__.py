@@ -3,12 +3,12 @@
 Whatever streams or is exported is read from here: the runtime, its files, ONNX graphs, C headers.
 """
 
-from recurra.network.layers import ACTIVATIONS, Activation, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
+from recurra.network.layers import ACTIVATIONS, Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
 from recurra.network.loop import Loop
 from recurra.network.matrix import PRECISIONS, Matrix
 from recurra.network.network import Network, StateSpec
 
 __all__ = [
-    "ACTIVATIONS", "PRECISIONS", "Activation", "Conv", "Embedding", "Layer", "LayerNorm", "Linear", "Loop", "Matrix", "Network",
-    "Recurrent", "Residual", "StateSpec",
+    "ACTIVATIONS", "PRECISIONS", "Activation", "AdaptiveSoftmax", "Conv", "Embedding", "Layer", "LayerNorm", "Linear", "Loop", "Matrix",
+    "Network", "Recurrent", "Residual", "StateSpec",
 ]  # fmt: skip

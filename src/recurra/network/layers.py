@@ -171,7 +171,53 @@ class Residual:
         return self.layers[0].widths[0], self.layers[-1].widths[1]
 
 
-Layer = Embedding | Linear | LayerNorm | Activation | Conv | Recurrent | Residual
+@dataclass(frozen=True, eq=False)
+class AdaptiveSoftmax:
+    """Log-probabilities of words, the rarer ones by their cluster, in narrower vectors.
+
+        log p(w) = head_w                                                     w < n, the words of the head
+        log p(w) = head_(n + i) + log_softmax(wide_i (narrow_i x))_w          in cluster i = 0, 1, ...
+        head     = log_softmax(weight x + bias)
+
+    Args:
+        weight: (n + clusters, I), of the head.
+        bias: (n + clusters,), or None.
+        clusters: for each, narrow (D, I) and wide (words, D).
+
+    Source: Grave et al. (2017), arXiv:1609.04309; torch.nn.AdaptiveLogSoftmaxWithLoss.
+    """
+
+    weight: Matrix
+    bias: Array | None
+    clusters: tuple[tuple[Matrix, Matrix], ...]
+
+    def __post_init__(self) -> None:
+        check_vector("bias", self.bias, self.weight.shape[0])
+        if not self.clusters or self.words < 1:
+            got = f"{self.weight.shape[0]} rows and {len(self.clusters)} clusters"
+            raise ShapeError(f"weight must have a row for each of some words and some clusters, got {got}")
+        for number, (narrow, wide) in enumerate(self.clusters):
+            if narrow.shape[1] != self.weight.shape[1] or wide.shape[1] != narrow.shape[0]:
+                got = f"{shape_text(narrow.shape)} and {shape_text(wide.shape)}"
+                raise ShapeError(f"cluster {number} must have shapes (D, {self.weight.shape[1]}) and (words, D), got {got}")
+
+    @property
+    def words(self) -> int:
+        """Words of the head."""
+        return self.weight.shape[0] - len(self.clusters)
+
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """The head's, then two for each cluster."""
+        return self.weight, *itertools.chain.from_iterable(self.clusters)
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """I, and how many words there are."""
+        return self.weight.shape[1], self.words + sum(wide.shape[0] for _, wide in self.clusters)
+
+
+Layer = AdaptiveSoftmax | Embedding | Linear | LayerNorm | Activation | Conv | Recurrent | Residual
 
 
 def check_width(width: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import DtypeError, ShapeError, shape_text
-from recurra.network.layers import Activation, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
+from recurra.network.layers import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
 from recurra.network.network import Network
 from recurra.program.graph import Product
 
@@ -25,6 +25,12 @@ def _sigmoid(x: Array) -> Array:
 
 def _erf(x: Array) -> Array:
     return np.vectorize(math.erf, otypes=[x.dtype])(x)
+
+
+def _log_softmax(x: Array) -> Array:
+    below = x - x.max(1, keepdims=True)
+    less: Array = below - np.log(np.exp(below).sum(1, keepdims=True))
+    return less
 
 
 OPERATIONS: dict[str, Any] = {
@@ -107,6 +113,8 @@ class Loop:
             return x + self._layers(layer.layers, place, x)
         if isinstance(layer, Conv):
             return self._conv(layer, place, x)
+        if isinstance(layer, AdaptiveSoftmax):
+            return self._adaptive(layer, x)
         return self._recurrent(layer, place, x)
 
     def _conv(self, layer: Conv, place: str, x: Array) -> Array:
@@ -118,6 +126,13 @@ class Loop:
         taps = seen[:, :: layer.dilation].reshape(self.batch, layer.kernel, layer.groups, -1)
         weight = self._matrix(layer.weight).reshape(layer.groups, -1, layer.kernel, taps.shape[-1])
         return np.einsum("bkgi,goki->bgo", taps, weight).reshape(self.batch, -1) + self._vector(layer.bias)
+
+    def _adaptive(self, layer: AdaptiveSoftmax, x: Array) -> Array:
+        head = _log_softmax(x @ self._matrix(layer.weight).T + self._vector(layer.bias))
+        parts = [head[:, : layer.words]]
+        for number, (narrow, wide) in enumerate(layer.clusters, layer.words):
+            parts.append(head[:, number : number + 1] + _log_softmax(x @ self._matrix(narrow).T @ self._matrix(wide).T))
+        return np.concatenate(parts, 1)
 
     def _recurrent(self, layer: Recurrent, place: str, x: Array) -> Array:
         program, vectors = layer.program, layer.vectors

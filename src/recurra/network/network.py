@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recurra.network.layers import Conv, Embedding, Layer, Linear, Recurrent, Residual, check_chain
+from recurra.network.layers import AdaptiveSoftmax, Conv, Embedding, Layer, Linear, Recurrent, Residual, check_chain
 from recurra.network.matrix import Matrix
 
 Array = npt.NDArray[Any]
@@ -89,6 +89,8 @@ class Network:
         for layer in walk(self.layers):
             if isinstance(layer, Recurrent):
                 yield from layer.matrices.values()
+            elif isinstance(layer, AdaptiveSoftmax):
+                yield from layer.matrices
             elif isinstance(layer, (Embedding, Linear, Conv)):
                 yield layer.weight
 
@@ -118,6 +120,9 @@ def _with(layer: Layer, matrices: Mapping[int, Matrix]) -> Layer:
         return Residual(tuple(_with(each, matrices) for each in layer.layers))
     if isinstance(layer, Recurrent):
         return replace(layer, matrices={name: matrices[id(matrix)] for name, matrix in layer.matrices.items()})
+    if isinstance(layer, AdaptiveSoftmax):
+        clusters = tuple((matrices[id(narrow)], matrices[id(wide)]) for narrow, wide in layer.clusters)
+        return replace(layer, weight=matrices[id(layer.weight)], clusters=clusters)
     if isinstance(layer, (Embedding, Linear, Conv)):
         return replace(layer, weight=matrices[id(layer.weight)])
     return layer

@@ -11,15 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import ArgumentError, choice_text
-from recurra.network.layers import Activation, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
+from recurra.network.layers import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
 from recurra.network.matrix import Matrix
 from recurra.program.serial import from_json, to_json
 
 Array = npt.NDArray[Any]
 KINDS: dict[str, type] = {
     "embedding": Embedding, "linear": Linear, "layer_norm": LayerNorm, "activation": Activation, "conv": Conv, "recurrent": Recurrent,
-    "residual": Residual,
+    "residual": Residual, "adaptive_softmax": AdaptiveSoftmax,
 }  # fmt: skip
+PARTS = ("narrow", "wide")
+"""Of a cluster of an adaptive softmax."""
 MOST_NESTED = 16
 """Residuals within residuals that are read."""
 
@@ -46,6 +48,8 @@ class Writer:
             value = getattr(layer, field.name)
             if isinstance(value, Matrix):
                 value = self._matrix(f"{place}.{field.name}", value)
+            elif isinstance(value, tuple):
+                value = [[self._matrix(f"{place}.{n}.{part}", each) for part, each in zip(PARTS, pair)] for n, pair in enumerate(value)]
             elif isinstance(value, np.ndarray):
                 value = self._vector(f"{place}.{field.name}", value)
             record[field.name] = value
@@ -103,6 +107,8 @@ class Reader:
     def _field(self, name: str, value: Any) -> Any:
         if name == "weight":
             return self._matrix(value)
+        if name == "clusters":
+            return tuple((self._matrix(narrow), self._matrix(wide)) for narrow, wide in value)
         if name in ("bias", "gain"):
             return None if value is None else self._vector(value)
         wanted = str if name == "kind" else (int, float) if name == "eps" else int

@@ -13,6 +13,7 @@ from recurra.network import (
     ACTIVATIONS,
     PRECISIONS,
     Activation,
+    AdaptiveSoftmax,
     Conv,
     Embedding,
     Layer,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 NONE = (0, 0, 0, 0, 0, 0)
 KINDS: dict[type, str] = {
     Embedding: "embedding", Linear: "linear", LayerNorm: "norm", Activation: "activation", Conv: "conv", Recurrent: "recurrent",
-    Residual: "residual",
+    Residual: "residual", AdaptiveSoftmax: "adaptive",
 }  # fmt: skip
 
 
@@ -65,6 +66,8 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
         weights = [_weight(layer.weight, None, alive)]
     elif isinstance(layer, Linear):
         weights = [_weight(layer.weight, layer.bias, alive)]
+    elif isinstance(layer, AdaptiveSoftmax):
+        weights = [_weight(matrix, None if number else layer.bias, alive) for number, matrix in enumerate(layer.matrices)]
     elif isinstance(layer, LayerNorm):
         gains, biases, eps = [_address(layer.gain, alive)], [_address(layer.bias, alive)], layer.eps
     elif isinstance(layer, Activation):
