@@ -1,0 +1,1 @@
+"""Whole tasks with recurra, from data to a stream: each folder has a README with its commands."""
