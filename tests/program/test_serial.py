@@ -56,7 +56,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "rows beyond": (lambda r: r["bodies"][0][1].__setitem__(6, 3), "product of phase 0 must lie within its 4 blocks, got"),
     "norm": (lambda r: r["bodies"][0][1].__setitem__(5, [9]), "product of phase 0 must lie within its 4 blocks, got"),
     "negative rows": (lambda r: r["bodies"][0][1].__setitem__(6, -1), "product of phase 0 must have gates and whole sizes, got"),
-    "state a list": (lambda r: r.update(state=[1]), "text must be a program"),
+    "state a list": (lambda r: r.update(state=[1]), "state must be names, each once, got [1]"),
 }
 
 

@@ -25,6 +25,8 @@ FORMAT = "recurra-network-1"
 MOST_HEADER = 64 << 20
 """Bytes of a header that is read: a vocabulary of a million words fits."""
 MOST_LAYERS = 1000
+MOST_SAID = 300
+"""Characters of a message, in which a file may say anything."""
 MOST_WIDTH, MOST_PAST = 1 << 20, 1 << 24
 """Units of a layer, and numbers that a convolution looks back at: what no weight bounds."""
 
@@ -67,7 +69,7 @@ def read(path: str | PathLike[str]) -> Network:
     except DataError:
         raise
     except RecurraError as error:
-        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {error}") from None
+        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {str(error)[:MOST_SAID]}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({line})") from None

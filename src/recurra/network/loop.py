@@ -172,9 +172,9 @@ class Loop:
     def _product(self, layer: Recurrent, product: Product, operand: Array) -> dict[str, Array]:
         unit, gates, vectors = layer.units[product.width], len(product.gates), layer.vectors
         part = slice(product.first * unit, (product.first + gates) * unit) if product.weight else slice(0, gates * unit)
-        v = operand
+        v = np.broadcast_to(operand, (self.batch, layer.units[product.reads]))
         if product.weight:
-            v = operand @ self._matrix(layer.matrices[product.weight])[part].T
+            v = v @ self._matrix(layer.matrices[product.weight])[part].T
         bias = vectors.get(product.bias)
         if product.norm:
             gain = vectors[product.gain][part] if product.gain else None

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from recurra.errors import ArgumentError, choice_text
 from recurra.network.layers import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
 from recurra.network.matrix import Matrix
+from recurra.program.evaluation import forward_only
 from recurra.program.serial import from_json, to_json
 
 Array = npt.NDArray[Any]
@@ -98,7 +99,8 @@ class Reader:
             return Residual(tuple(self.layer(each, depth + 1) for each in fields["layers"]))
         if kind == "recurrent":
             return Recurrent(
-                from_json(json.dumps(fields["program"])), {name: self._matrix(each) for name, each in fields["matrices"].items()},
+                forward_only(from_json(json.dumps(fields["program"]))),
+                {name: self._matrix(each) for name, each in fields["matrices"].items()},
                 {name: self._vector(each) for name, each in fields["vectors"].items()},
             )  # fmt: skip
         made: Layer = KINDS[kind](**{name: self._field(name, value) for name, value in fields.items()})

@@ -1,0 +1,67 @@
+"""Programs that a file may hold and nobody can run are refused, each for its reason; those of every cell are taken."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from recurra.cells import Cell, LayerNormLSTM, PeepholeLSTM, ProjectedLSTM
+from recurra.errors import ProgramError
+from recurra.program import from_json, to_json, trace
+from recurra.program.check import check
+from recurra.program.evaluation import forward_only
+from tests.cells.zoo import ZOO
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_programs_of_cells_are_taken(name: str) -> None:
+    check(trace(ZOO[name], ZOO[name].noises()))
+    check(forward_only(trace(ZOO[name])))
+
+
+def first(record: dict[str, Any], op: str, name: str = "") -> list[Any]:
+    found: list[Any] = next(node for node in record["nodes"] if node[0] == op and node[2].startswith(name))
+    return found
+
+
+def product(record: dict[str, Any], phase: int, **fields: Any) -> None:
+    places = ("operand", "gates", "weight", "bias", "gain", "norm", "first", "total", "width", "reads")
+    for name, value in fields.items():
+        record["bodies"][phase][1][places.index(name)] = value
+
+
+PEEPHOLE, PROJECTED, NORMED = PeepholeLSTM(), ProjectedLSTM(2), LayerNormLSTM()
+REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
+    "names twice": (PEEPHOLE, lambda r: r.update(params=["p_i", "p_i", "p_o"]), "params must be names, each once, got ['p_i', 'p_i'"),
+    "no gates": (PEEPHOLE, lambda r: r.update(gates={}), "program must have a cell's name, a state and a gate, got 'PeepholeLSTM()' w"),
+    "no state": (PEEPHOLE, lambda r: r.update(state={}), "program must have a cell's name, a state and a gate, got 'PeepholeLSTM()' w"),
+    "input norm": (NORMED, lambda r: r.update(input_norm=[1, 1]), "input_norm must cover the 4 gates, got [1, 1]"),
+    "unknown width": (PEEPHOLE, lambda r: first(r, "u").__setitem__(5, "x"), "must be one of ['hidden'], hidden of a u, got 'x'"),
+    "narrow u": (PROJECTED, lambda r: first(r, "u").__setitem__(5, "h"), "must be one of ['h', 'hidden'], hidden of a u, got 'h'"),
+    "unknown param": (PEEPHOLE, lambda r: first(r, "param").__setitem__(2, "q"), "must read one of ['p_i', 'p_f', 'p_o'], got param 'q'"),
+    "unknown state": (PEEPHOLE, lambda r: first(r, "state").__setitem__(2, "q"), "must read one of ['h', 'c'], got state 'q'"),
+    "computed late": (PEEPHOLE, lambda r: r["bodies"][0][2].reverse(), "must be an operation on what was computed before, got"),
+    "a source": (PEEPHOLE, lambda r: r["bodies"][0][2].append(0), "node 0 must be an operation on what was computed before, got "),
+    "left out": (PEEPHOLE, lambda r: r["bodies"][0][2].pop(), "h must be computed, hidden wide, got node"),
+    "two widths": (PROJECTED, lambda r: first(r, "state", "c").__setitem__(5, "h"), "must be as wide as what it reads, ['h', 'hidden']"),
+    "state's width": (PROJECTED, lambda r: r["state"].update(h=r["state"]["c"]), "h must be computed, h wide, got node"),
+    "operand's width": (PROJECTED, lambda r: product(r, 0, reads="hidden"), "operand of phase 0 must be there, hidden wide, got node 0"),
+    "operand too early": (PROJECTED, lambda r: product(r, 0, operand=r["bodies"][1][1][0]), "operand of phase 0 must be there, h wide"),
+    "product's width": (PROJECTED, lambda r: product(r, 1, width="x"), "product of phase 1 must have names and widths that are there, got"),
+    "gates twice": (PEEPHOLE, lambda r: product(r, 0, gates=["i", "i", "g", "o"]), "product of phase 0 must have names and widths"),
+    "no weight": (PEEPHOLE, lambda r: product(r, 0, weight=None), "product of phase 0 must have a weight, or give back what it reads, got"),
+    "v's width": (PROJECTED, lambda r: first(r, "v", "h").__setitem__(5, "hidden"), "must be h wide, and a gate if it adds the input, got"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_run_is_refused(name: str) -> None:
+    cell, change, message = REFUSED[name]
+    record = json.loads(to_json(forward_only(trace(cell))))
+    change(record)
+    with pytest.raises(ProgramError, match=re.escape(message)):
+        from_json(json.dumps(record))
