@@ -153,14 +153,13 @@ def main() -> None:
     args = parser.parse_args()
     draws, began, counts = random.Random(args.seed), time.monotonic(), {"refused": 0, "taken": 0, "broken": 0}
     files = sorted(CORPUS.glob("*.rcr"))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:  # stays, with the file, if the process dies
         path = Path(folder) / "changed.rcr"
         while time.monotonic() - began < args.seconds:
             raw = draws.choice(files).read_bytes()
             for _ in range(draws.choice((1, 1, 2, 3, 6))):
                 raw = mutated(raw, lambda n: draws.randrange(n))
             path.write_bytes(raw)
-            (CORPUS / "last.rcr").write_bytes(raw)  # stays if the process dies
             try:
                 counts["taken" if taken(path) else "refused"] += 1
             except Exception as error:
@@ -168,7 +167,6 @@ def main() -> None:
                 kept = CORPUS / f"new-{args.seed}-{counts['broken']}.rcr"
                 kept.write_bytes(raw)
                 print(f"{kept.name}: {type(error).__name__}: {str(error)[:200]}", flush=True)
-    (CORPUS / "last.rcr").unlink(missing_ok=True)
     print(", ".join(f"{count:,} {what}" for what, count in counts.items()))
 
 

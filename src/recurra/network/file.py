@@ -83,7 +83,7 @@ def _read(path: Path) -> Network:
     with safe_open(path, framework="numpy") as file:
         header = json.loads((file.metadata() or {})["recurra"])
         if header["format"] != FORMAT:
-            raise DataError(f"path must be a network in the form {FORMAT}, got {str(header['format'])[:60]!r}; use the recurra that wrote it")
+            raise DataError(f"path must be a network in the form {FORMAT}, got {str(header['format'])[:60]!r}; use the recurra of it")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     said = header.pop("crc32")
     if said != checksum(header, tensors):
