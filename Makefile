@@ -24,7 +24,7 @@ lint: setup  ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint  ## lint, then every test, doctest and code block of the documents
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -q tests src scripts docs README.md
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -q tests src examples scripts docs README.md
 
 bench: setup  ## measurements against torch.nn and others, on this machine
 	$(PYTHON) -m benchmarks

@@ -1,0 +1,1 @@
+"""Spoken digits recognised from a stream: trained with PyTorch, listening without it."""
