@@ -78,6 +78,14 @@ def test_language_models_with_clusters_of_words_are_taken_exactly() -> None:
     assert network_of(model).output_size == 30
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_adaptive_softmax_of_torchs_stands_for_its_log_prob(bias: bool) -> None:
+    softmax = nn.AdaptiveLogSoftmaxWithLoss(5, 11, [3, 7], 2.0, head_bias=bias)
+    lstm = nn.LSTM(3, 5)
+    agrees(nn.Sequential(lstm, softmax), lambda x: softmax.log_prob(lstm(x)[0].flatten(0, 1)).view(7, 2, 11), X)
+    assert network_of(softmax).output_size == 11
+
+
 def test_a_file_holds_the_vocabulary_and_the_facts(tmp_path: Path) -> None:
     model = LanguageModel(3, embed=4, hidden=4, vocabulary=Characters("abc")).float()
     runtime(model, tmp_path / "m.rcr", precision="int8", facts={"licence": "MIT"})
@@ -109,7 +117,6 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: nn.LayerNorm((3, 4)), "module must be a LayerNorm over the last axis, got one over (3, 4)"),
     (lambda: nn.Embedding(3, 4, max_norm=1.0), "module must be an embedding without max_norm, got max_norm=1.0"),
     (lambda: nn.Identity(), "module must hold layers that compute something, got none"),
-    (lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 9, [4]), "module must be a layer that streams, got AdaptiveLogSoftmaxWithLoss; "),
     (lambda: Other(3, 4), "module must compute what its layers say, got numbers that differ by "),
 ]  # fmt: skip
 

@@ -105,6 +105,8 @@ CONVOLUTIONS: list[tuple[Callable[[], nn.Module], str]] = [
     (run(lambda m, x: m.c(F.pad(x, (1, 0, 1, 0))), c=conv), "module must pad the axis of time only, got (1, 0, 1, 0)"),
     (run(lambda m, x: m.c(m.fc(x)), c=conv, fc=fc),
      "module.c must read (B, C, T), as torch.nn.Conv1d does; x.transpose(1, 2) before it, got (T, B, C)"),
+    (lambda: nn.Sequential(conv(1), nn.AdaptiveLogSoftmaxWithLoss(3, 9, [4], 2.0)),
+     "module.1 must read features in the last axis, got (B, C, T)"),
     (run(lambda m, x: m.norm(m.c(x)), c=lambda: conv(1), norm=lambda: nn.LayerNorm(3)),
      "module.norm must read features in the last axis, got (B, C, T)"),
 ]  # fmt: skip

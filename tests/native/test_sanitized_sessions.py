@@ -15,7 +15,7 @@ from recurra.cells import GRU, LSTM, LayerNormLSTM, ProjectedLSTM, ResetBeforeGR
 from recurra.errors import RunError
 from recurra.network import Conv, Linear, Network
 from recurra.runtime import Model
-from tests.network.nets import PRECISIONS, every_kind, held, matrix, numbers, recurrent
+from tests.network.nets import PRECISIONS, adaptive, every_kind, held, matrix, numbers, recurrent
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -38,6 +38,15 @@ def test_every_layer(precision: str) -> None:
         wide.quantised("int4")
     x = numbers(67, 1, 5)
     held(wide.quantised(precision), x, Model(wide.quantised(precision)).session(1).push(x))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("sizes", [(1, (1,)), (17, (33, 65, 7))], ids=str)
+def test_adaptive_softmaxes_at_odd_sizes(sizes: Any, precision: str) -> None:
+    network = Network((recurrent(GRU(), 7, 5), adaptive(5, *sizes))).quantised(precision)
+    for rows, steps in ((1, 70), (3, 2), (13, 1)):
+        x = numbers(steps, rows, 7)
+        held(network, x, Model(network).session(rows).push(x))
 
 
 def test_two_threads_share_a_model_and_none_a_session() -> None:

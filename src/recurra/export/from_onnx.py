@@ -115,9 +115,9 @@ class Walk:
         Raises:
             ConversionError: there is none, or a node before it cannot be taken.
         """
-        first, *others = (value.name for value in _inputs(self.graph))
+        first, *others = _inputs(self.graph)
         self.values |= {each.name: self.onnx.numpy_helper.to_array(each) for each in self.graph.initializer}
-        self.values |= {name: Given(name) for name in others} | {first: self.path.begin()}
+        self.values |= {each.name: Given(each.name, axes_of(each)) for each in others} | {first.name: self.path.begin()}
         for output in self.graph.output:
             for node in self._needed(output.name):
                 self._node(node)

@@ -47,7 +47,7 @@ class Formula:
         ops = sorted({each.op for each in self.parts()})
         return ConversionError(
             f"{self.name} must be part of a layer that recurra takes, got a formula of its own of {', '.join(ops)}; known are GELU, "
-            "layer norm and a bias after a product"
+            "layer norm, an adaptive softmax and a bias after a product"
         )
 
     def parts(self) -> Iterator[Formula]:
@@ -79,7 +79,7 @@ def centred(formula: Formula) -> Flow | None:
 def settled(path: Path, formula: Formula) -> Flow | Formula:
     """The layer that a formula is, or the formula as it stands."""
     leaves = formula.leaves()
-    if len(leaves) != 1 or formula.op not in ("Add", "Mul", "Div"):
+    if len(leaves) != 1 or formula.op not in ("Add", "Mul", "Div") or any(part.op not in OPERATORS for part in formula.parts()):
         return formula
     flow = leaves.pop()
     width = path.width_of(flow) or TRIED

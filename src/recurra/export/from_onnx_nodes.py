@@ -12,13 +12,14 @@ import numpy.typing as npt
 import torch
 
 from recurra.errors import ConversionError
+from recurra.export.from_onnx_clusters import PARTS, clustered
+from recurra.export.from_onnx_conv import after, changed, conv, pad
 from recurra.export.from_onnx_formulas import OPERATORS as SIMPLE
 from recurra.export.from_onnx_formulas import Formula, centred, settled
 from recurra.export.from_onnx_recurrent import over_time
 from recurra.export.from_onnx_sizes import shape, sized
 from recurra.export.from_onnx_values import Given, Node, Sizes
 from recurra.export.torch_calls import CALLS, Extent
-from recurra.export.torch_conv import convolved
 from recurra.export.torch_flow import Flow, Path
 from recurra.export.torch_layers import Past, activated, embedded, multiplied, normed
 from recurra.network import Conv, LayerNorm, Linear
@@ -26,7 +27,7 @@ from recurra.network import Conv, LayerNorm, Linear
 Array = npt.NDArray[Any]
 TAKEN = (
     "recurra takes Gather of a table, MatMul, Gemm, Add, LayerNormalization, Relu, Tanh, Sigmoid, Gelu, Dropout, Conv that looks back "
-    "only, RNN, LSTM, GRU, and what moves axes about"
+    "only, RNN, LSTM, GRU, an adaptive softmax, and what moves axes about"
 )
 STATES = frozenset({"Slice", "Gather", "Split", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast", "Reshape"})
 """What may be done to an input before it is a first state."""
@@ -42,11 +43,11 @@ def taken(path: Path, node: Node) -> Any:
     if any(isinstance(each, Past) for each in given):
         return next(each for each in given if isinstance(each, Past))
     if any(isinstance(each, Given) for each in given) and node.op not in ("RNN", "LSTM", "GRU"):
-        return _state(node, given)
+        return _state(path, node, given)
     if not any(isinstance(each, (Flow, Formula)) for each in given):
         return sized(node)
     call = OPERATORS.get(node.op)
-    spelt = isinstance(node.inputs[0], Formula) and node.op not in (*SIMPLE, "LayerNormalization")
+    spelt = isinstance(node.inputs[0], Formula) and node.op not in (*SIMPLE, *PARTS, "LayerNormalization")
     done = call(path, node) if call and not spelt else NotImplemented
     if done is NotImplemented:
         raise _refusal(node)
@@ -60,12 +61,14 @@ def _refusal(node: Node) -> ConversionError:
     return ConversionError(f"{node.name} must be an operator of a layer that streams, got {node.op}; {TAKEN}")
 
 
-def _state(node: Node, given: list[Any]) -> Any:
-    """A further input of the graph, on its way to be a first state."""
+def _state(path: Path, node: Node, given: list[Any]) -> Any:
+    """A further input of the graph, on its way to be a first state, or the past of a convolution."""
     one = next(each for each in given if isinstance(each, Given))
+    if node.op == "Concat" and len(given) == 2 and isinstance(given[0], Given) and isinstance(given[1], Flow):
+        return after(path, node, *given)
     if node.op not in STATES or any(isinstance(each, (Flow, Formula)) for each in given):
         raise ConversionError(f"{one.name} must be the input or a first state, got {node.op} of it at {node.name}")
-    return (one,) * len(node.outputs)
+    return (changed(one, node),) * len(node.outputs)
 
 
 def _gather(path: Path, node: Node) -> Any:
@@ -190,36 +193,6 @@ def _dropout(path: Path, node: Node) -> Any:
     return node.inputs[0], None
 
 
-def _conv(path: Path, node: Node) -> Any:
-    flow, weight, *rest = node.inputs
-    if not isinstance(weight, np.ndarray) or weight.ndim != 3:
-        return NotImplemented
-    if node.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise ConversionError(f"{node.name} must look back only, got auto_pad={node.get('auto_pad').decode()}, which looks ahead too")
-    before, after = node.get("pads", (0, 0))
-    if before > after:
-        flow = CALLS["pad"](path, node.name, flow, (before - after, 0))
-    bias = None if not rest or rest[0] is None else torch.from_numpy(np.array(rest[0]))
-    like = SimpleNamespace(
-        weight=path.weights.constant(weight), bias=bias, groups=node.get("group", 1), padding_mode="zeros", kernel_size=weight.shape[2:],
-        dilation=tuple(node.get("dilations", (1,))), stride=tuple(node.get("strides", (1,))), padding=(after,),
-    )  # fmt: skip
-    return convolved(path, node.name, like, flow)
-
-
-def _pad(path: Path, node: Node) -> Any:
-    flow, pads, value, axes = (*node.inputs, None, None, None)[:4]
-    pads = node.get("pads") if pads is None else pads
-    if pads is None or (axes is not None and not isinstance(axes, np.ndarray)):
-        return NotImplemented
-    rank = len(flow.axes[path.orders[0]])
-    places = list(range(len(pads) // 2)) if axes is None else [int(axis) % rank for axis in axes]
-    ends = {place: (int(pads[number]), int(pads[number + len(places)])) for number, place in enumerate(places)}
-    pairs = [end for place in reversed(range(rank)) for end in ends.get(place, (0, 0))]
-    number = node.get("value", 0.0) if value is None else float(np.asarray(value).reshape(()))
-    return CALLS["pad"](path, node.name, flow, tuple(pairs), node.get("mode", b"constant").decode(), number)
-
-
 def _slice(path: Path, node: Node) -> Any:
     flow = node.inputs[0]
     starts, ends, axes, steps = (*node.inputs[1:], None, None, None, None)[:4]
@@ -298,8 +271,9 @@ def _is_axis(path: Path, node: Node, flow: Flow, order: str, now: str, number: i
 
 
 OPERATORS: dict[str, Callable[[Path, Node], Any]] = {
-    **dict.fromkeys(SIMPLE, _formula), "Add": _add, "Mul": _mul, "Gather": _gather, "MatMul": _matmul, "Gemm": _gemm,
+    **dict.fromkeys(SIMPLE, _formula), **dict.fromkeys(PARTS, clustered),
+    "Add": _add, "Mul": _mul, "Gather": _gather, "MatMul": _matmul, "Gemm": _gemm,
     "Relu": _activation("relu"), "Sigmoid": _activation("sigmoid"), "Gelu": _gelu, "LayerNormalization": _norm, "Dropout": _dropout,
-    "Conv": _conv, "Pad": _pad, "Slice": _slice, "Transpose": _transpose, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze,
+    "Conv": conv, "Pad": pad, "Slice": _slice, "Transpose": _transpose, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze,
     "Reshape": _reshape, "Shape": shape, "RNN": over_time, "LSTM": over_time, "GRU": over_time,
 }  # fmt: skip

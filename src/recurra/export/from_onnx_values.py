@@ -11,9 +11,15 @@ Array = npt.NDArray[Any]
 
 
 class Given(NamedTuple):
-    """A further input of a graph: a first state."""
+    """A further input of a graph: a first state.
+
+    Attributes:
+        name: the input's.
+        sizes: of its axes, None for a free one; None for all that are not followed.
+    """
 
     name: str
+    sizes: Sequence[int | None] | None
 
 
 class Sizes(NamedTuple):

@@ -27,15 +27,15 @@ def network_of(
     """The network that a module, or an ONNX file, computes at evaluation, its weights as float32, rounded where they hold more.
 
     Takes a `LanguageModel`; `Recurrent`, `RNN`, `LSTM`, `GRU`, their cells, `Stack`, `Residual` and what drops out; torch.nn's
-    Embedding, Linear, LayerNorm, ReLU, Tanh, Sigmoid, GELU, RNN, LSTM, GRU, their cells, dropout, and Conv1d that looks back only;
-    all of them in `Sequential` and `ModuleList`, and in a module with a forward of its own that calls one after another and adds
-    x + f(x). Cells of one's own come along as programs. However a module takes its input, (T, B, I), (B, T, I) or (B, I, T), the
-    network's is (T, B, I); every row begins with the layers' own first state.
+    Embedding, Linear, LayerNorm, ReLU, Tanh, Sigmoid, GELU, RNN, LSTM, GRU, their cells, dropout, Conv1d that looks back only, and
+    AdaptiveLogSoftmaxWithLoss, which stands for its `log_prob`; all of them in `Sequential` and `ModuleList`, and in a module with a
+    forward of its own that calls one after another and adds x + f(x). Cells of one's own come along as programs. However a module
+    takes its input, (T, B, I), (B, T, I) or (B, I, T), the network's is (T, B, I); every row begins with the layers' own first state.
 
     Of an ONNX file the first output is taken that has a value at each step, and its nodes are Gather of a table, MatMul, Gemm, Add,
     LayerNormalization, Relu, Tanh, Sigmoid, Gelu, Dropout, Conv that looks back only, RNN, LSTM, GRU, and what exporters put about
-    them; layer norm and GELU spelt out in simpler operators are known too. Further inputs may be first states only: the network
-    keeps its state itself, from zero.
+    them; layer norm and GELU spelt out in simpler operators are known too, and an adaptive softmax as `to_onnx` writes it. Further
+    inputs may be first states, or the past of a Conv: the network keeps its state itself, from zero.
 
     Args:
         module: what to take, left as it is; a path is that of an ONNX file.

@@ -64,12 +64,12 @@ class Layers:
         sheet, product = self.sheet, self.weights.product
         bias = "" if layer.bias is None else self.weights.vector(layer.bias, f"{place}bias")
         head = sheet.add("LogSoftmax", product(x, layer.weight, f"{place}weight", bias, self.sequence), axis=-1)
-        parts = [sheet.add("Slice", head, *(sheet.whole(end) for end in (0, layer.words, -1)))]
-        for number, (narrow, wide) in enumerate(layer.clusters):
-            chance = sheet.add("Slice", head, *(sheet.whole(end) for end in (layer.words + number, layer.words + number + 1, -1)))
+        first, *chances = sheet.split(head, [layer.words, *(1 for _ in layer.clusters)])
+        parts = [first]
+        for number, ((narrow, wide), chance) in enumerate(zip(layer.clusters, chances)):
             inner = product(x, narrow, f"{place}{number}.narrow", "", self.sequence)
             words = product(inner, wide, f"{place}{number}.wide", "", self.sequence)
-            parts.append(sheet.add("Add", chance, sheet.add("LogSoftmax", words, axis=-1)))
+            parts.append(sheet.add("Add", sheet.add("LogSoftmax", words, axis=-1), chance))
         return sheet.add("Concat", *parts, axis=-1)
 
     def _conv(self, layer: Conv, place: str, x: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recurra.errors import ConversionError, shape_text
 from recurra.export.torch_layers import ONE_STEP, contains
+from recurra.models.softmax import log_chances
 from recurra.network import Conv, Loop, Network
 from recurra.network.network import walk
 
@@ -120,7 +121,9 @@ def _steps(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _called(module: Any, x: Tensor) -> Any:
-    """What a module gives; torch.nn's layers over time, whose output is a pair, may stand in a Sequential here."""
+    """What a module gives, in a Sequential too where PyTorch's own call would not do: an output and a state, or a softmax's loss."""
+    if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss):
+        return log_chances(module, x)
     if isinstance(module, (nn.Sequential, nn.ModuleList)) and contains(module):
         done: Any = x
         for child in module:

@@ -28,8 +28,8 @@ OVER_TIME = (RecurrentLayer, WeightDropout, TorchLike, nn.RNNBase)
 ONE_STEP = (TorchLikeCell, nn.RNNCellBase)
 CONTAINERS: tuple[Any, ...] = (nn.Sequential, nn.ModuleList, Stack, ResidualLayer, LanguageModel)
 TAKEN = (
-    "recurra takes Embedding, Linear, LayerNorm, causal Conv1d, ReLU, Tanh, Sigmoid, GELU, dropout, RNN, LSTM, GRU, their cells and its "
-    "own layers, in Sequential or in a forward that calls one after another and adds x + f(x)"
+    "recurra takes Embedding, Linear, LayerNorm, causal Conv1d, ReLU, Tanh, Sigmoid, GELU, dropout, AdaptiveLogSoftmaxWithLoss, RNN, LSTM, "
+    "GRU, their cells and its own layers, in Sequential or in a forward that calls one after another and adds x + f(x)"
 )
 
 
@@ -119,7 +119,8 @@ def multiplied(path: Path, name: str, weight: Tensor, bias: Tensor | None, flow:
 
 
 def adaptive(path: Path, name: str, module: nn.AdaptiveLogSoftmaxWithLoss, flow: Flow) -> Flow:
-    """A flow to the log-probabilities of all words."""
+    """A flow to the log-probabilities of all words, which stand for an adaptive softmax."""
+    path.narrow(name, flow, lambda now: now[-1:] == "C", "read features in the last axis")
     matrix = path.weights.matrix
     tails: Any = enumerate(module.tail)
     clusters = tuple(
@@ -155,6 +156,8 @@ def _plain(path: Path, name: str, module: nn.Module, flow: Flow) -> Flow:
         return multiplied(path, name, module.weight, module.bias, flow)
     if isinstance(module, nn.LayerNorm):
         return normed(path, name, module, flow)
+    if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss):
+        return adaptive(path, name, module, flow)
     if isinstance(module, Bidirectional):
         raise ConversionError(f"{name} must be able to stream, got Bidirectional: {module.streaming_obstacle()}")
     raise ConversionError(f"{name} must be a layer that streams, got {type(module).__name__}; {TAKEN}")
