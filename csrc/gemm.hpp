@@ -160,7 +160,7 @@ void pack_columns(const Packed<T>& to, Range part, const T* matrix, std::int64_t
     for (std::int64_t p = part.begin; p < part.end; ++p) memset(to.bias() + p * PANEL<T>, 0, sizeof(T) * std::size_t(to.stored(p)));
 }
 
-// How many steps of k ahead a panel is asked for: it may come from a far cache.
+// How many steps of k ahead a panel is asked for: it may come from a far cache. One row reads too fast to ask.
 constexpr int AHEAD = 24;
 
 // A stored weight as numbers: itself, a bfloat16's bits, or a whole number whose scale comes after the sum.
@@ -232,7 +232,7 @@ void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, con
             for (int j = 0; j < N; ++j) sum[r][j] = fma(x, column[j], sum[r][j]);
         }
 #pragma GCC unroll 2
-        for (int j = 0; j < WIDE; j += LANES<T>) __builtin_prefetch(panels + AHEAD * WIDE + j);
+        for (int j = 0; R > 1 && j < WIDE; j += LANES<T>) __builtin_prefetch(panels + AHEAD * WIDE + j);
         panels += WIDE;
 #pragma GCC unroll 8
         for (int g = 0; g < BASES; ++g) {

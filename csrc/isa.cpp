@@ -34,15 +34,7 @@ std::vector<Candidate> candidates() {
 #endif
 }
 
-}  // namespace
-
-std::vector<std::string> compiled_isas() {
-    std::vector<std::string> names;
-    for (const Candidate& each : candidates()) names.push_back(each.isa->name);
-    return names;
-}
-
-const Isa& chosen_isa() {
+const Isa& choose() {
     const char* wanted = std::getenv("RECURRA_ISA");
     const Isa* best = nullptr;
     std::string runnable;
@@ -57,6 +49,19 @@ const Isa& chosen_isa() {
         throw std::runtime_error("RECURRA_ISA must be one of " + runnable + " on this machine, got '" + wanted + "'; unset it for the best");
     }
     return *best;
+}
+
+}  // namespace
+
+std::vector<std::string> compiled_isas() {
+    std::vector<std::string> names;
+    for (const Candidate& each : candidates()) names.push_back(each.isa->name);
+    return names;
+}
+
+const Isa& chosen_isa() {
+    static const Isa& chosen = choose();
+    return chosen;
 }
 
 }  // namespace recurra

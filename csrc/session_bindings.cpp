@@ -15,7 +15,7 @@ namespace recurra {
 namespace {
 
 // Multiplications from which a push lets other threads of Python run.
-constexpr double WORTH_A_RELEASE = 2e4;
+constexpr double WORTH_A_RELEASE = 5e4;
 
 std::vector<const float*> vectors(nb::handle list) {
     std::vector<const float*> found;

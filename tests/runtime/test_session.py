@@ -78,6 +78,15 @@ def test_every_instruction_set_equals_the_loop(isa: str) -> None:
     assert done.returncode == 0, done.stderr.splitlines()[-1]
 
 
+def test_the_instruction_set_is_chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = Network((recurrent(LSTM(), 7, 33),)).quantised("int8"), numbers(9, 1, 7)
+    model, right = Model(network), pushed(network, x)
+    session = model.session(1)
+    monkeypatch.setenv("RECURRA_ISA", "v9")
+    assert np.array_equal(np.stack([session.push(step) for step in x]), right)
+    assert np.array_equal(model.session(1).push(x), right)
+
+
 @given(st.data())
 def test_stacks_at_random_equal_the_loop(data: st.DataObject) -> None:
     def layer(width: int, seed: int) -> Any:
