@@ -29,6 +29,8 @@ SHAPES = ((16, 32, 1), (40, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2), 
 CELLS = {"lstm": (nn.LSTM, LSTM()), "gru": (nn.GRU, GRU())}
 BLOCK, SPAN_S = 50, 1.0
 """Calls of one way before the next has its turn, and seconds for all turns of a row."""
+GAUGE_S = 0.01
+"""Seconds in which a limit of the machine is measured."""
 
 
 class Timed(NamedTuple):
@@ -40,19 +42,41 @@ class Timed(NamedTuple):
 
 def by_turns(ways: dict[str, Callable[[], object]], span_s: float = SPAN_S) -> dict[str, Timed]:
     """Time single calls, blocks of one way after blocks of another until the time is up."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {}
     began = time.perf_counter()
-    while time.perf_counter() - began < span_s:
+    while not times or time.perf_counter() - began < span_s:
         for name, way in ways.items():
             for _ in range(3):
                 way()
             for _ in range(BLOCK):
                 start = time.perf_counter()
                 way()
-                times[name].append(time.perf_counter() - start)
+                times.setdefault(name, []).append(time.perf_counter() - start)
             if time.perf_counter() - began > 4 * span_s:
                 break
     return {name: Timed(statistics.median(each) * 1e6, float(np.quantile(each, 0.99)) * 1e6) for name, each in times.items()}
+
+
+class Used(NamedTuple):
+    """Microseconds of a call, what it does a second, and what the machine could, in 1e9; medians, the share that of each round."""
+
+    us: float
+    does: float
+    could: float
+    share: float
+
+
+def against(limit: Callable[[float], float], way: Callable[[], object], work: float, span_s: float = SPAN_S) -> Used:
+    """A call's work against the machine's limit, measured for some seconds right before and after every block of calls."""
+    rounds = []
+    began, before = time.perf_counter(), limit(GAUGE_S)
+    while time.perf_counter() - began < span_s:
+        us = by_turns({"": way}, 0.0)[""].median
+        after = limit(GAUGE_S)
+        does, could = work / us / 1e3, (before + after) / 2
+        rounds.append(Used(us, does, could, does / could))
+        before = after
+    return Used(*(statistics.median(each) for each in zip(*rounds, strict=True)))
 
 
 def network_of(layer: Any, cell: Any) -> Network:
@@ -88,10 +112,9 @@ def _steps(kind: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     ways["torch.nn"] = torch_step
     timed = by_turns(ways)
     size = int(network.nbytes)
-    read = native.bandwidth(size, 0.1)
-    used = size / timed["float32"].median / 1e3
+    used = against(lambda seconds: native.bandwidth(size, seconds), ways["float32"], size)
     return {"cell": kind, "I": width, "H": hidden, "layers": count, "us": {name: each._asdict() for name, each in timed.items()},
-            "bytes": size, "bandwidth_gb_s": read, "share_of_bandwidth": used / read}  # fmt: skip
+            "bytes": size, "read": used._asdict()}  # fmt: skip
 
 
 def _pushing(session: Any, x: Any) -> Callable[[], object]:
@@ -115,12 +138,10 @@ def _rows(kind: str, hidden: int, rows: int = 256) -> dict[str, Any]:
     theirs = CELLS[kind][0](hidden, hidden, 1, dtype=torch.float32)
     session = Model(network_of(theirs, CELLS[kind][1])).session(rows)
     x = np.random.default_rng(0).standard_normal((rows, hidden)).astype(np.float32)
-    peaks = [native.fma_peak(0.1, (*pool()[:3], 1))]
-    timed = by_turns({"step": _pushing(session, x)})["step"].median
-    peaks.append(native.fma_peak(0.1, (*pool()[:3], 1)))
     gates = 4 if kind == "lstm" else 3
-    done = 2 * rows * gates * hidden * 2 * hidden / timed / 1e3
-    return {"cell": kind, "H": hidden, "rows": rows, "us": timed, "gflops": done, "peak": max(peaks), "share": done / max(peaks)}
+    work = 2 * rows * gates * hidden * 2 * hidden
+    used = against(lambda seconds: native.fma_peak(seconds, (*pool()[:3], 1)), _pushing(session, x), work)
+    return {"cell": kind, "H": hidden, "rows": rows, **used._asdict()}
 
 
 def _threads(hidden: int = 256, steps: int = 4000) -> dict[str, Any]:
@@ -202,7 +223,7 @@ def text(found: dict[str, Any]) -> str:
         there = f"{row['gain']:.2f} of {row['there']:.2f} times, {row['share']:.0%}"
         lines.append(f"{row['cell']} H={row['H']}: 64 known inputs gain {there}")
     for row in found["rows"]:
-        speed = f"{row['gflops']:.0f} of {row['peak']:.0f} GFLOP/s, {row['share']:.0%}"
+        speed = f"{row['does']:.0f} of {row['could']:.0f} GFLOP/s, {row['share']:.0%}"
         lines.append(f"{row['cell']} H={row['H']}: {row['rows']} rows at {speed}")
     lines.append(f"two sessions in two threads: {found['threads']['median']:.2f} times one")
     long = found["long"]
@@ -215,5 +236,5 @@ def _ratios(row: dict[str, Any]) -> str:
     us = {name: each["median"] for name, each in row["us"].items()}
     ratios = ", ".join(f"{name} {us['onnxruntime'] / us[name]:.1f}" for name in ("float32", "bfloat16", "int8"))
     peers = f"int8 against int8 {us['onnxruntime int8'] / us['int8']:.1f}; torch.nn {us['torch.nn'] / us['float32']:.1f}"
-    read = f"reads {row['bytes'] / us['float32'] / 1e3:.0f} of {row['bandwidth_gb_s']:.0f} GB/s, {row['share_of_bandwidth']:.0%}"
+    read = f"reads {row['read']['does']:.0f} of {row['read']['could']:.0f} GB/s, {row['read']['share']:.0%}"
     return f"{row['cell']} {row['I']}, {row['H']}, {row['layers']}: {ratios}; {peers}; {read}"
