@@ -43,15 +43,15 @@ public:
         const auto* x = static_cast<const float*>(from);
         const std::int64_t rows = steps * desk.batch, chances = layer.weights[0].rows;
         std::int64_t done = chances - clusters;
-        products[0].run(rows, x, layer.in, head);
+        products[0].run(rows, x, layer.in, head, desk.down);
         for (std::int64_t r = 0; r < rows; ++r) {
             log_softmax(head + r * chances, chances, 0.0f, head + r * chances);
             memcpy(y + r * layer.out, head + r * chances, sizeof(float) * std::size_t(done));
         }
         for (int i = 0; i < clusters; ++i) {
             const std::int64_t wide = layer.weights[2 * i + 1].rows, size = layer.weights[2 * i + 2].rows;
-            products[2 * i + 1].run(rows, x, layer.in, narrow);
-            products[2 * i + 2].run(rows, narrow, wide, words);
+            products[2 * i + 1].run(rows, x, layer.in, narrow, desk.down);
+            products[2 * i + 2].run(rows, narrow, wide, words, desk.down);
             for (std::int64_t r = 0; r < rows; ++r) {
                 log_softmax(words + r * size, size, head[(r + 1) * chances - clusters + i], y + r * layer.out + done);
             }

@@ -63,6 +63,7 @@ private:
                 fresh[n][r] = next(n, t, b);
             }
         }
+        step.down = !step.down;
         if (at.size()) step.run({at.size(), at.begin, chunk.place + at.begin, chunk.row + at.begin, old, fresh});
         for (std::int64_t r = 0; r < at.size(); ++r) {
             for (int n = 0; n < program.states.size; ++n) now[n][chunk.row[at.begin + r] - rows.begin] = fresh[n][r];

@@ -127,8 +127,8 @@ inline void multiply_plainly(const Fours& matrix, const float* x, float* out) {
     }
 }
 
-// operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart.
-inline void multiply(const Fours& matrix, std::int64_t rows, const float* operand, std::int64_t stride, float* out, std::int64_t apart) {
+// operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart. `down`: the last columns first.
+inline void multiply(const Fours& matrix, std::int64_t rows, const float* operand, std::int64_t stride, float* out, std::int64_t apart, bool down) {
     alignas(64) std::uint8_t planes[DIGITS * (MOST_DEPTH + 64)];
     const std::int64_t vectors = (matrix.columns + 15) / 16, plane = matrix.groups() * 4 + 64;
     for (std::int64_t r = 0; r < rows; ++r) {
@@ -138,7 +138,8 @@ inline void multiply(const Fours& matrix, std::int64_t rows, const float* operan
             multiply_plainly(matrix, x, out + r * apart);
             continue;
         }
-        for (std::int64_t first = 0; first < vectors; first += 8) {
+        for (std::int64_t i = 0, panels = (vectors + 7) / 8; i < panels; ++i) {
+            const std::int64_t first = 8 * (down ? panels - 1 - i : i);
             choose_fours(int(vectors - first < 8 ? vectors - first : 8), matrix, first, planes, plane, step, out + r * apart);
         }
     }
@@ -148,7 +149,7 @@ inline void multiply(const Fours& matrix, std::int64_t rows, const float* operan
 
 inline bool has_fours() { return false; }
 RECURRA_INLINE std::int64_t place_of(std::int64_t, std::int64_t, std::int64_t, std::int64_t) { return 0; }
-inline void multiply(const Fours&, std::int64_t, const float*, std::int64_t, float*, std::int64_t) {}
+inline void multiply(const Fours&, std::int64_t, const float*, std::int64_t, float*, std::int64_t, bool) {}
 
 #endif
 

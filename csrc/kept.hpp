@@ -28,7 +28,7 @@ struct Kept {
         if (precision == Precision::f32) return multiply(as<float>(), rows, operand, stride, out, apart, down);
         if (sums) {
             const Fours fours{reinterpret_cast<const std::int8_t*>(panels), sums, scale, bias, depth, columns};
-            return multiply(fours, rows, operand, stride, out, apart);
+            return multiply(fours, rows, operand, stride, out, apart, down);
         }
         if (precision == Precision::bf16) return multiply(as<std::uint16_t>(), rows, operand, stride, out, apart, down);
         multiply(as<std::int8_t>(), rows, operand, stride, out, apart, down);

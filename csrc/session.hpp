@@ -21,6 +21,11 @@ public:
         for (int i = 0; i < count; ++i) stages[i]->open();
     }
 
+    // The last stage first.
+    void begin() const {
+        for (int i = count; i-- > 0;) stages[i]->begin();
+    }
+
     void run(std::int64_t steps, const void* x, float* y) const {
         for (int i = 0; i < count; ++i) {
             float* to = i + 1 < count ? between[i % 2] : y;
@@ -40,6 +45,7 @@ public:
     ResidualStage(const Layer& l, const Kept*& kept, Desktop& d, Arena& arena, bool there) : layer(l), desk(d), chain(l.inside, kept, d, arena, there) {}
 
     void open() override { chain.open(); }
+    void begin() override { chain.begin(); }
 
     void run(std::int64_t steps, const void* x, float* y) override {
         chain.run(steps, x, y);
@@ -108,11 +114,15 @@ public:
         chain.open();
     }
 
-    void push(std::int64_t steps, const void* x, float* y) const {
+    // Every second step begins with what was read last, and reads it from the end: as much of the weights as the cache holds is
+    // then still there.
+    void push(std::int64_t steps, const void* x, float* y) {
         const std::size_t in = network.tokens ? sizeof(std::int64_t) : sizeof(float) * std::size_t(network.in);
         const auto* from = static_cast<const char*>(x);
         for (std::int64_t t = 0; t < steps; t += desk.most) {
             const std::int64_t some = steps - t < desk.most ? steps - t : desk.most;
+            desk.down = !desk.down;
+            if (some == 1 && desk.down) chain.begin();
             chain.run(some, from + std::size_t(t * desk.batch) * in, y + t * desk.batch * network.out);
         }
     }
@@ -139,7 +149,7 @@ inline void* open(const Network& network, const char* packed, std::int64_t batch
     return session;
 }
 
-inline void push(void* session, std::int64_t steps, const void* x, float* y) { static_cast<const Session*>(session)->push(steps, x, y); }
+inline void push(void* session, std::int64_t steps, const void* x, float* y) { static_cast<Session*>(session)->push(steps, x, y); }
 inline float* state(void* session, int i) { return static_cast<const Session*>(session)->state(i); }
 
 // Twelve sums in flight, as for the peak of multiplications.

@@ -13,6 +13,7 @@ struct Desktop {
     std::int64_t *place, *row;  // 0 .. most * batch, and the row of each
     float** states;             // where each state array is, in order; null while memory is only counted
     int count = 0;
+    bool down = false;  // this step reads weights from the last to the first
 
     RECURRA_INLINE float* state(Arena& arena, std::int64_t width) {
         float* array = arena.take<float>(batch * width);
@@ -26,6 +27,8 @@ class Stage {
 public:
     // Once the memory is there.
     virtual void open() {}
+    // Of one step, what needs no x.
+    virtual void begin() {}
     // x (steps, batch, in) to y (steps, batch, out).
     virtual void run(std::int64_t steps, const void* x, float* y) = 0;
 
@@ -72,9 +75,9 @@ public:
         scratch = arena.take<float>(wide == k.columns ? 0 : rows * wide);
     }
 
-    void run(std::int64_t rows, const float* x, std::int64_t stride, float* y) const {
-        if (wide == kept.columns) return kept.multiply(rows, x, stride, y, wide, false);
-        kept.multiply(rows, x, stride, scratch, wide, false);
+    void run(std::int64_t rows, const float* x, std::int64_t stride, float* y, bool down) const {
+        if (wide == kept.columns) return kept.multiply(rows, x, stride, y, wide, down);
+        kept.multiply(rows, x, stride, scratch, wide, down);
         for (std::int64_t r = 0; r < rows; ++r) memcpy(y + r * kept.columns, scratch + r * wide, sizeof(float) * std::size_t(kept.columns));
     }
 
@@ -89,7 +92,7 @@ public:
     LinearStage(const Layer& l, const Kept* k, Desktop& d, Arena& arena) : layer(l), desk(d), product(*k, d.most * d.batch, arena) {}
 
     void run(std::int64_t steps, const void* x, float* y) override {
-        product.run(steps * desk.batch, static_cast<const float*>(x), layer.in, y);
+        product.run(steps * desk.batch, static_cast<const float*>(x), layer.in, y, desk.down);
     }
 
 private:
@@ -178,7 +181,7 @@ public:
                            sizeof(float) * std::size_t(layer.in));
                 }
             }
-            if (layer.conv.groups == 1) product.run(steps, taps, layer.conv.kernel * layer.in, made);
+            if (layer.conv.groups == 1) product.run(steps, taps, layer.conv.kernel * layer.in, made, desk.down);
             else grouped(steps);
             for (std::int64_t t = 0; t < steps; ++t) {
                 memcpy(y + (t * desk.batch + b) * layer.out, made + t * layer.out, sizeof(float) * std::size_t(layer.out));
@@ -239,7 +242,7 @@ struct KeptWeights {
 class RecurrentStage final : public Stage {
 public:
     RecurrentStage(const Layer& l, const Kept* k, Desktop& d, Arena& arena)
-        : program(*l.program), desk(d), scan(scan_of(l, d)), weights{k},
+        : program(*l.program), alone(begins_alone(program)), desk(d), scan(scan_of(l, d)), weights{k},
           step(scan, *d.region, 0, weights, arena, arena, d.batch, d.most * d.batch) {
         for (int n = 0; n < program.states.size; ++n) {
             state[n] = d.state(arena, program.states[n]);
@@ -251,9 +254,19 @@ public:
 
     void open() override { step.open(); }
 
+    void begin() override {
+        if (!alone) return;
+        step.down = desk.down;
+        for (int n = 0; n < program.states.size; ++n) {
+            for (std::int64_t b = 0; b < desk.batch; ++b) old[n][b] = state[n] + b * program.states[n];
+        }
+        step.begin({desk.batch, 0, desk.place, desk.row, old, nullptr});
+    }
+
     void run(std::int64_t steps, const void* x, float* y) override {
         const std::int64_t rows = desk.batch;
         scan.x = static_cast<const float*>(x);
+        step.down = desk.down;
         step.project({steps * rows, 0, desk.place, desk.row, nullptr, nullptr});
         for (std::int64_t t = 0; t < steps; ++t) {
             for (int n = 0; n < program.states.size; ++n) {
@@ -266,6 +279,7 @@ public:
                 }
             }
             step.run({rows, t * rows, desk.place + t * rows, desk.row + t * rows, old, fresh});
+            step.down = !step.down;
         }
         for (int n = 0; n < program.states.size; ++n) {
             memcpy(state[n], at(n, steps - 1, y), sizeof(float) * std::size_t(rows * program.states[n]));
@@ -289,6 +303,7 @@ private:
     }
 
     const Program& program;
+    const bool alone;
     const Desktop& desk;
     Scan<float> scan;
     KeptWeights weights;

@@ -35,10 +35,25 @@ RECURRA_INLINE std::int64_t saved_offset(const Program& program, int index) {
     return offset;
 }
 
+// Whether the first phase's product can be taken before u is there, and before there is a place for the new states.
+RECURRA_INLINE bool begins_alone(const Program& program) {
+    if (!program.phases.size || !program.phases[0].multiplies) return false;
+    for (const Section& part : program.phases[0].operand) {
+        for (const Source& source : part.sources) {
+            if (source.from == From::u) return false;
+        }
+        for (const Output& output : part.outputs) {
+            if (output.to == To::slot && output.index < program.states.size) return false;
+        }
+    }
+    return true;
+}
+
 template <class T, class W = Weights<T>>
 class Step {
 public:
     Saved<T> saved;
+    bool down = false;  // the last columns of weights first; who turns round at every step finds them in the cache
     T* u = nullptr;  // rows of this thread's part of every block, `u_apart` apart
     std::int64_t u_apart = 0;
 
@@ -78,16 +93,22 @@ public:
     void project(const Batch<T>& batch) {
         const std::int64_t wide = program.input.reads, x_apart = spaced<T>(wide);
         for (std::int64_t r = 0; r < batch.count; ++r) memcpy(x + r * x_apart, scan.x + batch.place[r] * wide, sizeof(T) * std::size_t(wide));
-        weights.multiply_ahead(0, batch.count, x, x_apart, u, u_apart, false);
+        weights.multiply_ahead(0, batch.count, x, x_apart, u, u_apart, down);
         if (program.input.norm.size) norm(program.input, 0, batch, u, u_apart, nullptr, 0);
         if (program.input.norm.size) region.meet_team();
     }
 
+    // The first product, before `project`; `run` then leaves it out.
+    void begin(const Batch<T>& batch) {
+        product(program.phases[0], 0, batch);
+        begun = true;
+    }
+
     void run(const Batch<T>& batch) {
-        down = !down;
         for (int p = 0; p < program.phases.size; ++p) {
             const Phase& phase = program.phases[p];
-            if (phase.multiplies) product(phase, p, batch);
+            if (phase.multiplies && !begun) product(phase, p, batch);
+            begun = false;
             for (const Section& part : phase.body) section(part, batch);
         }
         for (const Section& part : program.last) section(part, batch);
@@ -106,7 +127,7 @@ private:
     T* slots[MAX_SLOTS] = {};
     T *operand[2], *whole, *x, *constants;
     int turn = 0;  // who is still in a product reads one operand while the next is written
-    bool down = false;  // which way the weights were read
+    bool begun = false;
     Desk<T> desk;
 
     void product(const Phase& phase, int p, const Batch<T>& batch) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from recurra.cells import GRU, LSTM, Cell, Elman
 from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Network, Residual
+from recurra.program import Node
 from recurra.runtime import Model
 from tests.cells.zoo import CoupledLSTM
 from tests.kernels.scene import CELLS
@@ -39,6 +41,19 @@ def test_every_cell_equals_the_loop(cell: Cell, precision: str) -> None:
         x = numbers(9, rows, 7)
         held(network, x, pushed(network, x))
         assert np.array_equal(pushed(network, x, 4), pushed(network, x))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_first_product_that_reads_the_input_equals_the_loop(precision: str) -> None:
+    layer = recurrent(Elman(), 7, 33)
+    nodes, (body,) = layer.program.nodes, layer.program.bodies
+    u = [node.op for node in nodes].index("u")
+    product = Node("mul", (u, body.product.operand), phase=0, width="hidden")
+    first = body._replace(operand_nodes=(len(nodes),), product=body.product._replace(operand=len(nodes)))
+    multiplicative = replace(layer, program=replace(layer.program, nodes=(*nodes, product), bodies=(first,)))
+    network, x = Network((multiplicative, recurrent(LSTM(), 33, 5))).quantised(precision), numbers(9, 3, 7)
+    held(network, x, pushed(network, x))
+    assert np.array_equal(pushed(network, x, 4), pushed(network, x))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
