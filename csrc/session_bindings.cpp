@@ -91,7 +91,7 @@ public:
           shape_(nb::make_tuple(batch, held.model->network().out)) {}
 
     // Answers below 0 where nothing was done: x is of another kind or shape, or another thread is in here. Else an array, or
-    // t * B + b of the first NaN (if `check`), or of the first token beyond the table.
+    // t * B + b of the first value that is not finite (if `check`), or of the first token beyond the table.
     enum Answer { misfit = -1, busy = -2 };
 
     // x (B, ...) or (T, B, ...), C order.
@@ -115,6 +115,8 @@ public:
     }
 
     bool busy_now() const { return session_.busy(); }
+    bool enter() { return session_.enter(); }
+    void leave() { session_.leave(); }
 
     nb::ndarray<nb::numpy, float, nb::ndim<2>> state(int i) const {
         const auto& widths = session_.model().state_widths();
@@ -150,11 +152,18 @@ private:
     const Output& step() {
 #if !defined(Py_GIL_DISABLED)
         for (Output& given : given_) {
-            if (given.array.is_valid() && Py_REFCNT(given.array.ptr()) == 1) return given;
+            if (given.array.is_valid() && Py_REFCNT(given.array.ptr()) == 1 && as_made(given)) return given;
         }
 #endif
         turn_ = !turn_;
         return given_[turn_] = made(shape_);
+    }
+
+    // Whoever had it may have given it another shape, dtype or memory.
+    bool as_made(const Output& given) const {
+        const Buffer buffer(given.array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT);
+        return buffer.there && buffer.holds('f') && buffer.view.buf == given.data && buffer.view.ndim == 2 &&
+               buffer.view.shape[0] == session_.batch() && buffer.view.shape[1] == session_.model().network().out;
     }
 
     nb::object into(const Output& output, std::int64_t steps, const void* x) {
@@ -179,11 +188,11 @@ private:
             return -1;
         }
         const auto* bits = static_cast<const std::uint32_t*>(x);
-        const auto nan = [](std::uint32_t number) { return (number & 0x7fffffffu) > 0x7f800000u; };
+        const auto strange = [](std::uint32_t number) { return (number & 0x7fffffffu) >= 0x7f800000u; };
         bool some = false;
-        for (std::int64_t i = 0; i < rows * network.in; ++i) some |= nan(bits[i]);
+        for (std::int64_t i = 0; i < rows * network.in; ++i) some |= strange(bits[i]);
         for (std::int64_t i = 0; some && i < rows * network.in; ++i) {
-            if (nan(bits[i])) return i / network.in;
+            if (strange(bits[i])) return i / network.in;
         }
         return -1;
     }
@@ -210,8 +219,10 @@ void bind_sessions(nb::module_& m) {
         .def_prop_ro("bytes", [](const Held& self) { return self.model->bytes(); }, "Of the packed weights.");
     nb::class_<Stream>(m, "Session", "Rows that stream through a model.")
         .def(nb::init<const Held&, std::int64_t, nb::object, nb::object>(), nb::arg("model"), nb::arg("batch"), nb::arg("make"), nb::arg("dtype"))
-        .def("push", &Stream::push, nb::arg("x"), nb::arg("check"), "Run steps; see native.pyi.")
+        .def("push", &Stream::push, nb::arg("x").none(), nb::arg("check"), "Run steps; see native.pyi.")
         .def_prop_ro("busy", &Stream::busy_now, "Whether a thread is in it.")
+        .def("enter", &Stream::enter, "Take the turn; false if another thread has it.")
+        .def("leave", &Stream::leave, "Give the turn back.")
         .def("state", &Stream::state, nb::arg("i"), nb::rv_policy::reference_internal, "An array of the state, (B, width); its memory is the session's.");
     m.def("bandwidth", &bandwidth, nb::arg("bytes"), nb::arg("seconds"), "Bytes that one thread reads, in 1e9 a second, again and again from so many.");
     nb::list kinds;

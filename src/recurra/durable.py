@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +13,46 @@ def write_durably(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside its place, wait until the disk has it, and put it there.
 
     Args:
-        path: where; an older file there stays until the new one is complete.
+        path: where, links followed; an older file there stays until the new one is complete.
         write: writes the file it is given.
 
     Raises:
         OSError, and what `write` raises: nothing was changed, and nothing is left beside.
     """
+    path = Path(os.path.realpath(path))
+    check_place(path)
     beside = path.with_name(path.name + ".part")
     try:
         write(beside)
+        beside.chmod(0o666 & ~_mask())
         sync(beside)
         os.replace(beside, path)
         sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Raise where no file can be put.
+
+    Raises:
+        OSError: a folder, a device or a pipe is there; or the folder is missing, or takes no file.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+    if not path.resolve().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if not os.access(path.resolve().parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _mask() -> int:
+    """The bits that new files do not get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def sync(path: Path) -> None:

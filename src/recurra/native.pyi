@@ -130,12 +130,16 @@ class Session:
     def push(self, x: Any, check: bool) -> Any:
         """Run one step (B, ...) or several (T, B, ...) of float32 features or int64 tokens, and give back the outputs.
 
-        A number where nothing was done: -1, x is not of that kind or shape; -2, another thread is here; t * B + b of the first NaN
+        A number where nothing was done: -1, x is not of that kind or shape; -2, another thread is here; t * B + b of the first not finite
         (looked for if `check`) or of the first token beyond the table. One step's array is used again once nobody else has it.
         """
     @property
     def busy(self) -> bool:
         """Whether a thread is in it."""
+    def enter(self) -> bool:
+        """Take the turn; false if another thread has it."""
+    def leave(self) -> None:
+        """Give the turn back."""
     def state(self, i: int) -> Any:
         """Array i of the state, float32 (B, width), zero at first; its memory is the session's."""
 

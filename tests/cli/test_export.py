@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from recurra.export import network_of
 from recurra.models import Characters, LanguageModel, save
 from recurra.network import Linear, Loop, Network
 from recurra.network.file import read, write
+from recurra.runtime import Model
 from tests.network.nets import held, matrix, numbers, recurrent
 
 TEXT = "to be or not to be, that is the question\n" * 20
@@ -150,7 +152,7 @@ def test_bad_lines_are_named_and_the_state_stays(features_file: Path) -> None:
     assert done.stdout == streamed((good + good).encode(), features_file).stdout
     lines = done.stderr.decode().splitlines()
     assert lines[0].startswith("recurra stream: line 2 must hold 3 numbers as csv, got b'0.1,x,2") and lines[0].endswith("; passed over")
-    assert "line 3 must hold 3 numbers" in lines[1] and "step 4: x must hold no NaN" in lines[2] and len(lines) == 3
+    assert "line 3 must hold 3 numbers" in lines[1] and "line 4 must hold finite numbers, got nan" in lines[2] and len(lines) == 3
     stopped = streamed((good + "x\n" + good).encode(), features_file, "--bad", "stop")
     assert stopped.returncode == 1 and len(stopped.stdout.splitlines()) == 1 and stopped.stderr.decode().rstrip().endswith("; stopped")
     cut = streamed(b"\0" * 30, features_file, "--format", "f32")
@@ -169,6 +171,73 @@ def test_a_stream_goes_on_from_a_saved_state(features_file: Path, tmp_path: Path
     assert lost.returncode == 1 and b"--save-state must be a file that can be written" in lost.stderr
     other = streamed(b"", features_file, "--format", "text")
     assert other.returncode == 1 and b"--format must be json, csv, f32 or s16, since the model reads features, got text" in other.stderr
+
+
+def test_what_is_not_a_finite_number_is_named(features_file: Path) -> None:
+    long = b"9" * 200_000 + b"x,1,2"
+    csv = streamed(b"\xef\xbb\xbf1,2,3\n1,2,1e39\n" + long + b"\n1,2,3\n", features_file)
+    lines = csv.stderr.decode().splitlines()
+    assert csv.returncode == 1 and len(csv.stdout.splitlines()) == 2 and b"nan" not in csv.stdout
+    assert "line 2 must hold finite numbers, got inf as float32" in lines[0] and len(lines[1]) < 300
+    rows = streamed(b"[1, 2, 1e400]\n[true, true, true]\n[1, 2, null]\n", features_file, "--format", "json")
+    assert rows.returncode == 1 and not rows.stdout and rows.stderr.count(b"not all of them numbers") == 2
+    raw = streamed(np.float32([1, np.inf, 0]).tobytes(), features_file, "--format", "f32")
+    assert b"step 1 must hold finite numbers, got inf as float32" in raw.stderr
+
+
+def test_a_text_streams_on_stops_and_begins_anew(model_file: Path, tmp_path: Path) -> None:
+    export, state = tmp_path / "m.rcr", tmp_path / "s"
+    assert main(["export", str(model_file), "--to", str(export)]) == 0
+    whole = streamed(b"to be\nor not\nto be\n", export).stdout.splitlines()
+    first = streamed(b"to be\n", export, "--save-state", state).stdout.splitlines()
+    rest = streamed(b"or not\nto be\n", export, "--load-state", state).stdout.splitlines()
+    assert first + rest == whole and whole[0] != whole[2]
+    fresh = streamed(b"to be\nto be\n", export, "--fresh", "--json").stdout.splitlines()
+    assert json.loads(fresh[0])["nats"] == json.loads(fresh[1])["nats"]
+    stopped = streamed(b"to be\nZZZ\nto be\n", export, "--bad", "stop")
+    assert stopped.returncode == 1 and len(stopped.stdout.splitlines()) == 1 and stopped.stderr.endswith(b"; stopped\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_state_is_kept_however_a_stream_ends(features_file: Path, tmp_path: Path, number: int) -> None:
+    state, x = tmp_path / "state", numbers(1, 3)
+    command = [sys.executable, "-m", "recurra.cli", "stream", str(features_file), "--format", "f32", "--save-state", str(state)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(x.tobytes())
+        process.stdin.flush()
+        assert len(os.read(process.stdout.fileno(), 8)) == 8
+        process.send_signal(number)
+        assert process.wait(30) != 0
+    session = Model(FEATURES).session(1)
+    session.push(x)
+    assert state.read_bytes() == session.save()
+
+
+def test_the_state_goes_where_a_link_leads_and_never_over_a_device(features_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    assert streamed(b"1,2,3\n", features_file, "--save-state", tmp_path / "link").returncode == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "there").stat().st_size > 100
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("pipe", "no/s", "."):
+        done = streamed(b"1,2,3\n", features_file, "--save-state", tmp_path / place)
+        assert done.returncode == 1 and not done.stdout and b"--save-state must be a file that can be written" in done.stderr
+
+
+def test_a_header_and_all_in_it_bear_the_name_of_the_file(features_file: Path, tmp_path: Path) -> None:
+    for file, name in (("gate.h", "gate"), ("2 nets.h", "model_2_nets")):
+        assert main(["export", str(features_file), "--to", str(tmp_path / file)]) == 0
+        text = (tmp_path / file).read_text()
+        assert f"#ifndef RECURRA_{name}\n" in text and f"static inline void {name}_step(" in text
+
+
+def test_a_full_disk_is_said_in_a_line(features_file: Path) -> None:
+    command = [sys.executable, "-m", "recurra.cli", "info", str(features_file)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("recurra info: standard output must take what is written, got an error (No space left")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_each_answer_comes_before_the_next_question(features_file: Path) -> None:

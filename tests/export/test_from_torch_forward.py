@@ -263,6 +263,40 @@ def test_other_dtypes_are_rounded_to_float32_or_refused() -> None:
         network_of(nn.Linear(1, 1).apply(lambda m: nn.init.constant_(m.weight, 1e300)))  # type: ignore[arg-type]
 
 
+class Carrying(nn.Module):
+    """Keeps its state itself, and adds to its input in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.fc, self.h = nn.GRU(3, 3), nn.Linear(3, 2), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, self.h = self.gru(x, self.h)
+        x += y
+        return self.fc(x)
+
+
+def test_what_a_module_keeps_is_as_it_was() -> None:
+    module = Carrying()
+    network = network_of(module)
+    assert module.h is None
+    assert np.abs(Loop(network, 2).run(X) - rounded(module)(torch.from_numpy(X.copy())).detach().numpy()).max() < 1e-6
+
+
+def test_a_second_output_at_each_step_is_not_dropped() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru, self.a, self.b = nn.GRU(3, 4), nn.Linear(4, 2), nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            y, _ = self.gru(x)
+            return self.a(y), torch.sigmoid(self.b(y))
+
+    with pytest.raises(ConversionError, match="^module must give one output at each step, got several; "):
+        network_of(Heads())
+
+
 class Kept(nn.Module):
     """A tensor that is no parameter, which torch.fx would hang on the module."""
 

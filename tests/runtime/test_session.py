@@ -204,5 +204,5 @@ def test_int8_passes_on_what_is_not_finite() -> None:
     x[0, 3] = np.inf
     with np.errstate(all="ignore"):
         right = Loop(network, 2).push(x)
-    y = Model(network).session(2).push(x)
+    y = Model(network).session(2, nan="pass").push(x)
     assert np.array_equal(np.isnan(y), np.isnan(right)) and np.array_equal(np.isinf(y), np.isinf(right))

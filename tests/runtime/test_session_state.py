@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -73,10 +75,10 @@ def test_nan_is_refused_passed_or_begins_anew() -> None:
     bad[7, 1, 2] = np.nan
     strict = model.session(3)
     with pytest.raises(
-        ArgumentError, match="^x must hold no NaN, got one at step 7 of row 1; open the session with nan='pass' or nan='reset'$"
+        ArgumentError, match="^x must be finite, got nan at step 7 of row 1; open the session with nan='pass' or nan='reset'$"
     ):
         strict.push(bad)
-    with pytest.raises(ArgumentError, match="^x must hold no NaN, got one at row 1; "):
+    with pytest.raises(ArgumentError, match="^x must be finite, got nan at row 1; "):
         strict.push(bad[7])
     assert np.array_equal(strict.push(X), model.session(3).push(X))
     passed = model.session(3, nan="pass").push(bad)
@@ -205,3 +207,58 @@ def test_a_session_outlives_what_it_was_made_from() -> None:
     session.reset()
     garbage = [np.full(100_000, np.nan, np.float32) for _ in range(10)]
     assert np.array_equal(session.push(x), first) and len(garbage) == 10
+
+
+def test_an_infinity_is_not_finite_either() -> None:
+    bad, session = X[:3].copy(), Model(NETWORK).session(3)
+    bad[1, 2, 0] = -np.inf
+    with pytest.raises(ArgumentError, match="^x must be finite, got -inf at step 1 of row 2; "):
+        session.push(bad)
+    anew = Model(NETWORK).session(3, nan="reset").push(bad)
+    assert np.isnan(anew[1, 2]).all() and np.isfinite(np.delete(anew, 1, 0)).all()
+
+
+def test_a_damaged_state_is_refused_and_the_old_one_stays() -> None:
+    session = Model(NETWORK).session(3)
+    session.push(X)
+    blob, before = session.save(), session.state
+    with pytest.raises(DataError, match="^blob must be a state as it was saved, got one whose checksum is another; it is damaged$"):
+        session.load(blob[:-2] + bytes([blob[-2] ^ 1]) + blob[-1:])
+    assert all(np.array_equal(before[name], array) for name, array in session.state.items())
+
+
+def test_a_session_is_neither_copied_nor_pickled() -> None:
+    session = Model(NETWORK).session(1)
+    for make in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(
+            RunError, match="^session must stay where it was opened, got a copy of it asked for; use select, or save and load$"
+        ):
+            make(session)
+
+
+def test_new_sessions_treat_nan_as_the_old_one() -> None:
+    session = Model(NETWORK).session(2, nan="reset")
+    assert session.select([0]).nan == merge([session]).nan == "reset"
+
+
+def test_what_is_done_to_an_output_is_gone_at_the_next_step() -> None:
+    session, right = Model(NETWORK).session(3), Model(NETWORK).session(3)
+    for number, step in enumerate(X):
+        y, wanted = session.push(step), right.push(step).copy()
+        assert y.shape == (3, 5) and y.dtype == np.float32 and y.flags.writeable and np.array_equal(y, wanted)
+        if number % 2:
+            y.shape = (15,)
+        else:
+            y.dtype = np.int32  # type: ignore[misc]
+            y.flags.writeable = False
+        del y
+
+
+def test_no_thread_touches_a_state_while_another_has_its_turn() -> None:
+    session, blob = Model(NETWORK).session(3), Model(NETWORK).session(3).save()
+    assert session._native is not None and session._native.enter()
+    for touch in (session.reset, session.save, lambda: session.load(blob), session.close, lambda: session.push(X)):
+        with pytest.raises(RunError, match="one thread at a time"):
+            touch()
+    session._native.leave()
+    assert session.push(X).shape == (12, 3, 5)

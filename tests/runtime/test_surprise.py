@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from recurra.errors import ArgumentError, DataError
 from recurra.export import network_of
 from recurra.models import Characters, LanguageModel
+from recurra.network import Linear, Matrix, Network
 from recurra.runtime import Model
 from recurra.runtime.surprise import Surprise
 
@@ -77,3 +79,14 @@ def test_an_unknown_character_leaves_the_stream_as_it_was() -> None:
 def test_a_vocabulary_is_needed() -> None:
     with pytest.raises(ArgumentError, match=r"^model must have a vocabulary to read text, got one without$"):
         meter_of(LanguageModel(5, 4, 4))
+
+
+@pytest.mark.parametrize("record", [{}, {"level": "character", "symbols": 5}])
+def test_a_vocabulary_that_is_none_is_refused(record: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="^model must have a vocabulary that can be read, got another "):
+        Surprise(Model(Network((Linear(Matrix(np.ones((2, 2), np.float32))),), record)))
+
+
+def test_a_model_of_another_width_than_its_vocabulary_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="^model must have an output for each of its 3 tokens, got 2; it is no language model$"):
+        Surprise(Model(Network((Linear(Matrix(np.ones((2, 2), np.float32))),), {"level": "character", "symbols": "abc"})))

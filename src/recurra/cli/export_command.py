@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra export runs/a --to model.rcr --int8 --text validation.txt"
     parser.add_argument("run_folder", metavar="RUN", help=HELP)
-    parser.add_argument("--to", required=True, metavar="FILE", help=".rcr for the runtime, .onnx, .pt2 for torch.export, or .h for C")
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="FILE",
+        help=".rcr for the runtime, .onnx, .pt2 for torch.export, or .h for C (all in it is named after the file)",
+    )
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--int8", action="store_true", help="weights of one byte, with a scale for each row")
     kept.add_argument("--bf16", action="store_true", help="weights of two bytes")
@@ -73,7 +79,8 @@ def _write(network: Network, path: str, form: str, sequence: bool) -> None:
     else:
         from recurra.export import write_c
 
-        write_c(network, path)
+        name = re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII)
+        write_c(network, path, name=name if name[:1].isalpha() else f"model_{name}")
 
 
 def _cost(network: Network, made: Network, files: list[str] | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words, interrupts)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return 0
     except (Exception, KeyboardInterrupt) as error:
         for line in _why(error, interrupts):
@@ -60,7 +61,15 @@ def _why(error: BaseException, interrupts: Interrupts | None) -> list[str]:
         return ["interrupted"]
     if isinstance(error, RecurraError):
         return str(error).splitlines()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
+        _mute()
+        return [f"standard output must take what is written, got an error ({error.strerror})"]
     raise error
+
+
+def _mute() -> None:
+    """Let what is still to be written to standard output go nowhere: Python tries again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str], interrupts: Interrupts | None) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from recurra.cli.opened import HELP, open_network
+from recurra.durable import check_place, write_durably
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
@@ -19,13 +23,16 @@ FORMATS = ("auto", "text", "json", "csv", "f32", "s16")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.epilog = "example: tail -f app.log | recurra stream runs/a"
+    parser.epilog = "example: tail -f app.log | recurra stream runs/a\nstatus 1 if a line was passed over"
     parser.add_argument("run_folder", metavar="RUN", help=HELP)
-    form = "lines of text, JSON lists or CSV rows, or raw little-endian samples; auto: text for a model with a vocabulary, else csv"
+    form = "lines of text, JSON lists or CSV rows, or raw little-endian samples (s16: 32768 times the value); "
+    form += "auto: text for a model with a vocabulary, else csv"
     parser.add_argument("--format", choices=FORMATS, default="auto", help=form)
     parser.add_argument("--fresh", action="store_true", help="begin anew at each line of text; else the state is carried on")
     parser.add_argument("--bad", choices=("skip", "stop"), default="skip", help="what a line does that cannot be read")
-    parser.add_argument("--save-state", metavar="FILE", help="at the end, write the state there")
+    parser.add_argument(
+        "--save-state", metavar="FILE", help="at the end, also after Ctrl-C, SIGTERM or a closed pipe, write the state there"
+    )
     parser.add_argument("--load-state", metavar="FILE", help="go on from a state that was saved")
     parser.add_argument("--json", action="store_true", help="text: a JSON object for each line")
 
@@ -50,44 +57,43 @@ def run(args: argparse.Namespace) -> int:
 
 def _text(args: argparse.Namespace, model: Model) -> int:
     from recurra.errors import DataError
+    from recurra.runtime.lines import lines
     from recurra.runtime.surprise import Surprise
 
     surprise, bad = Surprise(model), 0
     _load(args.load_state, surprise.load)
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        if args.fresh:
-            surprise.reset()
-        try:
-            nats, tokens = surprise.push(line.decode())
-        except (DataError, UnicodeDecodeError) as error:
-            bad += 1
-            if _report(args, f"line {number}: {error}"):
-                break
-            continue
-        print(json.dumps({"line": number, "nats": nats, "tokens": tokens}) if args.json else f"{nats:.4f}", flush=True)
-    _save(args.save_state, surprise.save)
+    with _kept(args.save_state, surprise.save):
+        for number, line in lines(sys.stdin.buffer):
+            if args.fresh:
+                surprise.reset()
+            try:
+                if isinstance(line, DataError):
+                    raise line
+                nats, tokens = surprise.push(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (DataError, UnicodeDecodeError) as error:
+                bad += 1
+                if _report(args, str(error) if error is line else f"line {number}: {error}"):
+                    break
+                continue
+            print(json.dumps({"line": number, "nats": nats, "tokens": tokens}) if args.json else f"{nats:.4f}", flush=True)
     return 1 if bad else 0
 
 
 def _features(args: argparse.Namespace, model: Model, form: str) -> int:
-    from recurra.errors import ArgumentError, DataError
+    from recurra.errors import DataError
     from recurra.runtime.lines import records, written
 
     session, bad, out = model.session(1), 0, sys.stdout.buffer
     _load(args.load_state, session.load)
-    for number, x in records(sys.stdin.buffer, form, model.network.input_size):
-        try:
+    with _kept(args.save_state, session.save):
+        for number, x in records(sys.stdin.buffer, form, model.network.input_size):
             if isinstance(x, DataError):
-                raise x
-            y = session.push(x[None])[0]
-        except (DataError, ArgumentError) as error:
-            bad += 1
-            if _report(args, f"step {number}: {error}" if isinstance(error, ArgumentError) else str(error)):
-                break
-            continue
-        out.write(written(y, form, number))
-        out.flush()
-    _save(args.save_state, session.save)
+                bad += 1
+                if _report(args, str(x)):
+                    break
+                continue
+            out.write(written(session.push(x[None])[0], form, number))
+            out.flush()
     return 1 if bad else 0
 
 
@@ -110,13 +116,35 @@ def _load(path: str | None, load: Callable[[bytes], Any]) -> None:
     load(blob)
 
 
-def _save(path: str | None, save: Callable[[], bytes]) -> None:
-    from recurra.durable import write_durably
+@contextmanager
+def _kept(path: str | None, save: Callable[[], bytes]) -> Iterator[None]:
+    """A block after which the state is in a file, however it ends; where no file can be, it does not begin."""
+    if path is None:
+        yield
+        return
+    before = {number: signal.signal(number, _ended) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with _writable(path):
+            check_place(Path(path))
+        try:
+            yield
+        finally:
+            with _writable(path):
+                write_durably(Path(path), lambda beside: beside.write_bytes(save()))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _writable(path: str) -> Iterator[None]:
     from recurra.errors import RunError
 
-    if path is None:
-        return
     try:
-        write_durably(Path(path), lambda beside: beside.write_bytes(save()))
+        yield
     except OSError as error:
         raise RunError(f"--save-state must be a file that can be written, got {path!r} ({error.strerror})") from None

@@ -70,7 +70,7 @@ def network_of(
             shape = None if example is None else torch.as_tensor(example)
             orders = ORDERS if shape is None else _orders(shape)
             widths = {} if shape is None else {order: shape.shape[order.index("C")] for order in orders if "C" in order}
-            path, flow = led(lambda path: first(_through(path, "module", module, path.begin())), orders, widths)
+            path, flow = led(lambda path: _alone(_through(path, "module", module, path.begin())), orders, widths)
         network = Network(flow.layers, vocabulary, dict(facts or {}))
     except ShapeError as error:
         raise ConversionError(f"module must be made of layers that fit together, got some where {error}") from error
@@ -78,6 +78,13 @@ def network_of(
         order = path.orders[0]
         compare(module, network, (order, flow.axes[order]), example)
     return network
+
+
+def _alone(done: Any) -> Flow:
+    """The output of a module, which has no other at each step."""
+    if isinstance(done, tuple) and any(isinstance(each, Flow) for each in done[1:]):
+        raise ConversionError("module must give one output at each step, got several; export each with the part before it, or join them")
+    return first(done)
 
 
 def _orders(example: torch.Tensor) -> list[str]:

@@ -47,7 +47,7 @@ def compare(module: nn.Module, network: Network, orders: tuple[str, str], exampl
     x = drawn[None] if alone and example is not None else drawn
     x = x if network.reads_tokens else x.float().to(weight.dtype)
     with evaluating(module), torch.no_grad(), torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
-        theirs = _run(module, x.to(weight.device), taken)
+        theirs = _run(module, x.to(weight.device, copy=True), taken)
     x = x if alone else in_order(x, taken)
     theirs = theirs.double().cpu() if alone else in_order(theirs.double().cpu(), given)
     return difference(network, x[: len(theirs)].numpy(), theirs.numpy())
@@ -141,11 +141,12 @@ def _first(done: Any) -> Tensor:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """A module at evaluation; each of its parts is as it was afterwards."""
-    before = {each: each.training for each in module.modules()}
+    """A module at evaluation; what each of its parts holds is as it was afterwards."""
+    before = [(held, dict(held)) for each in module.modules() for held in (vars(each), each._parameters, each._buffers, each._modules)]
     try:
         module.eval()
         yield
     finally:
-        for each, training in before.items():
-            each.training = training
+        for held, content in before:
+            held.clear()
+            held.update(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -25,18 +26,12 @@ class Tracer(fx.Tracer):
 
 
 def followed(path: Path, name: str, module: nn.Module, flow: Flow, call: Call) -> Any:
-    """A flow through a forward: what it gives first, and its state where it gives more.
+    """A flow through a forward: what it gives first, and where it gives more a tuple of it and of flows and states.
 
     Raises:
         ConversionError: torch.fx cannot follow the forward, or it does what does not stream.
     """
-    before = set(vars(module))
-    try:
-        graph = _traced(name, module)
-        return Walk(path, name, module, call).run(graph, flow)
-    finally:
-        for added in set(vars(module)) - before:
-            delattr(module, added)
+    return Walk(path, name, module, call).run(_traced(name, module), flow)
 
 
 def _traced(name: str, module: nn.Module) -> fx.Graph:
@@ -71,7 +66,7 @@ class Walk:
         self.values: dict[fx.Node, Any] = {}
 
     def run(self, graph: fx.Graph, flow: Flow) -> Any:
-        """What the forward gives first; a `Past` beside it where it gives more."""
+        """What the forward gives first; beside it, where it gives more, every further flow, or a `Past`."""
         output = next(node for node in graph.nodes if node.op == "output").args[0]
         several = isinstance(output, (tuple, list)) and len(output) > 0
         wanted: Any = output[0] if several else output
@@ -88,7 +83,20 @@ class Walk:
         done = done[0] if isinstance(done, tuple) and done and isinstance(done[0], Flow) else done
         if not isinstance(done, Flow):
             raise ConversionError(f"{self.name} must give an output at each step, got {said(done)}; export the part before it")
-        return (done, Past(self.name)) if several else done
+        return (done, *(self._beside(graph, each, done) for each in output[1:])) if several else done
+
+    def _beside(self, graph: fx.Graph, output: Any, done: Flow) -> Flow | Past:
+        """A further output: another flow, or what stands for a state."""
+        orders = self.path.orders
+        with suppress(ConversionError):
+            for node in graph.nodes if isinstance(output, fx.Node) else ():
+                if node in _needed(output) and node not in self.values:
+                    self.values[node] = self._node(node)
+            found = self.values.get(output) if isinstance(output, fx.Node) else None
+            if isinstance(found, Flow) and found is not done:
+                return found
+        self.path.orders = orders
+        return Past(self.name)
 
     def _node(self, node: fx.Node) -> Any:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda each: self.values[each])
@@ -119,7 +127,7 @@ class Walk:
         for value in flat((args, kwargs)):
             if isinstance(value, Past) and called != "getitem":
                 raise ConversionError(f"{name} must use what comes at each step, got {called} of {said(value)}; export the part before it")
-        if called == "getitem" and isinstance(args[0], (Past, tuple)):
+        if called == "getitem" and isinstance(args[0], (Past, tuple)) and not isinstance(args[0], Shape):
             return args[0] if isinstance(args[0], Past) else args[0][args[1]]
         if is_zero(called, args):
             return Zeros()

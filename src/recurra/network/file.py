@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from recurra.durable import write_durably
-from recurra.errors import DataError, RecurraError, RunError
+from recurra.errors import ArgumentError, DataError, RecurraError, RunError
 from recurra.network.layers import Layer
 from recurra.network.network import Network, walk
 from recurra.network.record import Reader, Writer
@@ -41,6 +41,7 @@ def write(network: Network, path: str | PathLike[str]) -> None:
         path: where; an older file there is replaced once the new one is complete.
 
     Raises:
+        ArgumentError: vocabulary or facts cannot be said in JSON.
         RunError: the file cannot be written.
     """
     writer = Writer()
@@ -48,7 +49,13 @@ def write(network: Network, path: str | PathLike[str]) -> None:
         "format": FORMAT, "layers": [writer.layer(layer, str(number)) for number, layer in enumerate(network.layers)],
         "vocabulary": network.vocabulary, "facts": dict(network.facts),
     }  # fmt: skip
-    header["crc32"] = checksum(header, writer.tensors)
+    try:
+        header = json.loads(json.dumps(header))  # keys become text, as they will be read
+        header["crc32"] = checksum(header, writer.tensors)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"facts must be made of text, numbers, lists and dicts, got another kind ({error}); use float() or tolist()"
+        ) from None
     path = Path(path)
     try:
         write_durably(path, lambda beside: save_file(writer.tensors, beside, metadata={"recurra": json.dumps(header)}))
@@ -107,7 +114,10 @@ def _check_sizes(network: Network, tensors: Mapping[str, Array]) -> None:
     there, used = (sum(array.size for array in arrays) for arrays in (tensors.values(), [m.values for m in network.matrices()]))
     if used > 4 * there:
         raise DataError(f"layers must share their weights at most four times over, got {used} numbers made of {there}")
-    for name, record in (("vocabulary", network.vocabulary or {}), ("facts", network.facts)):
+    bare = sum(max(layer.widths) for layer in walk(network.layers) if not _reads_a_table(layer))
+    if bare > MOST_WIDTH:
+        raise DataError(f"layers without weights must be at most {MOST_WIDTH} wide together, got {bare}")
+    for name, record in (("vocabulary", {} if network.vocabulary is None else network.vocabulary), ("facts", network.facts)):
         if not isinstance(record, dict):
             raise DataError(f"{name} must be a record, got {type(record).__name__}")
 

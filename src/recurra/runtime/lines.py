@@ -12,6 +12,8 @@ import numpy.typing as npt
 from recurra.errors import DataError
 
 Array = npt.NDArray[Any]
+MOST_LINE = 1 << 24
+"""Bytes of a line, in memory at once."""
 FORMATS = ("text", "json", "csv", "f32", "s16")
 RAW: dict[str, tuple[np.dtype[Any], float]] = {"f32": (np.dtype("<f4"), 1.0), "s16": (np.dtype("<i2"), 1 / 32768)}
 """How a raw sample lies in the stream, and what it is multiplied with."""
@@ -22,25 +24,53 @@ def records(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Arr
 
     Args:
         stream: bytes; read no further than the step that is given.
-        form: "json" (a list of numbers, or a record with one under "x"), "csv", "f32" or "s16" (little-endian).
+        form: "json" (a list of numbers, or a record with one under "x"), "csv", "f32" or "s16" (little-endian; s16 over 32768).
         width: how many numbers a step has.
     """
     if form in RAW:
         yield from _samples(stream, form, width)
         return
-    for number, line in enumerate(stream, 1):
+    for number, line in lines(stream):
+        if isinstance(line, DataError):
+            yield number, line
+            continue
         try:
-            yield number, _numbers(line.decode(), form, width)
+            yield number, _finite(_numbers(line.decode("utf-8-sig" if number == 1 else "utf-8"), form, width), f"line {number}")
+        except DataError as error:
+            yield number, error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            yield number, DataError(f"line {number} must hold {width} numbers as {form}, got {line[:60]!r} ({error})")
+            yield number, DataError(f"line {number} must hold {width} numbers as {form}, got {line[:60]!r} ({str(error)[:60]})")
+
+
+def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | DataError]]:
+    """Lines with their numbers from 1; one that is longer than `MOST_LINE` is passed by in pieces, and is an error."""
+    number = 0
+    while line := stream.readline(MOST_LINE):
+        number += 1
+        if len(line) < MOST_LINE or line.endswith(b"\n"):
+            yield number, line
+            continue
+        while (rest := stream.readline(MOST_LINE)) and not rest.endswith(b"\n"):
+            pass
+        yield number, DataError(f"line {number} must be shorter than {MOST_LINE:,} bytes, got more")
 
 
 def _numbers(line: str, form: str, width: int) -> Array:
     values = json.loads(line) if form == "json" else [float(value) for value in line.split(",")]
     array = np.asarray(values["x"] if isinstance(values, dict) else values)
-    if array.shape != (width,) or array.dtype.kind not in "iuf":
+    if array.shape != (width,):
         raise ValueError(f"{len(np.atleast_1d(array))} of them" if array.ndim <= 1 else "a list of lists")
-    return array.astype(np.float32)
+    if array.dtype.kind not in "iuf":
+        raise ValueError("not all of them numbers")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _finite(x: Array, where: str) -> Array:
+    bad = x[~np.isfinite(x)]
+    if len(bad):
+        raise DataError(f"{where} must hold finite numbers, got {bad[0]} as float32")
+    return x
 
 
 def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Array | DataError]]:
@@ -53,7 +83,10 @@ def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Ar
         if len(chunk) < size:
             yield number, DataError(f"step {number} must be {size} bytes of {form}, got {len(chunk)} and the end")
             return
-        yield number, np.frombuffer(chunk, dtype).astype(np.float32) * np.float32(scale)
+        try:
+            yield number, _finite(np.frombuffer(chunk, dtype).astype(np.float32) * np.float32(scale), f"step {number}")
+        except DataError as error:
+            yield number, error
 
 
 def written(y: Array, form: str, number: int) -> bytes:

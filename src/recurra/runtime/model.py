@@ -37,7 +37,7 @@ class Model:
 
         Args:
             batch: B, how many rows side by side.
-            nan: what a row with a NaN in it does: "error" names it, and nothing has happened; "pass" lets it in; "reset" gives
+            nan: what a row with a NaN or an infinity does: "error" names it, and nothing has happened; "pass" lets it in; "reset" gives
                 NaN for that step and begins the row anew with the next.
 
         Raises:

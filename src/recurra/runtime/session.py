@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors.numpy import save as save_tensors
 
 from recurra.errors import ArgumentError, DataError, DtypeError, RunError, ShapeError, choice_text, shape_text
 from recurra.network import Network
+from recurra.network.file import checksum
 
 if TYPE_CHECKING:
     from recurra import native
@@ -35,7 +37,7 @@ class Session:
     Attributes:
         network: what runs.
         batch: B.
-        nan: what a NaN does.
+        nan: what a value that is not finite does.
     """
 
     def __init__(self, network: Network, packed: native.Model, fingerprint: Callable[[], int], batch: int = 1, nan: str = "error") -> None:
@@ -68,7 +70,7 @@ class Session:
         Raises:
             ShapeError: `x` is of another batch or width, or holds no step.
             DtypeError: `x` is not an array of that dtype.
-            ArgumentError: a row has a NaN, or a token that the model does not know; names step and row. Nothing has happened.
+            ArgumentError: a row has a NaN, an infinity or a token that the model does not know; names step and row. Nothing was done.
             RunError: the session is closed, or another thread is in it.
         """
         y: Any = self._push(x, self._check)
@@ -83,21 +85,21 @@ class Session:
         Raises:
             ArgumentError: a row is not one of the batch.
         """
-        self._idle("reset")
         chosen = slice(None) if rows is None else self._rows(rows)
-        for name, array in self._state.items():
-            array[chosen] = self._first[name]
+        with self._turn("reset"):
+            for name, array in self._state.items():
+                array[chosen] = self._first[name]
 
     @property
     def state(self) -> dict[str, Array]:
         """The state by name, as `Network.states` lists it: copies, (B, width) each."""
-        self._idle("state")
-        return {name: array.copy() for name, array in self._state.items()}
+        with self._turn("state"):
+            return {name: array.copy() for name, array in self._state.items()}
 
     def save(self) -> bytes:
         """The state as bytes, for `load` or a file of one's own."""
-        header = {"format": FORMAT, "model": self._fingerprint(), "batch": self.batch}
-        return bytes(save_tensors(self.state, {"recurra": json.dumps(header)}))
+        header, state = {"format": FORMAT, "model": self._fingerprint(), "batch": self.batch}, self.state
+        return bytes(save_tensors(state, {"recurra": json.dumps(header | {"crc32": checksum(header, state)})}))
 
     def load(self, blob: bytes) -> None:
         """Go on from a state that `save` gave.
@@ -106,13 +108,13 @@ class Session:
             DataError: it is no saved state, or that of another model.
             ShapeError: it has another number of rows; `select` and `merge` change them.
         """
-        self._idle("load")
         header, arrays = _read(blob)
         if header["model"] != self._fingerprint():
             raise DataError("blob must be a state of this model, got that of another model or version")
         if header["batch"] != self.batch:
             raise ShapeError(f"blob must be a state of {self.batch} rows, got {header['batch']}; open a session of that batch")
-        self._fill(arrays)
+        with self._turn("load"):
+            self._fill(arrays)
 
     def select(self, rows: Any) -> Session:
         """A new session with the states of some rows, in that order; a row may be taken twice.
@@ -132,8 +134,11 @@ class Session:
 
     def close(self) -> None:
         """Let go of the memory; what is pushed afterwards raises."""
-        self._idle("close")
-        self._push, self._native, self._state = _closed, None, {}
+        with self._turn("close"):
+            self._push, self._native, self._state = _closed, None, {}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise RunError("session must stay where it was opened, got a copy of it asked for; use select, or save and load")
 
     def __enter__(self) -> Session:
         return self
@@ -150,11 +155,18 @@ class Session:
         for name, array in self._state.items():
             array[...] = arrays[name]
 
-    def _idle(self, what: str) -> None:
-        if self._native is None:
+    @contextmanager
+    def _turn(self, what: str) -> Iterator[None]:
+        """A block in which no other thread is in the session."""
+        native = self._native
+        if native is None:
             raise RunError(f"session must be open to {what}, got a closed one")
-        if self._native.busy:
+        if not native.enter():
             raise RunError(f"session must be used by one thread at a time, got {what} while another is in it; open a session for each")
+        try:
+            yield
+        finally:
+            native.leave()
 
     def _rows(self, rows: Any) -> Array:
         chosen = np.asarray(rows)
@@ -179,10 +191,12 @@ class Session:
             token = np.reshape(x, -1)[answer]
             raise ArgumentError(f"x must hold tokens in 0..{self.network.input_size - 1}, got {token} at {where}")
         if self.nan == "error":
-            raise ArgumentError(f"x must hold no NaN, got one at {where}; open the session with nan='pass' or nan='reset'")
+            value = np.reshape(x, (-1, x.shape[-1]))[answer]
+            what = value[~np.isfinite(value)][0]
+            raise ArgumentError(f"x must be finite, got {what} at {where}; open the session with nan='pass' or nan='reset'")
         if np.ndim(x) == steps_axes:
             return np.stack([self.push(each) for each in x])
-        bad = np.isnan(x).any(1)
+        bad = ~np.isfinite(x).all(1)
         y: Array = np.array(self.push(np.where(bad[:, None], np.float32(0), x)))
         y[bad] = np.nan
         self.reset(bad)
@@ -234,6 +248,8 @@ def _read(blob: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
         header = json.loads(json.loads(blob[8 : 8 + size])["__metadata__"]["recurra"])
         if header["format"] != FORMAT:
             raise DataError(f"blob must be a state in the form {FORMAT}, got {header['format']!r}; use the recurra that saved it")
+        if header.pop("crc32") != checksum(header, arrays):
+            raise DataError("blob must be a state as it was saved, got one whose checksum is another; it is damaged")
         return {"model": header["model"], "batch": header["batch"]}, arrays
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, DataError):

@@ -25,13 +25,23 @@ class Surprise:
         model: a model with a vocabulary.
 
     Raises:
-        ArgumentError: it has none.
+        ArgumentError: it has none, or not an output for each token.
+        DataError: its vocabulary is no record of one.
     """
 
     def __init__(self, model: Model) -> None:
         if model.network.vocabulary is None:
             raise ArgumentError("model must have a vocabulary to read text, got one without")
-        self.vocabulary, self.session = from_record(model.network.vocabulary), model.session(1)
+        try:
+            self.vocabulary = from_record(model.network.vocabulary)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"model must have a vocabulary that can be read, got another record ({type(error).__name__}: {error})"
+            ) from None
+        self.session = model.session(1)
+        if model.network.output_size != len(self.vocabulary):
+            need = f"an output for each of its {len(self.vocabulary)} tokens"
+            raise ArgumentError(f"model must have {need}, got {model.network.output_size}; it is no language model")
         self.expected: Array | None = None
 
     def reset(self) -> None:
