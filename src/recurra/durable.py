@@ -38,13 +38,14 @@ def check_place(path: Path) -> None:
     Raises:
         OSError: a folder, a device or a pipe is there; or the folder is missing, or takes no file.
     """
+    folder = path.resolve().parent
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file")
-    if not path.resolve().parent.is_dir():
+    if not folder.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    if not os.access(path.resolve().parent, os.W_OK):
+    if not os.access(folder, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 

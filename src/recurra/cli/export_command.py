@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         raise ArgumentError(f"--to must end in one of {names}, got {args.to!r}")
     if args.sequence and form not in GRAPHS:
         raise ArgumentError(f"--sequence must go with a .onnx or .pt2 file, got {args.to!r}; leave it out")
+    if args.text and not (args.int8 or args.bf16):
+        raise ArgumentError("--text must go with --int8 or --bf16, whose cost it measures, got neither; leave it out")
     network = open_network(args.run_folder)
     if args.licence:
         network = replace(network, facts={**network.facts, "licence": args.licence})
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     record: dict[str, Any] = {"file": args.to, "precision": precision, "bytes": size}
     text = f"{args.to}: {FORMS[form]}, {precision} weights, {size:,} bytes"
     if made is not network:
-        record |= _cost(network, made, args.text)
+        record |= {"before": network.precision} | _cost(network, made, args.text)
         text += "\n" + _cost_text(record)
     answer(args, record, text)
     return 0
@@ -121,7 +123,7 @@ def _tokens(network: Network, files: list[str] | None) -> Any:
 
 
 def _cost_text(record: dict[str, Any]) -> str:
-    lines = [f"largest difference of an output from float32 over {record['steps']:,} steps: {record['largest_difference']:.2e}"]
+    lines = [f"largest difference of an output from {record['before']} over {record['steps']:,} steps: {record['largest_difference']:.2e}"]
     if "nats_before" in record:
         change = record["nats_after"] / record["nats_before"] - 1
         losses = f"{record['nats_before']:.4f} nats a token before, {record['nats_after']:.4f} after ({change:+.2%})"

@@ -14,7 +14,6 @@ from recurra.errors import DataError
 Array = npt.NDArray[Any]
 MOST_LINE = 1 << 24
 """Bytes of a line, in memory at once."""
-FORMATS = ("text", "json", "csv", "f32", "s16")
 RAW: dict[str, tuple[np.dtype[Any], float]] = {"f32": (np.dtype("<f4"), 1.0), "s16": (np.dtype("<i2"), 1 / 32768)}
 """How a raw sample lies in the stream, and what it is multiplied with."""
 
@@ -23,7 +22,7 @@ def records(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Arr
     """The steps of a stream, each with its number from 1; a step that cannot be read is an error.
 
     Args:
-        stream: bytes; read no further than the step that is given.
+        stream: bytes, buffered: a read gives all that was asked for but at the end; read no further than the step that is given.
         form: "json" (a list of numbers, or a record with one under "x"), "csv", "f32" or "s16" (little-endian; s16 over 32768).
         width: how many numbers a step has.
     """
@@ -78,8 +77,6 @@ def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Ar
     size, number = dtype.itemsize * width, 0
     while chunk := stream.read(size):
         number += 1
-        while len(chunk) < size and (more := stream.read(size - len(chunk))):
-            chunk += more
         if len(chunk) < size:
             yield number, DataError(f"step {number} must be {size} bytes of {form}, got {len(chunk)} and the end")
             return

@@ -90,10 +90,11 @@ class Surprise:
         """
         try:
             found = load_tensors(blob)
-            self.session.load(found["session"].tobytes())
+            state, expected = found["session"].tobytes(), found.get("expected")
         except (SafetensorError, KeyError) as error:
             raise DataError(f"blob must be what Surprise.save gave, got something else ({error})") from None
-        expected = found.get("expected")
-        if expected is not None and expected.shape != (self.session.network.output_size,):
-            raise DataError(f"blob must hold {self.session.network.output_size} logits, got {expected.shape}")
+        count = self.session.network.output_size
+        if expected is not None and (expected.shape != (count,) or expected.dtype != np.float32):
+            raise DataError(f"blob must hold {count} logits in float32, got {expected.dtype} {expected.shape}")
+        self.session.load(state)
         self.expected = expected
