@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from recurra.cells import GRU, LayerNormLSTM
-from recurra.network import Linear, Network
+from recurra.network import PRECISIONS, Linear, Network
 from recurra.parity import verify_exports
 from recurra.parity.exports import COMPILERS
+from recurra.parity.paths import Row
 from tests.network.nets import every_kind, matrix, numbers, recurrent
 
 NETWORKS = {
@@ -50,3 +51,30 @@ def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = verify_exports(*NETWORKS["features"])
     missing = [row for row in rows if row.bound is None]
     assert [row.note for row in missing] == ["needs a C compiler: cc, gcc or clang"] * 3 and all(row.holds for row in missing)
+
+
+def test_each_graph_is_the_one_its_row_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import recurra.export
+
+    right, kinds = recurra.export.to_onnx, []
+
+    def seen(network: Network, kind: str = "step") -> Any:
+        kinds.append(kind)
+        return right(network, kind=kind)
+
+    monkeypatch.setattr(recurra.export, "to_onnx", seen)
+    verify_exports(*NETWORKS["features"])
+    assert kinds == ["step", "sequence"] * 3
+
+
+def test_a_header_that_does_not_compile_and_a_program_that_crashes_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recurra.parity import exports
+
+    monkeypatch.setattr(exports, "PROGRAM", exports.PROGRAM.replace("return 0;", "return 9;"))
+    assert [row.path for row in verify_exports(*NETWORKS["features"]) if not row.holds] == [f"C header, {p}" for p in PRECISIONS]
+    monkeypatch.setattr(exports, "PROGRAM", "nonsense")
+    assert sum("failed: " in row.note for row in verify_exports(*NETWORKS["features"])) == 3
+
+
+def test_a_row_holds_up_to_its_bound() -> None:
+    assert Row("x", 1.0, 1.0, 1).holds and not Row("x", 1.0001, 1.0, 1).holds

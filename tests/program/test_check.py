@@ -54,6 +54,7 @@ REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
     "product's width": (PROJECTED, lambda r: product(r, 1, width="x"), "product of phase 1 must have names and widths that are there, got"),
     "gates twice": (PEEPHOLE, lambda r: product(r, 0, gates=["i", "i", "g", "o"]), "product of phase 0 must have names and widths"),
     "no weight": (PEEPHOLE, lambda r: product(r, 0, weight=None), "product of phase 0 must have a weight, or give back what it reads, got"),
+    "beyond its weight": (PEEPHOLE, lambda r: product(r, 0, first=1), "product of phase 0 must lie within its 4 blocks, got"),
     "v's width": (PROJECTED, lambda r: first(r, "v", "h").__setitem__(5, "hidden"), "must be h wide, and a gate if it adds the input, got"),
 }  # fmt: skip
 

@@ -71,6 +71,19 @@ def test_activations_equal_the_loop(kind: str) -> None:
     held(network, x, pushed(network, x))
 
 
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_activations_pass_nan_on(kind: str) -> None:
+    x = np.float32([[1, np.nan, -1]])
+    assert np.isnan(Model(Network((Activation(kind, 3),))).session(1, nan="pass").push(x)).tolist() == [[False, True, False]]
+
+
+def test_an_adaptive_softmax_of_far_apart_logits_equals_the_loop() -> None:
+    network, x = Network((adaptive(4, 30, (17, 9)),)), numbers(5, 2, 4, scale=300.0)
+    y = pushed(network, x)
+    held(network, x, y)
+    assert y.min() < -200 and np.isfinite(y).all()
+
+
 @pytest.mark.parametrize(("kernel", "dilation", "groups"), [(1, 1, 1), (3, 1, 1), (4, 3, 2), (2, 5, 6)])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_convolutions_equal_the_loop(kernel: int, dilation: int, groups: int, precision: str) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.numpy import save
 
 from recurra.errors import ArgumentError, DataError
 from recurra.export import network_of
 from recurra.models import Characters, LanguageModel
-from recurra.network import Linear, Matrix, Network
+from recurra.network import Embedding, Linear, Matrix, Network
 from recurra.runtime import Model
 from recurra.runtime.surprise import Surprise
 
@@ -90,3 +91,13 @@ def test_a_vocabulary_that_is_none_is_refused(record: dict[str, object]) -> None
 def test_a_model_of_another_width_than_its_vocabulary_is_refused() -> None:
     with pytest.raises(ArgumentError, match="^model must have an output for each of its 3 tokens, got 2; it is no language model$"):
         Surprise(Model(Network((Linear(Matrix(np.ones((2, 2), np.float32))),), {"level": "character", "symbols": "abc"})))
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    surprise = Surprise(Model(Network((Embedding(Matrix(np.eye(3, dtype=np.float32))),), {"level": "character", "symbols": "abc"})))
+    surprise.push("ab")
+    before = surprise.save()
+    for logits in (np.zeros(4, np.float32), np.zeros(3, bool)):
+        with pytest.raises(DataError, match="^blob must hold 3 logits in float32, got "):
+            surprise.load(save({"session": np.frombuffer(surprise.session.save(), np.uint8), "expected": logits}))
+    assert surprise.save() == before
