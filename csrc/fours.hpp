@@ -73,11 +73,16 @@ inline float digits_of(const float* x, std::int64_t depth, std::uint8_t* planes,
     return largest == 0.0f ? 1.0f : largest / TOP;
 }
 
+// Sixteen dot products of four bytes. By its name, not by the intrinsic: with that, compilers read the weights anew for every
+// digit and move the sums about.
+RECURRA_INLINE void add_fours(__m512i& sum, __m512i digits, __m512i weights) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(digits), "v"(weights)); }
+
 // One row times N vectors of columns.
 template <int N>
-__attribute__((target("avx512vnni"))) void tile_fours(const Fours& matrix, std::int64_t first, const std::uint8_t* planes, std::int64_t apart, float step, float* out) {
+void tile_fours(const Fours& matrix, std::int64_t first, const std::uint8_t* planes, std::int64_t apart, float step, float* out) {
     const std::int8_t* panel = matrix.begin + first * matrix.groups() * 64;
     __m512i sum[DIGITS][N];
+#pragma GCC unroll 3
     for (int d = 0; d < DIGITS; ++d) {
 #pragma GCC unroll 8
         for (int j = 0; j < N; ++j) sum[d][j] = _mm512_setzero_si512();
@@ -94,7 +99,7 @@ __attribute__((target("avx512vnni"))) void tile_fours(const Fours& matrix, std::
         for (int j = 0; j < N; ++j) {
             const __m512i weights = _mm512_loadu_si512(panel + j * 64);
 #pragma GCC unroll 3
-            for (int d = 0; d < DIGITS; ++d) sum[d][j] = _mm512_dpbusd_epi32(sum[d][j], digit[d], weights);
+            for (int d = 0; d < DIGITS; ++d) add_fours(sum[d][j], digit[d], weights);
         }
         panel += N * 64;
     }
