@@ -33,6 +33,13 @@ def _log_softmax(x: Array) -> Array:
     return less
 
 
+def _times(x: Array, weight: Array) -> Array:
+    """x W^T. BLAS may raise the processor's flags for lanes that it fills up and throws away: no warning says anything here."""
+    with np.errstate(all="ignore"):
+        product: Array = x @ weight.T
+    return product
+
+
 OPERATIONS: dict[str, Any] = {
     "neg": np.negative, "abs": np.abs, "sign": np.sign, "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p,
     "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "erf": _erf, "tanh": np.tanh, "sigmoid": _sigmoid,
@@ -104,7 +111,7 @@ class Loop:
         if isinstance(layer, Embedding):
             return self._matrix(layer.weight)[x]
         if isinstance(layer, Linear):
-            return x @ self._matrix(layer.weight).T + self._vector(layer.bias)
+            return _times(x, self._matrix(layer.weight)) + self._vector(layer.bias)
         if isinstance(layer, LayerNorm):
             return self._norm(x, layer.gain, layer.bias, layer.eps)
         if isinstance(layer, Activation):
@@ -128,15 +135,15 @@ class Loop:
         return np.einsum("bkgi,goki->bgo", taps, weight).reshape(self.batch, -1) + self._vector(layer.bias)
 
     def _adaptive(self, layer: AdaptiveSoftmax, x: Array) -> Array:
-        head = _log_softmax(x @ self._matrix(layer.weight).T + self._vector(layer.bias))
+        head = _log_softmax(_times(x, self._matrix(layer.weight)) + self._vector(layer.bias))
         parts = [head[:, : layer.words]]
         for number, (narrow, wide) in enumerate(layer.clusters, layer.words):
-            parts.append(head[:, number : number + 1] + _log_softmax(x @ self._matrix(narrow).T @ self._matrix(wide).T))
+            parts.append(head[:, number : number + 1] + _log_softmax(_times(_times(x, self._matrix(narrow)), self._matrix(wide))))
         return np.concatenate(parts, 1)
 
     def _recurrent(self, layer: Recurrent, place: str, x: Array) -> Array:
         program, vectors = layer.program, layer.vectors
-        u = x @ self._matrix(layer.matrices["weight_ih"]).T
+        u = _times(x, self._matrix(layer.matrices["weight_ih"]))
         if program.input_norm:
             u = self._groups(u, program.input_norm, layer.hidden, vectors["gain_ih"], vectors.get("bias_ih"))
         else:
@@ -174,7 +181,7 @@ class Loop:
         part = slice(product.first * unit, (product.first + gates) * unit) if product.weight else slice(0, gates * unit)
         v = np.broadcast_to(operand, (self.batch, layer.units[product.reads]))
         if product.weight:
-            v = v @ self._matrix(layer.matrices[product.weight])[part].T
+            v = _times(v, self._matrix(layer.matrices[product.weight])[part])
         bias = vectors.get(product.bias)
         if product.norm:
             gain = vectors[product.gain][part] if product.gain else None
