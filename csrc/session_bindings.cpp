@@ -7,6 +7,7 @@
 
 #include "arguments.hpp"
 #include "bindings.hpp"
+#include "buffer.hpp"
 #include "model.hpp"
 
 namespace nb = nanobind;
@@ -63,32 +64,16 @@ struct Held {
     }
 };
 
-struct Buffer {
-    Py_buffer view{};
-    bool there;
-
-    Buffer(nb::handle object, int flags) : there(PyObject_GetBuffer(object.ptr(), &view, flags) == 0) {
-        if (!there) PyErr_Clear();
-    }
-    ~Buffer() {
-        if (there) PyBuffer_Release(&view);
-    }
-    Buffer(const Buffer&) = delete;
-
-    bool holds(char kind) const {
-        const char* format = view.format;
-        if (*format == '=' || *format == '<' || *format == '@') ++format;
-        const bool whole = kind == 'q' && (*format == 'l' || *format == 'q') && view.itemsize == 8;
-        return (whole || *format == kind) && !format[1];
-    }
-};
-
 class Stream {
 public:
-    // `make(shape, dtype)` gives arrays for what comes out.
-    Stream(const Held& held, std::int64_t batch, nb::object make, nb::object dtype)
-        : alive_(held.alive), make_(std::move(make)), dtype_(std::move(dtype)), session_(held.model, batch),
-          shape_(nb::make_tuple(batch, held.model->network().out)) {}
+    // `make(shape, dtype)` gives arrays for what comes out; `reads` is the dtype of what goes in.
+    Stream(const Held& held, std::int64_t batch, nb::object make, nb::object dtype, nb::object reads)
+        : alive_(held.alive), make_(std::move(make)), session_(held.model, batch), shape_(nb::make_tuple(batch, held.model->network().out)),
+          in_{nullptr, std::move(reads), held.model->network().tokens ? 'q' : 'f'}, out_{nullptr, std::move(dtype), 'f'} {
+        given_[0] = made(shape_);
+        const nb::object& array = given_[0].array;
+        if (Buffer(array, out_, true).told_by_fields(array, out_.dtype)) in_.type = out_.type = Py_TYPE(array.ptr());
+    }
 
     // Answers below 0 where nothing was done: x is of another kind or shape, or another thread is in here. Else an array, or
     // t * B + b of the first value that is not finite (if `check`), or of the first token beyond the table.
@@ -96,22 +81,21 @@ public:
 
     // x (B, ...) or (T, B, ...), C order.
     nb::object push(nb::handle x, bool check) {
-        const Buffer in(x, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
+        const Buffer in(x, in_, false);
+        if (!in.there) return nb::int_(int(misfit));
         const Network& network = session_.model().network();
         const int axes = network.tokens ? 1 : 2;
-        if (!in.there || !in.holds(network.tokens ? 'q' : 'f')) return nb::int_(int(misfit));
-        const auto& view = in.view;
-        const bool chunk = view.ndim == axes + 1;
-        if (!chunk && view.ndim != axes) return nb::int_(int(misfit));
-        if (view.shape[chunk] != session_.batch() || (axes == 2 && view.shape[chunk + 1] != network.in)) return nb::int_(int(misfit));
-        const std::int64_t steps = chunk ? view.shape[0] : 1;
+        const bool chunk = in.ndim == axes + 1;
+        if (!chunk && in.ndim != axes) return nb::int_(int(misfit));
+        if (in.shape[chunk] != session_.batch() || (axes == 2 && in.shape[chunk + 1] != network.in)) return nb::int_(int(misfit));
+        const std::int64_t steps = chunk ? in.shape[0] : 1;
         if (steps < 1) return nb::int_(int(misfit));
-        const std::int64_t place = check || network.tokens ? first_bad(view.buf, steps) : -1;
+        const std::int64_t place = check || network.tokens ? first_bad(in.data, steps) : -1;
         if (place >= 0) return nb::int_(place);
         const Turn turn(session_);
         if (!turn.mine) return nb::int_(int(busy));
-        if (!chunk) return into(step(), steps, view.buf);
-        return into(made(nb::make_tuple(steps, session_.batch(), network.out)), steps, view.buf);
+        if (!chunk) return into(step(), steps, in.data);
+        return into(made(nb::make_tuple(steps, session_.batch(), network.out)), steps, in.data);
     }
 
     bool busy_now() const { return session_.busy(); }
@@ -141,10 +125,10 @@ private:
     };
 
     Output made(const nb::object& shape) const {
-        Output output{make_(shape, dtype_)};
-        const Buffer buffer(output.array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE);
-        if (!buffer.there) throw std::invalid_argument("make must give an array that can be written");
-        output.data = static_cast<float*>(buffer.view.buf);
+        Output output{make_(shape, out_.dtype)};
+        const Buffer buffer(output.array, out_, true);
+        if (!buffer.there) throw std::invalid_argument("make must give a float32 array that can be written");
+        output.data = static_cast<float*>(buffer.data);
         return output;
     }
 
@@ -161,9 +145,9 @@ private:
 
     // Whoever had it may have given it another shape, dtype or memory.
     bool as_made(const Output& given) const {
-        const Buffer buffer(given.array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT);
-        return buffer.there && buffer.holds('f') && buffer.view.buf == given.data && buffer.view.ndim == 2 &&
-               buffer.view.shape[0] == session_.batch() && buffer.view.shape[1] == session_.model().network().out;
+        const Buffer buffer(given.array, out_, true);
+        return buffer.there && buffer.data == given.data && buffer.ndim == 2 && buffer.shape[0] == session_.batch() &&
+               buffer.shape[1] == session_.model().network().out;
     }
 
     nb::object into(const Output& output, std::int64_t steps, const void* x) {
@@ -197,9 +181,10 @@ private:
         return -1;
     }
 
-    nb::object alive_, make_, dtype_;
+    nb::object alive_, make_;
     Session session_;
     nb::object shape_;
+    ArrayKind in_, out_;
     Output given_[2];
     bool turn_ = false;
 };
@@ -218,7 +203,8 @@ void bind_sessions(nb::module_& m) {
         .def(nb::init<nb::list, nb::list>(), nb::arg("layers"), nb::arg("keep"))
         .def_prop_ro("bytes", [](const Held& self) { return self.model->bytes(); }, "Of the packed weights.");
     nb::class_<Stream>(m, "Session", "Rows that stream through a model.")
-        .def(nb::init<const Held&, std::int64_t, nb::object, nb::object>(), nb::arg("model"), nb::arg("batch"), nb::arg("make"), nb::arg("dtype"))
+        .def(nb::init<const Held&, std::int64_t, nb::object, nb::object, nb::object>(), nb::arg("model"), nb::arg("batch"), nb::arg("make"), nb::arg("dtype"),
+             nb::arg("reads"))
         .def("push", &Stream::push, nb::arg("x").none(), nb::arg("check"), "Run steps; see native.pyi.")
         .def_prop_ro("busy", &Stream::busy_now, "Whether a thread is in it.")
         .def("enter", &Stream::enter, "Take the turn; false if another thread has it.")

@@ -125,8 +125,8 @@ class Model:
 class Session:
     """Rows that stream through a model; one thread at a time."""
 
-    def __init__(self, model: Model, batch: int, make: Any, dtype: Any) -> None:
-        """`make(shape, dtype)` gives float32 arrays for what comes out: numpy.empty."""
+    def __init__(self, model: Model, batch: int, make: Any, dtype: Any, reads: Any) -> None:
+        """`make(shape, dtype)` gives float32 arrays for what comes out: numpy.empty; `reads` is the dtype of what goes in."""
     def push(self, x: Any, check: bool) -> Any:
         """Run one step (B, ...) or several (T, B, ...) of float32 features or int64 tokens, and give back the outputs.
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.cells import GRU, LSTM, Cell, Elman
+from recurra.errors import DtypeError
 from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Network, Residual
 from recurra.program import Node
 from recurra.runtime import Model
@@ -152,8 +153,17 @@ def test_strides_and_kinds_that_mean_the_same_are_taken() -> None:
     right = pushed(network, np.ascontiguousarray(x[..., ::2]))
     assert np.array_equal(pushed(network, x[..., ::2]), right)
     assert np.array_equal(pushed(network, np.asfortranarray(x[..., ::2]), 4), right)
+    plain = np.ascontiguousarray(x[..., ::2])
+    unaligned = np.frombuffer(b"." + plain.tobytes(), np.float32, offset=1).reshape(plain.shape)
+    fields = np.zeros(plain.shape, [("before", np.int8), ("x", np.float32)])
+    fields["x"] = plain
+    for same in (plain.view(np.recarray), unaligned, fields["x"], np.broadcast_to(plain, plain.shape), plain.astype(">f4").astype("=f4")):
+        assert np.array_equal(pushed(network, same), right)
+        assert np.array_equal(Model(network).session(2).push(same), right)
+    with pytest.raises(DtypeError, match="^x must be float32, got >f4; "):
+        pushed(network, plain.astype(">f4"))
     tokens = every_kind()
-    for dtype in (np.int32, np.uint8, np.int16):
+    for dtype in (np.int32, np.uint8, np.int16, np.longlong, ">i8"):
         assert np.array_equal(pushed(tokens, TOKENS[:5].astype(dtype), 5), pushed(tokens, TOKENS[:5]))
 
 

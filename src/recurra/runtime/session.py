@@ -49,8 +49,9 @@ class Session:
             raise ArgumentError(choice_text("nan", nan, NAN))
         self.network, self.batch, self.nan = network, batch, nan
         self._packed, self._fingerprint, self._check = packed, fingerprint, nan != "pass"
+        reads = "int64" if network.reads_tokens else "float32"
         try:
-            self._native: native.Session | None = native.Session(packed, batch, np.empty, np.dtype(np.float32))
+            self._native: native.Session | None = native.Session(packed, batch, np.empty, *(np.dtype(each) for each in ("float32", reads)))
         except MemoryError:
             raise ArgumentError(f"batch must fit into memory, got {batch}; take fewer rows") from None
         self._push: Callable[..., Any] = self._native.push
