@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from recurra.cells import LSTM, ProjectedLSTM
 from recurra.errors import DataError, RunError
-from recurra.network import Activation, Linear, Loop, Network, Residual
+from recurra.network import Activation, Linear, Loop, Network, Recurrent, Residual
 from recurra.network.file import checksum, read, write
+from recurra.program import to_json, trace
+from recurra.program.evaluation import forward_only
 from tests.cells.zoo import CoupledLSTM
 from tests.network.nets import PRECISIONS, adaptive, every_kind, matrix, numbers, recurrent
 
@@ -142,6 +144,32 @@ def test_a_hostile_header_is_refused_in_one_line(tmp_path: Path, what: str) -> N
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
+def test_a_weight_is_shared_four_times_and_no_more(tmp_path: Path) -> None:
+    path = written(tmp_path, Network((Linear(matrix(3, 3)),)))
+    assert len(read(forged(path, lambda h: h.update(layers=h["layers"] * 4))).layers) == 4
+    with pytest.raises(DataError, match="layers must share their weights at most four times over, got 45 numbers made of 9$"):
+        read(forged(path, lambda h: h.update(layers=h["layers"][:1] * 5)))
+
+
+def test_a_thousand_layers_are_read_and_no_more(tmp_path: Path) -> None:
+    path = written(tmp_path, Network((Activation("relu", 3),)))
+    assert len(read(forged(path, lambda h: h.update(layers=h["layers"] * 1000))).layers) == 1000
+    with pytest.raises(DataError, match="layers must be at most 1000, and nested at most 16 deep, got more$"):
+        read(forged(path, lambda h: h["layers"].append(h["layers"][0])))
+
+
+def test_a_width_that_is_true_is_no_number(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="width must be a number, got True$"):
+        read(forged(written(tmp_path, Network((Activation("relu", 1),))), lambda h: h["layers"][0].update(width=True)))
+
+
+def test_a_derivative_in_a_file_is_left_out(tmp_path: Path) -> None:
+    whole = json.loads(to_json(trace(LSTM())))
+    path = forged(written(tmp_path, Network((recurrent(LSTM(), 2, 2),))), lambda h: h["layers"][0].update(program=whole))
+    layer = read(path).layers[0]
+    assert isinstance(layer, Recurrent) and layer.program == forward_only(trace(LSTM())) != trace(LSTM())
+
+
 def test_the_forger_can_write_what_is_taken(tmp_path: Path) -> None:
     path = forged(written(tmp_path), lambda header: header.update(facts={"licence": "other"}))
     assert read(path).facts == {"licence": "other"}
@@ -153,6 +181,16 @@ def test_a_claim_of_a_terabyte_costs_nothing(tmp_path: Path, claimed: int) -> No
     path.write_bytes(struct.pack("<Q", claimed) + path.read_bytes()[8:])
     with pytest.raises(DataError, match=f"header claims {claimed} bytes"):
         read(path)
+
+
+def test_a_header_is_64_mb_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.rcr"
+    for claimed, said in (((64 << 20) + 1, "whose header claims 67108865 bytes$"), (64 << 20, "(?i)header")):
+        path.write_bytes(struct.pack("<Q", claimed))
+        os.truncate(path, 65 << 20)
+        with pytest.raises(DataError, match=said) as raised:
+            read(path)
+        assert ("claims" in str(raised.value)) == (claimed > 64 << 20)
 
 
 def test_overlapping_and_overflowing_tensors_are_refused(tmp_path: Path) -> None:

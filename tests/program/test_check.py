@@ -34,6 +34,17 @@ def product(record: dict[str, Any], phase: int, **fields: Any) -> None:
         record["bodies"][phase][1][places.index(name)] = value
 
 
+def constant_operand(record: dict[str, Any]) -> None:
+    record["nodes"].append(["const", [], "", 1.0, 0, "hidden"])
+    product(record, 0, operand=len(record["nodes"]) - 1)
+
+
+def mixed_widths(record: dict[str, Any]) -> None:
+    h, c = (next(i for i, node in enumerate(record["nodes"]) if node[0] == "state" and node[2] == name) for name in "hc")
+    record["nodes"].append(["add", [h, c], "", 0.0, 0, "hidden"])
+    record["bodies"][0][2].append(len(record["nodes"]) - 1)
+
+
 PEEPHOLE, PROJECTED, NORMED = PeepholeLSTM(), ProjectedLSTM(2), LayerNormLSTM()
 REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
     "names twice": (PEEPHOLE, lambda r: r.update(params=["p_i", "p_i", "p_o"]), "params must be names, each once, got ['p_i', 'p_i'"),
@@ -54,6 +65,8 @@ REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
     "product's width": (PROJECTED, lambda r: product(r, 1, width="x"), "product of phase 1 must have names and widths that are there, got"),
     "gates twice": (PEEPHOLE, lambda r: product(r, 0, gates=["i", "i", "g", "o"]), "product of phase 0 must have names and widths"),
     "no weight": (PEEPHOLE, lambda r: product(r, 0, weight=None), "product of phase 0 must have a weight, or give back what it reads, got"),
+    "operand the same for all": (PEEPHOLE, constant_operand, "operand of phase 0 must be there, hidden wide, got node"),
+    "one of two widths": (PROJECTED, mixed_widths, "must be as wide as what it reads, ['h', 'hidden'], got 'hidden'"),
     "beyond its weight": (PEEPHOLE, lambda r: product(r, 0, first=1), "product of phase 0 must lie within its 4 blocks, got"),
     "v's width": (PROJECTED, lambda r: first(r, "v", "h").__setitem__(5, "hidden"), "must be h wide, and a gate if it adds the input, got"),
 }  # fmt: skip

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from recurra.cells import GRU, LSTM
 from recurra.errors import ArgumentError, DataError, DtypeError, RunError, ShapeError
-from recurra.network import Linear, Loop, Network
-from recurra.network.file import write
+from recurra.network import Activation, Linear, Loop, Network
+from recurra.network.file import checksum, write
 from recurra.runtime import Model, load, merge
 from tests.network.nets import every_kind, matrix, numbers, recurrent
 
@@ -139,11 +142,66 @@ def test_states_of_others_are_refused() -> None:
         merge([])
 
 
+def named(header: dict[str, Any], arrays: dict[str, Any]) -> bytes:
+    return bytes(save(arrays, {"recurra": json.dumps(header)}))
+
+
+def test_states_that_look_right_are_refused() -> None:
+    session = Model(NETWORK).session(3)
+    before = session.save()
+    header, state = json.loads(json.loads(before[8 : 8 + int.from_bytes(before[:8], "little")])["__metadata__"]["recurra"]), session.state
+    assert named(header, state) == before
+    session.push(X)
+    after = session.save()
+    with pytest.raises(DataError, match="^blob must be a state in the form recurra-state-1, got 'recurra-state-2'; use the recurra that"):
+        session.load(named(header | {"format": "recurra-state-2"}, state))
+    header.pop("crc32")
+    for name, wrong in (("0.h", state["0.h"][:2]), ("1.h", state["1.h"].astype(np.float64)), ("0.c", None)):
+        arrays = {key: value for key, value in (state | {name: wrong}).items() if value is not None}
+        with pytest.raises(DataError, match=f"^blob must hold {name} of shape \\(3, .\\), got another$"):
+            session.load(named(header | {"crc32": checksum(header, arrays)}, arrays))
+    for deep in ("[" * 100_000, '{"a":' * 100_000):
+        with pytest.raises(DataError, match="^blob must be what Session.save gave"):
+            session.load(bytes(save(state, {"recurra": deep})))
+    assert session.save() == after
+
+
+def test_a_state_of_other_layers_with_the_same_weights_is_refused() -> None:
+    layer = recurrent(GRU(), 3, 3)
+    blob = Model(Network((layer, Activation("relu", 3)))).session(1).save()
+    with pytest.raises(DataError, match="of another model or version"):
+        Model(Network((layer, Activation("tanh", 3)))).session(1).load(blob)
+
+
+def test_rows_that_do_not_fit_into_memory_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="^batch must fit into memory, got 16777216; take fewer rows$"):
+        Model(Network((Activation("relu", 1 << 20),))).session(1 << 24)
+
+
+def test_other_threads_run_while_one_pushes() -> None:
+    session, ticks, done = Model(Network((Linear(matrix(512, 512)),))).session(1), [0.0], threading.Event()
+    x = numbers(20_000, 1, 512)
+
+    def tick() -> None:
+        while not done.is_set():
+            ticks.append(time.perf_counter())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    began = time.perf_counter()
+    session.push(x)
+    took = time.perf_counter() - began
+    done.set()
+    thread.join()
+    assert any(began + took / 4 < each < began + took * 3 / 4 for each in ticks)
+
+
 def test_options_out_of_range_are_refused() -> None:
     model = Model(NETWORK)
     for batch in (0, -1, 1.5, True, 1 << 30):
         with pytest.raises(ArgumentError, match="batch must be a whole number of rows from 1 to 16777216"):
             model.session(batch)  # type: ignore[arg-type]
+    assert model.session(np.int64(2)).batch == 2  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="nan must be one of 'error', 'pass', 'reset', got 'skip'"):
         model.session(nan="skip")
     for rows in ([3], [-1], [0.5], [[0]], np.array([True])):

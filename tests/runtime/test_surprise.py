@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,9 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
         with pytest.raises(DataError, match="^blob must hold 3 logits in float32, got "):
             surprise.load(save({"session": np.frombuffer(surprise.session.save(), np.uint8), "expected": logits}))
     assert surprise.save() == before
+
+
+def test_what_overflows_costs_infinitely_much() -> None:
+    table = Matrix(np.diag(np.full(3, 3e38, np.float32)))
+    network = Network((Embedding(table), Linear(Matrix(10 * np.eye(3, dtype=np.float32)))), {"level": "character", "symbols": "abc"})
+    assert Surprise(Model(network)).push("ab") == (math.inf, 1)

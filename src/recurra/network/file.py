@@ -24,7 +24,6 @@ from recurra.network.record import Reader, Writer
 FORMAT = "recurra-network-1"
 MOST_HEADER = 64 << 20
 """Bytes of a header that is read: a vocabulary of a million words fits."""
-MOST_LAYERS = 1000
 MOST_SAID = 300
 """Characters of a message, in which a file may say anything."""
 MOST_WIDTH, MOST_PAST = 1 << 20, 1 << 24
@@ -95,9 +94,7 @@ def _read(path: Path) -> Network:
     said = header.pop("crc32")
     if said != checksum(header, tensors):
         raise DataError(f"path must be a network as it was written, got {str(path)!r}, whose checksum is another; it is damaged")
-    if len(header["layers"]) > MOST_LAYERS:
-        raise DataError(f"path must hold at most {MOST_LAYERS} layers, got {len(header['layers'])}")
-    reader = Reader(tensors, MOST_LAYERS)
+    reader = Reader(tensors)
     network = Network(tuple(reader.layer(record) for record in header["layers"]), header["vocabulary"], header["facts"])
     _check_sizes(network, tensors)
     return network

@@ -23,8 +23,8 @@ KINDS: dict[str, type] = {
 }  # fmt: skip
 PARTS = ("narrow", "wide")
 """Of a cluster of an adaptive softmax."""
-MOST_NESTED = 16
-"""Residuals within residuals that are read."""
+MOST_LAYERS, MOST_NESTED = 1000, 16
+"""Layers that are read, and residuals within residuals."""
 
 
 class Writer:
@@ -74,11 +74,10 @@ class Reader:
 
     Args:
         tensors: by name.
-        most: how many layers are made at most.
     """
 
-    def __init__(self, tensors: Mapping[str, Array], most: int) -> None:
-        self.tensors, self.left = tensors, most
+    def __init__(self, tensors: Mapping[str, Array]) -> None:
+        self.tensors, self.left = tensors, MOST_LAYERS
         self._matrices: dict[str, Matrix] = {}
 
     def layer(self, record: Mapping[str, Any], depth: int = 0) -> Layer:
@@ -90,7 +89,7 @@ class Reader:
         """
         self.left -= 1
         if self.left < 0 or depth > MOST_NESTED:
-            raise ArgumentError(f"layers must be few and nested at most {MOST_NESTED} deep, got more")
+            raise ArgumentError(f"layers must be at most {MOST_LAYERS}, and nested at most {MOST_NESTED} deep, got more")
         fields = dict(record)
         kind = fields.pop("layer")
         if kind not in KINDS:

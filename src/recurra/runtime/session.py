@@ -43,15 +43,15 @@ class Session:
     def __init__(self, network: Network, packed: native.Model, fingerprint: Callable[[], int], batch: int = 1, nan: str = "error") -> None:
         from recurra import native
 
-        if not isinstance(batch, int) or isinstance(batch, bool) or not 1 <= batch <= MOST_ROWS:
+        if not isinstance(batch, (int, np.integer)) or isinstance(batch, bool) or not 1 <= batch <= MOST_ROWS:
             raise ArgumentError(f"batch must be a whole number of rows from 1 to {MOST_ROWS}, got {batch!r}")
         if nan not in NAN:
             raise ArgumentError(choice_text("nan", nan, NAN))
-        self.network, self.batch, self.nan = network, batch, nan
+        self.network, self.batch, self.nan = network, int(batch), nan
         self._packed, self._fingerprint, self._check = packed, fingerprint, nan != "pass"
-        reads = "int64" if network.reads_tokens else "float32"
+        dtype, reads = np.dtype(np.float32), np.dtype(np.int64 if network.reads_tokens else np.float32)
         try:
-            self._native: native.Session | None = native.Session(packed, batch, np.empty, *(np.dtype(each) for each in ("float32", reads)))
+            self._native: native.Session | None = native.Session(packed, self.batch, np.empty, dtype, reads)
         except MemoryError:
             raise ArgumentError(f"batch must fit into memory, got {batch}; take fewer rows") from None
         self._push: Callable[..., Any] = self._native.push

@@ -13,6 +13,7 @@ from safetensors.numpy import save as save_tensors
 
 from recurra.errors import ArgumentError, DataError
 from recurra.runtime.model import Model
+from recurra.runtime.quality import cross_entropy
 from recurra.vocabulary import from_record
 
 Array = npt.NDArray[Any]
@@ -71,10 +72,7 @@ class Surprise:
         self.expected = logits[-1].copy()
         if not len(targets):
             return 0.0, 0
-        wide = before.astype(np.float64)
-        most = wide.max(1)
-        costs = most + np.log(np.exp(wide - most[:, None]).sum(1)) - wide[np.arange(len(targets)), targets]
-        nats = float(costs.mean())
+        nats = float(cross_entropy(before, targets).mean())
         return (nats if math.isfinite(nats) else math.inf), len(targets)
 
     def save(self) -> bytes:
