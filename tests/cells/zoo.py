@@ -24,6 +24,22 @@ class CoupledLSTM(Cell):
 
 
 @dataclass(frozen=True)
+class Bounded(Cell):
+    """The greater or the smaller of the input and a vector, in either order, so that only one of them can be NaN; names outside ASCII."""
+
+    which: str = "maximum"
+    swapped: bool = False
+    state, gates, params = ("h",), ("p",), ("é", "è")
+
+    def pointwise(self, a: Any, s: Any) -> dict[str, Tensor]:
+        pair = (s.é, a.p) if self.swapped else (a.p, s.é)
+        return dict(h=getattr(torch, self.which)(*pair) * s.è, p=a.p)
+
+
+BOUNDED = tuple(Bounded(which, swapped) for which in ("maximum", "minimum") for swapped in (False, True))
+
+
+@dataclass(frozen=True)
 class TwoPhase(Cell):
     """A user's cell with two products, the second from what the first found; reads u and v apart."""
 

@@ -19,7 +19,7 @@ from recurra.cells import Cell
 from recurra.errors import ArgumentError, ProgramError, RunError
 from recurra.export import to_c, write_c
 from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
-from tests.cells.zoo import CoupledLSTM
+from tests.cells.zoo import BOUNDED, CoupledLSTM
 from tests.export.compiled import STRICT, Compiled, Rows, looped
 from tests.kernels.scene import CELLS
 from tests.network.nets import adaptive, every_kind, matrix, numbers, recurrent
@@ -82,7 +82,7 @@ def conv(width: int, wide: int, kernel: int, dilation: int = 1, groups: int = 1,
 
 def networks() -> dict[str, Network]:
     """Small networks by name: every cell, every layer, every precision, odd sizes."""
-    every = [*CELLS, CoupledLSTM(), Alphabet(), Distant()]
+    every = [*CELLS, CoupledLSTM(), Alphabet(), Distant(), *BOUNDED]
     found = {f"{cell!r} {i}": alone(recurrent(cell, 4, 5, learned=i % 2 == 1, biases=1 + i % 3 // 2)) for i, cell in enumerate(every)}
     for cell, hidden in [(cells.LSTM(), 1), (cells.GRU(), 63), (cells.LSTM(), 130), (cells.LayerNormGRU(), 63), (cells.LayerNormLSTM(), 1)]:
         found[f"{cell!r} of {hidden}"] = alone(recurrent(cell, 7, hidden))
@@ -92,6 +92,7 @@ def networks() -> dict[str, Network]:
     found["bare norm"] = alone(LayerNorm(5))
     found["adaptive"] = alone(recurrent(cells.LSTM(), 4, 6), adaptive(6))
     found["adaptive int8"] = alone(recurrent(cells.GRU(), 4, 6), adaptive(6, 1, (2,), bias=False)).quantised("int8")
+    found["adaptive far apart"] = alone(Linear(Matrix(numbers(6, 4, scale=100.0))), adaptive(6))
     found["linear"] = alone(Linear(matrix(9, 5), numbers(9)), Linear(matrix(1, 9)))
     for sizes in [(4, 8, 1), (4, 8, 3), (4, 6, 4, 3), (4, 8, 2, 2, 2), (4, 8, 3, 2, 4), (5, 5, 3, 4, 5), (3, 3, 2, 1, 3, False)]:
         found[f"conv {sizes}"] = conv(*sizes)

@@ -18,7 +18,7 @@ from recurra.errors import DtypeError
 from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Network, Residual
 from recurra.program import Node
 from recurra.runtime import Model
-from tests.cells.zoo import CoupledLSTM
+from tests.cells.zoo import BOUNDED, CoupledLSTM
 from tests.kernels.scene import CELLS
 from tests.network.nets import PRECISIONS, adaptive, every_kind, held, matrix, numbers, recurrent
 
@@ -76,6 +76,13 @@ def test_activations_equal_the_loop(kind: str) -> None:
 def test_activations_pass_nan_on(kind: str) -> None:
     x = np.float32([[1, np.nan, -1]])
     assert np.isnan(Model(Network((Activation(kind, 3),))).session(1, nan="pass").push(x)).tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize("cell", BOUNDED, ids=repr)
+def test_a_nan_is_what_is_greater_and_smaller(cell: Cell) -> None:
+    network, x = Network((recurrent(cell, 4, 5),)), numbers(2, 1, 4)
+    x[0, 0, 1] = np.nan
+    assert np.isnan(Loop(network).run(x)).all() and np.isnan(Model(network).session(1, nan="pass").push(x)).all()
 
 
 def test_an_adaptive_softmax_of_far_apart_logits_equals_the_loop() -> None:

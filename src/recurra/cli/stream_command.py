@@ -52,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
     if (form == "text") != text:
         need = "text, since the model reads tokens" if text else "json, csv, f32 or s16, since the model reads features"
         raise ArgumentError(f"--format must be {need}, got {form}")
+    for option, instead in (("fresh", "leave it out"), ("json", "use --format json")):
+        if getattr(args, option) and not text:
+            raise ArgumentError(f"--{option} must go with a model that reads text, got one that reads features; {instead}")
     return _text(args, model) if text else _features(args, model, form)
 
 
