@@ -16,12 +16,14 @@ from tests.export.onnx_files import node, written
 from tests.network.nets import numbers
 
 NETS = """
-import torch
+import recurra, torch
 from torch import nn
 from near import WIDTH
 
 torch.manual_seed(0)
 tagger = nn.Sequential(nn.Linear(3, WIDTH), nn.GRU(WIDTH, 4), nn.Linear(4, 2)).float()
+
+ours = recurra.Recurrent(recurra.cells.GRU(), 3, 4, dtype=torch.float32)
 
 def made():
     return tagger
@@ -81,6 +83,12 @@ def test_other_commands_take_it_too(onnx_file: Path, capsys: pytest.CaptureFixtu
     assert status == 0 and "runtime, steps, int8" in out
     status, _, err = said(capsys, "sample", onnx_file, "--prompt", "a")
     assert status == 1 and err.startswith("recurra sample: ") and err.count("\n") == 1
+
+
+def test_a_module_is_verified_as_it_is_and_as_it_is_exported(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, paths in (("tagger", ["module, (T, B, ...)"]), ("ours", ["loop", "fused, ragged", "module, (T, B, ...)"])):
+        status, out, _ = said(capsys, "verify", f"{nets}:{name}", "--steps", "9", "--rows", "2")
+        assert status == 0 and all(f"\n{path}  " in out for path in [*paths, "runtime, steps, int8", "C header, float32"])
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,24 @@ def open_network(path: str) -> Network:
     if Path(path).suffix == ONNX:
         return network_of(path)
     if is_network(path):
-        return network_of(_made(path, *(_python(path) or (path, ""))))
+        return network_of(open_module(path))
     from recurra import train
 
     return network_of(train.open_run(path))
+
+
+def is_module(path: str) -> bool:
+    """Whether a path names a PyTorch module in a file of Python."""
+    return is_network(path) and Path(path).suffix not in (RUNTIME, ONNX)
+
+
+def open_module(path: str) -> Any:
+    """The PyTorch module that FILE.py:NAME names.
+
+    Raises:
+        DataError: there is none.
+    """
+    return _made(path, *(_python(path) or (path, "")))
 
 
 def _python(path: str) -> tuple[str, str] | None:

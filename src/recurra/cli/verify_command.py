@@ -31,17 +31,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_network(args: argparse.Namespace) -> list[Any]:
-    """The rows of a network: its own precision stands for float32 and the coarser ones."""
+    """The rows of a network, its own precision standing for float32 and the coarser ones; of a module before them what it gives itself."""
     import numpy as np
 
-    from recurra.cli.opened import open_network
+    from recurra.cli.opened import is_module, open_module, open_network
     from recurra.parity import verify_exports
 
-    network = open_network(args.run_folder)
-    draws = np.random.default_rng(0)
-    if network.reads_tokens:
-        return verify_exports(network, draws.integers(0, network.input_size, (args.steps, args.rows)))
-    return verify_exports(network, draws.standard_normal((args.steps, args.rows, network.input_size)).astype(np.float32))
+    module = open_module(args.run_folder) if is_module(args.run_folder) else None
+    if module is None:
+        network = open_network(args.run_folder)
+    else:
+        from recurra.export import network_of
+
+        network = network_of(module)
+    draws, shape = np.random.default_rng(0), (args.steps, args.rows)
+    tokens = network.reads_tokens
+    x = draws.integers(0, network.input_size, shape) if tokens else draws.standard_normal((*shape, network.input_size)).astype(np.float32)
+    if module is None:
+        return verify_exports(network, x)
+    from recurra.parity import verify_module
+
+    return verify_module(module, network, x) + verify_exports(network, x)
 
 
 def _of_run(args: argparse.Namespace) -> list[Any]:

@@ -55,11 +55,10 @@ def verify_exports(network: Network, x: Array) -> list[Row]:
     rows = []
     for precision in PRECISIONS:
         kept = network.quantised(precision)
-        exact, single = Loop(kept, x.shape[1]).run(x), Loop(kept, x.shape[1], "float32").run(x)
-        bound = 2 * _largest(single, exact) + 16 * float(np.finfo(np.float32).eps) * max(1.0, float(np.abs(exact).max()))
+        exact, bound = reference(kept, x)
         for path, run in _paths(kept):
             try:
-                rows.append(Row(f"{path}, {precision}", _largest(run(x), exact), bound, len(x)))
+                rows.append(Row(f"{path}, {precision}", largest(run(x), exact), bound, len(x)))
             except _NotHere as reason:
                 rows.append(Row(f"{path}, {precision}", 0.0, None, 0, str(reason)))
     return rows
@@ -80,9 +79,16 @@ def _paths(network: Network) -> Iterator[tuple[str, Callable[[Array], Array]]]:
         yield "torch.export sequence", lambda x: _torch(network, x, "sequence")
 
 
-def _largest(path: Array, reference: Array) -> float:
-    largest = float(np.abs(path - reference).max())
-    return largest if largest == largest else float("inf")
+def reference(network: Network, x: Array) -> tuple[Array, float]:
+    """What the loop gives in float64, and how far from it a path may be."""
+    exact, single = Loop(network, x.shape[1]).run(x), Loop(network, x.shape[1], "float32").run(x)
+    return exact, 2 * largest(single, exact) + 16 * float(np.finfo(np.float32).eps) * max(1.0, float(np.abs(exact).max()))
+
+
+def largest(path: Array, exact: Array) -> float:
+    """The largest difference; infinite where one side is not a number."""
+    found = float(np.abs(path - exact).max())
+    return found if found == found else float("inf")
 
 
 def _steps(network: Network, x: Array) -> Array:
