@@ -86,7 +86,7 @@ def test_other_commands_take_it_too(onnx_file: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_module_is_verified_as_it_is_and_as_it_is_exported(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, paths in (("tagger", ["module, (T, B, ...)"]), ("ours", ["loop", "fused, ragged", "module, (T, B, ...)"])):
+    for name, paths in (("tagger", ["module, (T, B, C)"]), ("ours", ["loop", "fused, ragged", "module, (T, B, C)"])):
         status, out, _ = said(capsys, "verify", f"{nets}:{name}", "--steps", "9", "--rows", "2")
         assert status == 0 and all(f"\n{path}  " in out for path in [*paths, "runtime, steps, int8", "C header, float32"])
 

@@ -51,7 +51,7 @@ def _of_network(args: argparse.Namespace) -> list[Any]:
         return verify_exports(network, x)
     from recurra.parity import verify_module
 
-    return verify_module(module, network, x) + verify_exports(network, x)
+    return verify_module(module, x) + verify_exports(network, x)
 
 
 def _of_run(args: argparse.Namespace) -> list[Any]:

@@ -17,7 +17,7 @@ from recurra.export.torch_forward import followed
 from recurra.export.torch_layers import contained, contains, first, is_known, taken
 from recurra.layers import SequenceModule
 from recurra.models import LanguageModel
-from recurra.network import Network
+from recurra.network import Layer, Network
 
 
 def network_of(
@@ -65,19 +65,26 @@ def network_of(
         raise ArgumentError(f"module must be a torch.nn.Module or the path of an ONNX file, got {type(module).__name__}")
     if isinstance(module, LanguageModel) and vocabulary is None and module.vocabulary is not None:
         vocabulary = module.vocabulary.record()
+    layers, orders = layers_of(module, example)
+    network = Network(layers, vocabulary, dict(facts or {}))
+    if check:
+        compare(module, network, orders, example)
+    return network
+
+
+def layers_of(module: nn.Module, example: Any = None) -> tuple[tuple[Layer, ...], tuple[str, str]]:
+    """The layers of a module's network, and the orders of the axes that the module takes and gives, such as "BTC"; see `network_of`."""
     try:
         with evaluating(module), torch.no_grad():
             shape = None if example is None else torch.as_tensor(example)
             orders = ORDERS if shape is None else _orders(shape)
             widths = {} if shape is None else {order: shape.shape[order.index("C")] for order in orders if "C" in order}
             path, flow = led(lambda path: _alone(_through(path, "module", module, path.begin())), orders, widths)
-        network = Network(flow.layers, vocabulary, dict(facts or {}))
+            Network(flow.layers)
     except ShapeError as error:
         raise ConversionError(f"module must be made of layers that fit together, got some where {error}") from error
-    if check:
-        order = path.orders[0]
-        compare(module, network, (order, flow.axes[order]), example)
-    return network
+    order = path.orders[0]
+    return flow.layers, (order, flow.axes[order])
 
 
 def _alone(done: Any) -> Flow:

@@ -37,20 +37,35 @@ def compare(module: nn.Module, network: Network, orders: tuple[str, str], exampl
     Raises:
         ConversionError: they differ by more than rounding explains, or the module does not run.
     """
+    taken = orders[0]
+    alone = "T" not in taken  # the module makes one step
+    drawn = example_of(network, f"T{taken}" if alone else taken) if example is None else torch.as_tensor(example).detach().cpu()
+    x = drawn[None] if alone and example is not None else drawn
+    x = x if network.reads_tokens else x.float()
+    theirs = outputs(module, x, orders)
+    return difference(network, (x if alone else in_order(x, taken))[: len(theirs)].numpy(), theirs.numpy())
+
+
+def outputs(module: nn.Module, x: Tensor, orders: tuple[str, str]) -> Tensor:
+    """What a module gives at evaluation, (T, B, O) in float64; one that makes a step is run as far as it hands back its state.
+
+    Args:
+        module: run as it is; a copy in float32 if its weights are of half precision.
+        x: as the module takes it; with time before that if it makes one step.
+        orders: of the axes that it takes, and that it gives.
+
+    Raises:
+        ConversionError: it does not run.
+    """
     weight = next(module.parameters(), torch.zeros(()))
     if weight.dtype in (torch.float16, torch.bfloat16):
         module = copy.deepcopy(module).float()
         weight = weight.float()
     taken, given = orders
-    alone = "T" not in taken  # the module makes one step
-    drawn = example_of(network, f"T{taken}" if alone else taken) if example is None else torch.as_tensor(example).detach().cpu()
-    x = drawn[None] if alone and example is not None else drawn
-    x = x if network.reads_tokens else x.float().to(weight.dtype)
+    x = x.to(weight.device, weight.dtype if x.is_floating_point() else x.dtype, copy=True)
     with evaluating(module), torch.no_grad(), torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
-        theirs = _run(module, x.to(weight.device, copy=True), taken)
-    x = x if alone else in_order(x, taken)
-    theirs = theirs.double().cpu() if alone else in_order(theirs.double().cpu(), given)
-    return difference(network, x[: len(theirs)].numpy(), theirs.numpy())
+        theirs = _run(module, x, taken).double().cpu()
+    return in_order(theirs, given) if "T" in taken else theirs
 
 
 def difference(network: Network, x: Array, theirs: Array) -> float:
