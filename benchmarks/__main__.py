@@ -19,10 +19,11 @@ NAMES = {
     "fit": "what fit costs over a bare loop",
     "softmax": "what share of a training step a softmax over 33,278 words takes, adaptive and full",
     "streaming": "a streamed step against ONNX Runtime and torch.nn; chunks, many rows, threads, ten million steps (six minutes)",
+    "c_step": "a streamed step of C headers, against what RTNeural published",
     "tasks": "the adding problem at T = 600 and copy memory at T = 500, learnt whole (up to ten minutes each)",
     "shakespeare": "tinyshakespeare against torch.nn by hand, 12 passes each (about half an hour)",
 }
-QUICK = ("startup", "kernels", "methods", "fit", "softmax", "streaming")
+QUICK = ("startup", "kernels", "methods", "fit", "softmax", "streaming", "c_step")
 
 
 def main() -> None:
