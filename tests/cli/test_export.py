@@ -17,7 +17,7 @@ from recurra.cells import GRU
 from recurra.cli import main
 from recurra.export import network_of
 from recurra.models import Characters, LanguageModel, save
-from recurra.network import Linear, Loop, Network
+from recurra.network import Embedding, Linear, Loop, Network
 from recurra.network.file import read, write
 from recurra.runtime import Model
 from tests.network.nets import matrix, numbers, recurrent
@@ -270,10 +270,22 @@ def test_each_answer_comes_before_the_next_question(features_file: Path, model_f
 
 def test_what_means_nothing_for_a_model_is_refused(features_file: Path, model_file: Path) -> None:
     for file, option, text in (
-        (features_file, "--fresh", "--fresh must go with a model that reads text, got one that reads features; leave it out"),
-        (features_file, "--json", "--json must go with a model that reads text, got one that reads features; use --format json"),
+        (features_file, "--fresh", "--fresh must go with --format text, got csv; leave it out"),
+        (features_file, "--json", "--json must go with --format text, got csv; use --format json"),
         (features_file, "--format=text", "--format must be json, csv, f32 or s16, since the model reads features, got text"),
-        (model_file, "--format=csv", "--format must be text, since the model reads tokens, got csv"),
+        (model_file, "--format=s16", "--format must be text, json or csv, since the model reads tokens, got s16"),
     ):
         done = streamed(b"", file, option)
         assert done.returncode == 1 and done.stderr.decode() == f"recurra stream: {text}\n"
+
+
+def test_tokens_stream_by_their_numbers(tmp_path: Path) -> None:
+    network = Network((Embedding(matrix(5, 3)), recurrent(GRU(), 3, 2)))
+    write(network, tmp_path / "m.rcr")
+    right = Model(network).session(1).push(np.array([[4], [0], [2]]))[:, 0].tolist()
+    done = streamed(b"4\n5\n0\n-1\n1.5\nx\n2\n", tmp_path / "m.rcr")
+    assert done.returncode == 1 and [[float(np.float32(v)) for v in line.split(b",")] for line in done.stdout.splitlines()] == right
+    said = done.stderr.decode().splitlines()
+    assert said[0] == "recurra stream: line 2 must hold a token in 0..4, got 5; passed over" and len(said) == 4
+    done = streamed(b'4\n[0]\n{"x": 2}\n', tmp_path / "m.rcr", "--format", "json")
+    assert done.returncode == 0 and [json.loads(line)["y"] for line in done.stdout.splitlines()] == right

@@ -25,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: tail -f app.log | recurra stream runs/a\nstatus 1 if a line was passed over"
     parser.add_argument("run_folder", metavar="RUN", help=HELP)
-    form = "lines of text, JSON lists or CSV rows, or raw little-endian samples (s16: 32768 times the value); "
-    form += "auto: text for a model with a vocabulary, else csv"
+    form = "lines of text, JSON lists or CSV rows (a model of tokens: their numbers), or raw little-endian samples (s16: 32768 times the "
+    form += "value); auto: text for a model with a vocabulary, else csv"
     parser.add_argument("--format", choices=FORMATS, default="auto", help=form)
     parser.add_argument("--fresh", action="store_true", help="begin anew at each line of text; else the state is carried on")
     parser.add_argument("--bad", choices=("skip", "stop"), default="skip", help="what a line does that cannot be read")
@@ -47,15 +47,15 @@ def run(args: argparse.Namespace) -> int:
     from recurra.runtime import Model
 
     model = Model(open_network(args.run_folder))
-    text = model.network.reads_tokens
-    form = ("text" if text else "csv") if args.format == "auto" else args.format
-    if (form == "text") != text:
-        need = "text, since the model reads tokens" if text else "json, csv, f32 or s16, since the model reads features"
+    tokens, words = model.network.reads_tokens, model.network.vocabulary is not None
+    form = ("text" if words else "csv") if args.format == "auto" else args.format
+    if form not in (("text", "json", "csv") if tokens else ("json", "csv", "f32", "s16")):
+        need = "text, json or csv, since the model reads tokens" if tokens else "json, csv, f32 or s16, since the model reads features"
         raise ArgumentError(f"--format must be {need}, got {form}")
     for option, instead in (("fresh", "leave it out"), ("json", "use --format json")):
-        if getattr(args, option) and not text:
-            raise ArgumentError(f"--{option} must go with a model that reads text, got one that reads features; {instead}")
-    return _text(args, model) if text else _features(args, model, form)
+        if getattr(args, option) and form != "text":
+            raise ArgumentError(f"--{option} must go with --format text, got {form}; {instead}")
+    return _text(args, model) if form == "text" else _steps(args, model, form)
 
 
 def _text(args: argparse.Namespace, model: Model) -> int:
@@ -78,24 +78,27 @@ def _text(args: argparse.Namespace, model: Model) -> int:
                 if _report(args, str(error) if error is line else f"line {number}: {error}"):
                     break
                 continue
-            print(json.dumps({"line": number, "nats": nats, "tokens": tokens}) if args.json else f"{nats:.4f}", flush=True)
+            answer = json.dumps({"line": number, "nats": nats, "tokens": tokens}) if args.json else f"{nats:.4f}"
+            sys.stdout.write(f"{answer}\n")  # at once, unlike print, where Python does not buffer
+            sys.stdout.flush()
     return 1 if bad else 0
 
 
-def _features(args: argparse.Namespace, model: Model, form: str) -> int:
+def _steps(args: argparse.Namespace, model: Model, form: str) -> int:
     from recurra.errors import DataError
     from recurra.runtime.lines import records, written
 
     session, bad, out = model.session(1), 0, sys.stdout.buffer
+    width, tokens = model.network.input_size, model.network.reads_tokens
     _load(args.load_state, session.load)
     with _kept(args.save_state, session.save):
-        for number, x in records(sys.stdin.buffer, form, model.network.input_size):
+        for number, x in records(sys.stdin.buffer, form, width, width if tokens else None):
             if isinstance(x, DataError):
                 bad += 1
                 if _report(args, str(x)):
                     break
                 continue
-            out.write(written(session.push(x[None])[0], form, number))
+            out.write(written(session.push(x if tokens else x[None])[0], form, number))
             out.flush()
     return 1 if bad else 0
 

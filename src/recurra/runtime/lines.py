@@ -18,13 +18,14 @@ RAW: dict[str, tuple[np.dtype[Any], float]] = {"f32": (np.dtype("<f4"), 1.0), "s
 """How a raw sample lies in the stream, and what it is multiplied with."""
 
 
-def records(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Array | DataError]]:
-    """The steps of a stream, each with its number from 1; a step that cannot be read is an error.
+def records(stream: IO[bytes], form: str, width: int, tokens: int | None = None) -> Iterator[tuple[int, Array | DataError]]:
+    """The steps of a stream, each with its number from 1, float32 (width,) or int64 (1,); a step that cannot be read is an error.
 
     Args:
         stream: bytes, buffered: a read gives all that was asked for but at the end; read no further than the step that is given.
         form: "json" (a list of numbers, or a record with one under "x"), "csv", "f32" or "s16" (little-endian; s16 over 32768).
         width: how many numbers a step has.
+        tokens: where a step is a token, JSON or CSV, how many there are.
     """
     if form in RAW:
         yield from _samples(stream, form, width)
@@ -34,7 +35,8 @@ def records(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Arr
             yield number, line
             continue
         try:
-            yield number, _finite(_numbers(line.decode("utf-8-sig" if number == 1 else "utf-8"), form, width), f"line {number}")
+            found = _numbers(line.decode("utf-8-sig" if number == 1 else "utf-8"), form, width if tokens is None else 1)
+            yield number, _finite(found, f"line {number}") if tokens is None else _token(found, tokens, f"line {number}")
         except DataError as error:
             yield number, error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -56,20 +58,27 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | DataError]]:
 
 def _numbers(line: str, form: str, width: int) -> Array:
     values = json.loads(line) if form == "json" else [float(value) for value in line.split(",")]
-    array = np.asarray(values["x"] if isinstance(values, dict) else values)
+    array = np.atleast_1d(np.asarray(values["x"] if isinstance(values, dict) else values))
     if array.shape != (width,):
-        raise ValueError(f"{len(np.atleast_1d(array))} of them" if array.ndim <= 1 else "a list of lists")
+        raise ValueError(f"{len(array)} of them" if array.ndim == 1 else "a list of lists")
     if array.dtype.kind not in "iuf":
         raise ValueError("not all of them numbers")
+    return array
+
+
+def _finite(array: Array, where: str) -> Array:
     with np.errstate(over="ignore"):
-        return array.astype(np.float32)
-
-
-def _finite(x: Array, where: str) -> Array:
+        x = array.astype(np.float32)
     bad = x[~np.isfinite(x)]
     if len(bad):
         raise DataError(f"{where} must hold finite numbers, got {bad[0]} as float32")
     return x
+
+
+def _token(array: Array, tokens: int, where: str) -> Array:
+    if not (0 <= array[0] < tokens and array[0] == np.floor(array[0])):
+        raise DataError(f"{where} must hold a token in 0..{tokens - 1}, got {array[0]:g}")
+    return array.astype(np.int64)
 
 
 def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Array | DataError]]:
@@ -81,7 +90,7 @@ def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Ar
             yield number, DataError(f"step {number} must be {size} bytes of {form}, got {len(chunk)} and the end")
             return
         try:
-            yield number, _finite(np.frombuffer(chunk, dtype).astype(np.float32) * np.float32(scale), f"step {number}")
+            yield number, _finite(np.frombuffer(chunk, dtype) * np.float32(scale), f"step {number}")
         except DataError as error:
             yield number, error
 
