@@ -16,6 +16,8 @@ from recurra import cells
 from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models import Bytes, Characters, LanguageModel, files, load, save
 from recurra.models.language_model import CELLS
+from recurra.network.file import write
+from tests.network.nets import every_kind
 
 TEXT = "\u00e9ab\U0001f600\n"
 
@@ -96,6 +98,13 @@ def test_another_form_is_named(saved: Path) -> None:
     message = "path must be a model in the form recurra-model-1, got 'recurra-model-9'; use the recurra that wrote it"
     with pytest.raises(DataError, match=f"^{message}$"):
         load(saved)
+
+
+def test_an_export_is_told_from_a_model(tmp_path: Path) -> None:
+    write(every_kind(), tmp_path / "m.rcr")
+    need = "path must be a model that can be trained, got '.*m.rcr', an export for streaming; give what it was made of"
+    with pytest.raises(DataError, match=f"^{need}$"):
+        load(tmp_path / "m.rcr")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torch import Tensor
 from recurra.durable import write_durably
 from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models.language_model import LanguageModel
+from recurra.network.file import FORMAT as EXPORTED
 from recurra.vocabulary.levels import from_record
 
 FORMAT = "recurra-model-1"
@@ -60,6 +61,10 @@ def load(path: str | PathLike[str]) -> LanguageModel:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["recurra"])
+        if header["format"] == EXPORTED:
+            raise DataError(
+                f"path must be a model that can be trained, got {str(path)!r}, an export for streaming; give what it was made of"
+            )
         if header["format"] != FORMAT:
             raise DataError(f"path must be a model in the form {FORMAT}, got {header['format']!r}; use the recurra that wrote it")
         tensors = load_file(path)
