@@ -11,7 +11,7 @@ from torch import nn
 
 import recurra
 from recurra.cells import Cell
-from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Loop, Matrix, Network, Recurrent, Residual
+from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Matrix, Network, Recurrent, Residual
 from recurra.program import trace
 from tests.cells.zoo import CoupledLSTM
 from tests.kernels.scene import CELLS
@@ -89,3 +89,7 @@ def test_a_reset_row_begins_anew_and_the_others_go_on() -> None:
     loop.reset([1])
     after = loop.run(x[4:])
     assert np.array_equal(after[:, [0, 2]], whole[4:, [0, 2]]) and np.array_equal(after[:, 1], fresh.run(x[4:])[:, 1])
+
+
+def test_a_product_that_is_no_number_warns_of_nothing() -> None:
+    assert np.isnan(Loop(Network((Linear(Matrix(np.float32([[np.inf, 1]]))),))).push(np.array([[0.0, 1.0]]))).all()

@@ -41,8 +41,9 @@ def constant_operand(record: dict[str, Any]) -> None:
 
 def mixed_widths(record: dict[str, Any]) -> None:
     h, c = (next(i for i, node in enumerate(record["nodes"]) if node[0] == "state" and node[2] == name) for name in "hc")
-    record["nodes"].append(["add", [h, c], "", 0.0, 0, "hidden"])
-    record["bodies"][0][2].append(len(record["nodes"]) - 1)
+    count = len(record["nodes"])
+    record["nodes"] += [["const", [], "", 1.0, 0, "hidden"], ["where", [count, h, c], "", 0.0, 0, "hidden"]]
+    record["bodies"][0][2].append(count + 1)
 
 
 PEEPHOLE, PROJECTED, NORMED = PeepholeLSTM(), ProjectedLSTM(2), LayerNormLSTM()
