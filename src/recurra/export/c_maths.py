@@ -40,6 +40,17 @@ static inline float @_known(float y, float x)
     here.bits |= 0u - ((0x7F800000u - (there.bits & 0x7FFFFFFFu)) >> 31);
     return here.number;
 }"""),
+    "choose": (("bits",), """\
+/* a where the sign of t is minus, else b */
+static inline float @_choose(float t, float a, float b)
+{
+    @_bits sign, one, other;
+    sign.number = t;
+    one.number = a;
+    other.number = b;
+    other.bits ^= (other.bits ^ one.bits) & (0u - (sign.bits >> 31));
+    return other.number;
+}"""),
     "left": ((), """\
 /* x - n ln 2, ln 2 in two parts of which n times the first is exact */
 static inline float @_left(float x, int32_t n)
@@ -67,7 +78,7 @@ static inline float @_exp(float x)
     const int32_t half = n / 2;
     return @_known((1.0f + @_curve(@_left(c, n))) * @_power(half) * @_power(n - half), x);
 }"""),
-    "sigmoid": (("least", "known", "left", "curve", "power"), """\
+    "sigmoid": (("least", "known", "choose", "left", "curve", "power"), """\
 /* 1 / (1 + e^-x), by e^-|x| */
 static inline float @_sigmoid(float x)
 {
@@ -75,17 +86,17 @@ static inline float @_sigmoid(float x)
     const int32_t n = (int32_t)(c * 1.44269504f - 0.5f);
     const int32_t half = n / 2;
     const float e = (1.0f + @_curve(@_left(c, n))) * @_power(half) * @_power(n - half);
-    return @_known((x < 0.0f ? e : 1.0f) / (1.0f + e), x);
+    return @_known(@_choose(x, e, 1.0f) / (1.0f + e), x);
 }"""),
-    "tanh": (("least", "known", "left", "curve", "power"), """\
+    "tanh": (("least", "known", "choose", "left", "curve", "power"), """\
 /* tanh(|x|) = 1 - 2e / (1 + e), e = e^(-2|x|); (1 - e) / (1 + e) where that is more exact */
 static inline float @_tanh(float x)
 {
     const float c = -2.0f * @_least(x, 20.0f);
     const int32_t n = (int32_t)(c * 1.44269504f - 0.5f);
     const float s = @_power(n), p = s * @_curve(@_left(c, n));
-    const float e = s + p, less = (s - 1.0f) + p;
-    const float y = (c < -1.1f ? 1.0f : 0.0f) - (c < -1.1f ? 2.0f * e : less) / (1.0f + e);
+    const float e = s + p, less = (s - 1.0f) + p, far = c + 1.1f;
+    const float y = @_choose(far, 1.0f, 0.0f) - @_choose(far, 2.0f * e, less) / (1.0f + e);
     return @_known(copysignf(y, x), x);
 }"""),
     "relu": ((), """\
