@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = " ".join(["recurra", *words[:1]])
     interrupts = Interrupts(name) if argv is None else None
     try:
-        return _run(words, interrupts)
+        status = _run(words, interrupts)
+        sys.stdout.flush()  # so that what goes wrong with it is said as everything else is
+        return status
     except BrokenPipeError:
         _mute()
         return 0

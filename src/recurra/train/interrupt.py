@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -50,8 +49,8 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Wish]:
         with suppress(OSError):  # nobody reads it any more
             try:
                 say(STOPPING)
-            except RuntimeError:  # the stream was being written to at this very moment, and cannot be entered twice
-                os.write(2, f"{STOPPING}\n".encode())
+            except RuntimeError:  # this very thread was writing to the stream, and cannot enter it twice; another waits its turn
+                threading.Thread(target=_say, args=(say,)).start()
 
     before = {number: signal.signal(number, ask) for number in signals} if threading.current_thread() is threading.main_thread() else {}
     try:
@@ -61,3 +60,8 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Wish]:
             signal.signal(number, handler)
         if late and not wish.asked:
             signal.raise_signal(late)
+
+
+def _say(say: Callable[[str], None]) -> None:
+    with suppress(OSError, RuntimeError):
+        say(STOPPING)
