@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "region.hpp"
-#include "vector.hpp"
+#include "widen.hpp"
 
 namespace recurra::RECURRA_ISA {
 
@@ -16,9 +16,6 @@ constexpr int ACCUMULATORS = 12;
 #endif
 
 constexpr int ROWS = ACCUMULATORS / 2;  // rows of a register tile that is one panel wide
-
-template <class T>
-constexpr int PANEL = 2 * LANES<T>;
 
 // Panels in a register tile of this many rows: few rows take more, so that the sums in flight hide the
 // multiplier's latency.
@@ -163,37 +160,6 @@ void pack_columns(const Packed<T>& to, Range part, const T* matrix, std::int64_t
 // How many steps of k ahead a panel is asked for: it may come from a far cache. One row reads too fast to ask.
 constexpr int AHEAD = 24;
 
-// A stored weight as numbers: itself, a bfloat16's bits, or a whole number whose scale comes after the sum.
-RECURRA_INLINE V<float> widen(const float* from) { return load(from); }
-RECURRA_INLINE V<double> widen(const double* from) { return load(from); }
-
-#if defined(__AVX512F__)  // with masks that leave out nothing: compilers warn of the others
-RECURRA_INLINE V<float> widen(const std::uint16_t* from) {
-    const __m512i bits = _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-    return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, bits, 16));
-}
-RECURRA_INLINE V<float> widen(const std::int8_t* from) {
-    const __m512i numbers = _mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-    return _mm512_maskz_cvtepi32_ps(0xffff, numbers);
-}
-#elif defined(__AVX2__)
-RECURRA_INLINE V<float> widen(const std::uint16_t* from) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))), 16));
-}
-RECURRA_INLINE V<float> widen(const std::int8_t* from) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
-}
-#else
-RECURRA_INLINE V<float> widen(const std::uint16_t* from) {
-    typedef std::uint16_t Loose __attribute__((vector_size(BYTES / 2), aligned(2), may_alias));
-    return (V<float>)(__builtin_convertvector(*reinterpret_cast<const Loose*>(from), U<float>) << 16);
-}
-RECURRA_INLINE V<float> widen(const std::int8_t* from) {
-    typedef std::int8_t Loose __attribute__((vector_size(BYTES / 4), aligned(1), may_alias));
-    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Loose*>(from), I<float>), V<float>);
-}
-#endif
-
 // Panels of a matrix whose weights are kept as E, and by column what the sums are multiplied with, if anything, and the bias.
 template <class T, class E = T>
 struct Panels {
@@ -223,8 +189,7 @@ void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, con
     const std::int64_t panel = depth * WIDE;
     for (std::int64_t k = 0; k < depth; ++k) {
         V<T> column[N];
-#pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) column[j] = widen(panels + j / 2 * panel + j % 2 * LANES<T>);
+        read_columns<N, T>(panels, panel, column);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
             const V<T> x = all(base[r / 3][r % 3 * stride]);

@@ -55,8 +55,9 @@ void fill_panels(const Kept& kept, const E* values, E* panels) {
         E* panel = panels + first * kept.depth;
         for (std::int64_t j = 0; j < stored; ++j) {
             const bool there = first + j < kept.columns;
+            const std::int64_t place = place_in_row<E>(j, stored);
             const E* row = values + (there ? first + j : 0) * kept.depth;
-            for (std::int64_t k = 0; k < kept.depth; ++k) panel[k * stored + j] = there ? row[k] : E(0);
+            for (std::int64_t k = 0; k < kept.depth; ++k) panel[k * stored + place] = there ? row[k] : E(0);
         }
     }
 }
