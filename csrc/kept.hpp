@@ -1,10 +1,10 @@
 // Weights of a network, packed once and shared by its sessions.
 #pragma once
 
-#include "fours.hpp"
 #include "gemm.hpp"
 #include "network.hpp"
 #include "section.hpp"
+#include "whole.hpp"
 
 namespace recurra::RECURRA_ISA {
 
@@ -15,21 +15,22 @@ struct Kept {
     Precision precision = Precision::f32;
     char* panels = nullptr;
     float *scale = nullptr, *bias = nullptr;
-    std::int32_t* sums = nullptr;  // there if the panels are for dot products of four bytes
     std::int64_t depth = 0, columns = 0;
+    bool whole = false;            // panels for products in whole numbers,
+    std::int32_t* sums = nullptr;  // which read these two
+    float longest = 0;
 
     template <class E>
     RECURRA_INLINE Panels<float, E> as() const {
         return {reinterpret_cast<const E*>(panels), scale, bias, depth, columns};
     }
 
+    RECURRA_INLINE Fours fours() const { return {reinterpret_cast<const std::int8_t*>(panels), sums, scale, bias, longest, depth, columns}; }
+
     RECURRA_INLINE void multiply(std::int64_t rows, const float* operand, std::int64_t stride, float* out, std::int64_t apart, bool down) const {
         using recurra::RECURRA_ISA::multiply;
         if (precision == Precision::f32) return multiply(as<float>(), rows, operand, stride, out, apart, down);
-        if (sums) {
-            const Fours fours{reinterpret_cast<const std::int8_t*>(panels), sums, scale, bias, depth, columns};
-            return multiply(fours, rows, operand, stride, out, apart, down);
-        }
+        if (whole) return multiply(fours(), rows, operand, stride, out, apart, down);
         if (precision == Precision::bf16) return multiply(as<std::uint16_t>(), rows, operand, stride, out, apart, down);
         multiply(as<std::int8_t>(), rows, operand, stride, out, apart, down);
     }
@@ -37,12 +38,15 @@ struct Kept {
 
 // Memory for the packed form; of an embedding, whose rows are read as they are, a copy.
 RECURRA_INLINE Kept lay(const Weight& weight, bool rows, Arena& arena) {
-    Kept kept{weight.precision, nullptr, nullptr, nullptr, nullptr, weight.columns, weight.rows};
+    Kept kept;
+    kept.precision = weight.precision;
+    kept.depth = weight.columns;
+    kept.columns = weight.rows;
+    kept.whole = weight.precision == Precision::i8 && !rows && has_fours() && weight.columns <= MOST_DEPTH;
     const std::int64_t columns = padded<float>(weight.rows);
-    const bool fours = weight.precision == Precision::i8 && !rows && has_fours() && weight.columns <= MOST_DEPTH;
     const std::int64_t plain = (rows ? weight.rows : columns) * weight.columns * std::int64_t(bytes_of(weight.precision));
-    kept.panels = arena.take<char>(fours ? bytes_of_fours(weight.columns, weight.rows) : plain);
-    if (fours) kept.sums = arena.take<std::int32_t>(columns);
+    kept.panels = arena.take<char>(kept.whole ? kept.fours().bytes() : plain);
+    if (kept.whole) kept.sums = arena.take<std::int32_t>(columns);
     if (weight.precision == Precision::i8) kept.scale = arena.take<float>(columns);
     if (!rows) kept.bias = arena.take<float>(columns);
     return kept;
@@ -62,20 +66,28 @@ void fill_panels(const Kept& kept, const E* values, E* panels) {
     }
 }
 
-inline void fill_fours(const Kept& kept, const std::int8_t* values) {
-    memset(kept.panels, 0, std::size_t(bytes_of_fours(kept.depth, kept.columns)));
+inline void fill_fours(Kept& kept, const std::int8_t* values, const float* scales) {
+    const Fours fours = kept.fours();
+    memset(kept.panels, 0, std::size_t(fours.bytes()));
+    double longest = 0;
     for (std::int64_t j = 0; j < padded<float>(kept.columns); ++j) {
+        double squares = 0;
         kept.sums[j] = 0;
         for (std::int64_t k = 0; j < kept.columns && k < kept.depth; ++k) {
-            kept.panels[place_of(j, k, kept.depth, kept.columns)] = char(values[j * kept.depth + k]);
-            kept.sums[j] += values[j * kept.depth + k];
+            const std::int8_t value = values[j * kept.depth + k];
+            kept.panels[fours.place(j, k)] = char(value);
+            kept.sums[j] += value;
+            squares += double(value) * value;
         }
+        if (squares > 0) squares *= double(scales[j]) * scales[j];
+        longest = squares > longest ? squares : longest;
     }
+    kept.longest = float(__builtin_sqrt(longest));
 }
 
-inline void fill(const Kept& kept, const Weight& weight, bool rows) {
+inline void fill(Kept& kept, const Weight& weight, bool rows) {
     const std::int64_t columns = padded<float>(weight.rows);
-    if (kept.sums) fill_fours(kept, static_cast<const std::int8_t*>(weight.values));
+    if (kept.whole) fill_fours(kept, static_cast<const std::int8_t*>(weight.values), weight.scales);
     else if (rows) memcpy(kept.panels, weight.values, std::size_t(weight.rows * weight.columns) * bytes_of(weight.precision));
     else if (kept.precision == Precision::f32) fill_panels(kept, static_cast<const float*>(weight.values), reinterpret_cast<float*>(kept.panels));
     else if (kept.precision == Precision::bf16) fill_panels(kept, static_cast<const std::uint16_t*>(weight.values), reinterpret_cast<std::uint16_t*>(kept.panels));

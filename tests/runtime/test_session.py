@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recurra.cells import GRU, LSTM, Cell, Elman
 from recurra.errors import DtypeError
-from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Network, Residual
+from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Loop, Matrix, Network, Residual
 from recurra.program import Node
 from recurra.runtime import Model
 from tests.cells.zoo import BOUNDED, CoupledLSTM
@@ -214,7 +214,7 @@ def test_the_loop_is_what_it_is_held_to() -> None:
         held(network, x, wrong)
 
 
-@pytest.mark.parametrize("columns", [1, 7, 33, 130, 300])
+@pytest.mark.parametrize("columns", [1, 7, 33, 130, 300, 1100])
 def test_int8_is_exact_enough_whatever_the_row(columns: int) -> None:
     network = Network((Linear(matrix(137, columns), numbers(137)),)).quantised("int8")
     for seed in range(40):
@@ -223,6 +223,24 @@ def test_int8_is_exact_enough_whatever_the_row(columns: int) -> None:
     flat = np.full((1, 1, columns), np.float32(0.1))
     held(network, flat, pushed(network, flat))
     held(network, flat * 0, pushed(network, flat * 0))
+
+
+@pytest.mark.parametrize("columns", [1024, 1032, 2056, 8192, 8200])
+def test_int8_sums_of_the_largest_numbers_do_not_run_over(columns: int) -> None:
+    network = Network((Linear(Matrix(np.float32([[1], [-1]] * 9) * np.ones(columns, np.float32))),)).quantised("int8")
+    for x in (np.ones((1, 1, columns), np.float32), -np.ones((1, 1, columns), np.float32)):
+        held(network, x, pushed(network, x))
+
+
+@pytest.mark.parametrize("columns", [9, 64, 513])
+def test_int8_drowns_no_number_beside_a_large_one(columns: int) -> None:
+    weights = numbers(37, columns)
+    weights[:, 0] = 0
+    network = Network((Linear(Matrix(weights)), Activation("tanh", 37))).quantised("int8")
+    x = numbers(1, 2, columns)
+    x[0, 0, 0] = 40
+    held(network, x, pushed(network, x))
+    assert np.array_equal(pushed(network, x[:, ::-1])[:, ::-1], pushed(network, x))
 
 
 def test_int8_passes_on_what_is_not_finite() -> None:
