@@ -56,6 +56,6 @@ template <class T>
 constexpr Kernels<T> KERNELS = {LANES<T>, PANEL<T>, ROWS, measure<T>, run<T>, draw<T>};
 
 extern const Isa isa;
-const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>, peak, {packed_bytes, pack, session_bytes, open, push, state, bandwidth}};
+const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>, peak, {packed_bytes, pack, session_bytes, open, push, state, finite, bandwidth}};
 
 }  // namespace recurra::RECURRA_ISA

@@ -59,6 +59,8 @@ struct Streaming {
     void (*push)(void* session, std::int64_t steps, const void* x, float* y);
     // The state's array i, (batch, width): what the next step begins with.
     float* (*state)(void* session, int i);
+    // Whether none of these floats is infinite or NaN.
+    bool (*finite)(const void* numbers, std::int64_t count);
     // Bytes a second, in 1e9, at which memory of this many bytes is read again and again.
     double (*bandwidth)(const char* memory, std::size_t bytes, double seconds);
 };

@@ -152,6 +152,14 @@ inline void* open(const Network& network, const char* packed, std::int64_t batch
 inline void push(void* session, std::int64_t steps, const void* x, float* y) { static_cast<Session*>(session)->push(steps, x, y); }
 inline float* state(void* session, int i) { return static_cast<const Session*>(session)->state(i); }
 
+// A full exponent runs over into the sign.
+inline bool finite(const void* numbers, std::int64_t count) {
+    const auto* bits = static_cast<const std::uint32_t*>(numbers);
+    std::uint32_t sums = 0;
+    for (std::int64_t i = 0; i < count; ++i) sums |= (bits[i] & 0x7f800000u) + 0x00800000u;
+    return !(sums >> 31);
+}
+
 // Twelve sums in flight, as for the peak of multiplications.
 inline double bandwidth(const char* memory, std::size_t bytes, double seconds) {
     using Clock = std::chrono::steady_clock;

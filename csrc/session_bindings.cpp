@@ -70,14 +70,21 @@ public:
     Stream(const Held& held, std::int64_t batch, nb::object make, nb::object dtype, nb::object reads)
         : alive_(held.alive), make_(std::move(make)), session_(held.model, batch), shape_(nb::make_tuple(batch, held.model->network().out)),
           in_{nullptr, std::move(reads), held.model->network().tokens ? 'q' : 'f'}, out_{nullptr, std::move(dtype), 'f'} {
+        const auto& widths = held.model->state_widths();
+        std::int64_t numbers = 0;
+        for (const std::int64_t width : widths) numbers += batch * width;
+        before_.resize(std::size_t(numbers));
+        float* before = before_.data();
+        for (std::size_t i = 0; i < widths.size(); before += batch * widths[i++]) kept_.push_back({session_.state(int(i)), before, widths[i]});
         given_[0] = made(shape_);
         const nb::object& array = given_[0].array;
         if (Buffer(array, out_, true).told_by_fields(array, out_.dtype)) in_.type = out_.type = Py_TYPE(array.ptr());
     }
 
-    // Answers below 0 where nothing was done: x is of another kind or shape, or another thread is in here. Else an array, or
-    // t * B + b of the first value that is not finite (if `check`), or of the first token beyond the table.
-    enum Answer { misfit = -1, busy = -2 };
+    // Answers below 0 where nothing was done: x is of another kind or shape, another thread is in here, or (if `check`) something
+    // finite made what is not: then `spoiled` less the row. Else an array, or t * B + b of the first value that is not finite (if
+    // `check`), or of the first token beyond the table.
+    enum Answer { misfit = -1, busy = -2, spoiled = -3 };
 
     // x (B, ...) or (T, B, ...), C order.
     nb::object push(nb::handle x, bool check) {
@@ -94,8 +101,8 @@ public:
         if (place >= 0) return nb::int_(place);
         const Turn turn(session_);
         if (!turn.mine) return nb::int_(int(busy));
-        if (!chunk) return into(step(), steps, in.data);
-        return into(made(nb::make_tuple(steps, session_.batch(), network.out)), steps, in.data);
+        if (!chunk) return into(step(), steps, in.data, check);
+        return into(made(nb::make_tuple(steps, session_.batch(), network.out)), steps, in.data, check);
     }
 
     bool busy_now() const { return session_.busy(); }
@@ -150,14 +157,45 @@ private:
                buffer.shape[1] == session_.model().network().out;
     }
 
-    nb::object into(const Output& output, std::int64_t steps, const void* x) {
+    nb::object into(const Output& output, std::int64_t steps, const void* x, bool check) {
+        std::int64_t row = -1;
         if (session_.work() * double(steps) < WORTH_A_RELEASE) {
-            session_.push(steps, x, output.data);
+            row = run(output.data, steps, x, check);
         } else {
             const nb::gil_scoped_release release;
-            session_.push(steps, x, output.data);
+            row = run(output.data, steps, x, check);
         }
+        if (row >= 0) return nb::int_(int(spoiled) - row);
         return output.array;
+    }
+
+    // The first row whose state or output is no longer finite, if `check`; the state is then as it was before.
+    std::int64_t run(float* y, std::int64_t steps, const void* x, bool check) {
+        if (!check) return session_.push(steps, x, y), -1;
+        const std::int64_t rows = session_.batch(), out = session_.model().network().out;
+        for (const Kept& part : kept_) std::memcpy(part.before, part.state, sizeof(float) * std::size_t(rows * part.width));
+        session_.push(steps, x, y);
+        const auto finite = chosen_isa().streaming.finite;
+        bool fine = finite(y, steps * rows * out);
+        for (const Kept& part : kept_) fine = fine && finite(part.state, rows * part.width);
+        if (fine) return -1;
+        std::int64_t first = strange(y, steps * rows, out);
+        if (first >= 0) first %= rows;
+        for (const Kept& part : kept_) {
+            if (first < 0) first = strange(part.state, rows, part.width);
+            std::memcpy(part.state, part.before, sizeof(float) * std::size_t(rows * part.width));
+        }
+        return first;
+    }
+
+    // The first of some rows with a number that is not finite.
+    static std::int64_t strange(const void* numbers, std::int64_t rows, std::int64_t width) {
+        const auto finite = chosen_isa().streaming.finite;
+        if (finite(numbers, rows * width)) return -1;
+        const auto* from = static_cast<const float*>(numbers);
+        std::int64_t row = 0;
+        while (finite(from + row * width, width)) ++row;
+        return row;
     }
 
     // The first step and row, t * B + b, whose input is no number or no token.
@@ -171,14 +209,7 @@ private:
             }
             return -1;
         }
-        const auto* bits = static_cast<const std::uint32_t*>(x);
-        const auto strange = [](std::uint32_t number) { return (number & 0x7fffffffu) >= 0x7f800000u; };
-        bool some = false;
-        for (std::int64_t i = 0; i < rows * network.in; ++i) some |= strange(bits[i]);
-        for (std::int64_t i = 0; some && i < rows * network.in; ++i) {
-            if (strange(bits[i])) return i / network.in;
-        }
-        return -1;
+        return strange(x, rows, network.in);
     }
 
     nb::object alive_, make_;
@@ -187,6 +218,13 @@ private:
     ArrayKind in_, out_;
     Output given_[2];
     bool turn_ = false;
+    // Every array of the state, and what it was before a push.
+    struct Kept {
+        float *state, *before;
+        std::int64_t width;
+    };
+    std::vector<Kept> kept_;
+    std::vector<float> before_;
 };
 
 double bandwidth(std::size_t bytes, double seconds) {

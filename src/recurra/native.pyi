@@ -131,7 +131,8 @@ class Session:
         """Run one step (B, ...) or several (T, B, ...) of float32 features or int64 tokens, and give back the outputs.
 
         A number where nothing was done: -1, x is not of that kind or shape; -2, another thread is here; t * B + b of the first not finite
-        (looked for if `check`) or of the first token beyond the table. One step's array is used again once nobody else has it.
+        (looked for if `check`) or of the first token beyond the table; -3 - b, row b's state or output is no longer finite (if
+        `check`). One step's array is used again once nobody else has it.
         """
     @property
     def busy(self) -> bool:

@@ -17,7 +17,7 @@ from recurra.cells import GRU
 from recurra.cli import main
 from recurra.export import network_of
 from recurra.models import Characters, LanguageModel, save
-from recurra.network import Embedding, Linear, Loop, Network
+from recurra.network import Embedding, Linear, Loop, Matrix, Network
 from recurra.network.file import read, write
 from recurra.runtime import Model
 from tests.network.nets import matrix, numbers, recurrent
@@ -129,6 +129,7 @@ def test_wrong_use_of_export_is_one_line(
     monkeypatch.chdir(model_file.parent)
     status, out, err = said(capsys, "export", model_file, *words)
     assert status == 1 and not out and err.startswith(f"recurra export: {text}") and err.count("\n") == 1
+    assert not Path("m.rcr").exists()
 
 
 def test_samples_facts_and_parity_of_a_file_load_no_torch(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,8 +196,22 @@ def test_what_is_not_a_finite_number_is_named(features_file: Path) -> None:
     assert "line 2 must hold finite numbers, got inf as float32" in lines[0] and len(lines[1]) < 300
     rows = streamed(b"[1, 2, 1e400]\n[true, true, true]\n[1, 2, null]\n", features_file, "--format", "json")
     assert rows.returncode == 1 and not rows.stdout and rows.stderr.count(b"not all of them numbers") == 2
+    rows = streamed(b"[true, 1, 2]\n[100000000000000000000, 1, 2]\n[[1, 2, 3]]\n", features_file, "--format", "json")
+    assert rows.stderr.splitlines()[0].endswith(b"(not all of them numbers); passed over") and rows.stdout.startswith(b'{"line": 2, "y": [')
+    assert b"line 3 must hold 3 numbers as json" in rows.stderr and rows.stderr.count(b"\n") == 2
     raw = streamed(np.float32([1, np.inf, 0]).tobytes(), features_file, "--format", "f32")
     assert b"step 1 must hold finite numbers, got inf as float32" in raw.stderr
+
+
+def test_what_overflows_is_named_and_the_state_stays(tmp_path: Path) -> None:
+    write(Network((Linear(Matrix(np.full((3, 3), 1e4, np.float32))), *FEATURES.layers)), tmp_path / "m.rcr")
+    good, done = b"1,2,3\n", streamed(b"1,2,3\n3e38,3e38,0\n1,2,3\n", tmp_path / "m.rcr")
+    text = b"recurra stream: line 2 must keep the state and the output finite, got an overflow; passed over\n"
+    assert done.returncode == 1 and done.stderr == text and done.stdout == streamed(good + good, tmp_path / "m.rcr").stdout
+
+
+def test_lines_of_text_may_end_as_elsewhere(model_file: Path) -> None:
+    assert streamed(b"to be\r\nor\r\n", model_file).stdout == streamed(b"to be\nor\n", model_file).stdout != b""
 
 
 def test_a_text_streams_on_stops_and_begins_anew(model_file: Path, tmp_path: Path) -> None:
@@ -287,5 +302,6 @@ def test_tokens_stream_by_their_numbers(tmp_path: Path) -> None:
     assert done.returncode == 1 and [[float(np.float32(v)) for v in line.split(b",")] for line in done.stdout.splitlines()] == right
     said = done.stderr.decode().splitlines()
     assert said[0] == "recurra stream: line 2 must hold a token in 0..4, got 5; passed over" and len(said) == 4
+    assert said[3].startswith("recurra stream: line 6 must hold a token in 0..4 as csv, got b'x")
     done = streamed(b'4\n[0]\n{"x": 2}\n', tmp_path / "m.rcr", "--format", "json")
     assert done.returncode == 0 and [json.loads(line)["y"] for line in done.stdout.splitlines()] == right

@@ -12,7 +12,7 @@ import pytest
 import recurra
 from recurra.errors import ConversionError
 from recurra.export import network_of, to_onnx
-from recurra.network import Activation, Conv, Linear, Network, Residual
+from recurra.network import Activation, Conv, Embedding, Linear, Network, Residual
 from tests.export.onnx_files import FLOAT, node
 from tests.network.nets import held, matrix, numbers
 
@@ -84,3 +84,16 @@ def test_what_is_no_past_is_refused(what: str, tmp_path: Path) -> None:
     nodes, sizes, text = REFUSED[what]
     with pytest.raises(ConversionError, match=f"^{text}$"):
         network_of(cached(tmp_path / "m.onnx", nodes, sizes))
+
+
+def test_the_graph_of_one_step_is_refused(tmp_path: Path) -> None:
+    to_onnx(Network((Conv(matrix(4, 9), None, 3, 3),)), tmp_path / "m.onnx")
+    text = r"^Concat_\d must come before a sequence, got the graph of one step of a Conv; give that of a sequence$"
+    with pytest.raises(ConversionError, match=text):
+        network_of(tmp_path / "m.onnx")
+
+
+def test_a_table_of_int8_is_refused(tmp_path: Path) -> None:
+    to_onnx(Network((Embedding(matrix(5, 3)),)).quantised("int8"), tmp_path / "m.onnx", kind="sequence")
+    with pytest.raises(ConversionError, match=r"^Gather_\d must read a table of floats, got int8; give the file with float32 weights$"):
+        network_of(tmp_path / "m.onnx")

@@ -243,3 +243,14 @@ def test_the_comparison_tells_both_gelus_apart() -> None:
 
     with pytest.raises(ConversionError, match="module must compute what its layers say, got numbers that differ by"):
         network_of(nn.Sequential(nn.Linear(3, 40), Mistaken()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_modules_that_are_wrapped_are_named_or_unwrapped() -> None:
+    plain = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+    with pytest.raises(ConversionError, match="^module must be made of Python's modules, got TorchScript; give the module "):
+        network_of(torch.jit.trace(plain, torch.zeros(2, 3)))
+    assert network_of(torch.compile(plain)).output_size == 4  # type: ignore[arg-type]
+    quantised = torch.ao.quantization.quantize_dynamic(plain, {nn.Linear})
+    with pytest.raises(ConversionError, match=r"^module\.0 must be a layer that streams, got torch\.ao\.\S+\.Linear; recurra takes "):
+        network_of(quantised)

@@ -120,6 +120,7 @@ HOSTILE: dict[str, Any] = {
     "a width below zero": lambda h: h.update(layers=[{"layer": "activation", "kind": "relu", "width": -3}]),
     "a width that is text": lambda h: h.update(layers=[{"layer": "activation", "kind": "relu", "width": "3"}]),
     "a look back of 1 TB": lambda h: h["layers"][3].update(dilation=1 << 40),
+    "many look backs": lambda h: h.update(layers=[h["layers"][3] | {"dilation": 1 << 19}] * 4),
     "no such tensor": lambda h: h["layers"][0]["weight"].update(tensor="x"),
     "another precision": lambda h: h["layers"][0]["weight"].update(precision="int8"),
     "an unknown layer": lambda h: h["layers"][0].update(layer="eval"),

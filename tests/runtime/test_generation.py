@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from recurra import models
 from recurra.errors import ArgumentError
 from recurra.network import Linear, Network
-from recurra.runtime import Model, generate
+from recurra.runtime import Model, generate, sample
 from recurra.runtime.generation import distribution
 from tests.network.nets import every_kind, matrix, numbers
 
@@ -39,12 +41,18 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     model = Model(every_kind())
     for options, text in (
         ({"temperature": -1}, "temperature must be 0"), ({"top_k": 0}, "top_k must be a positive whole number, got 0"),
-        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1.5"),
+        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1.5"), ({"temperature": "a"}, "temperature must be 0 .*, got 'a'"),
+        ({"top_p": "x"}, r"top_p must be in \(0, 1\], got 'x'"), ({"seed": -1}, "seed must be a whole number, 0 or more, got -1"),
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match=text):
             generate(model, [1], 1, **options)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="prompt must hold at least one token, got none"):
         generate(model, [], 1)
+    with pytest.raises(ArgumentError, match=r"prompt must hold whole numbers, got \[1.7\]"):
+        generate(model, [1.7], 1)  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match="prompt must be text, got int; generate takes tokens"):
+        sample(Model(replace(every_kind(), vocabulary={"level": "byte"})), 5)  # type: ignore[arg-type]
+    assert len(list(generate(model, [1], np.int64(2), seed=np.int64(1)))) == 2  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="length must be a whole number, 0 or more, got -1"):
         generate(model, [1], -1)
     with pytest.raises(ArgumentError, match="model must be a language model"):

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from recurra.cells import GRU, LSTM
 from recurra.errors import ArgumentError, DataError, DtypeError, RunError, ShapeError
-from recurra.network import Activation, Linear, Loop, Network
+from recurra.network import Activation, Linear, Loop, Matrix, Network
 from recurra.network.file import checksum, write
 from recurra.runtime import Model, load, merge
 from tests.network.nets import every_kind, matrix, numbers, recurrent
@@ -90,6 +90,60 @@ def test_nan_is_refused_passed_or_begins_anew() -> None:
     anew = model.session(3, nan="reset").push(bad)
     assert np.isnan(anew[7, 1]).all() and np.isfinite(np.delete(anew, 7, 0)).all()
     assert np.array_equal(anew[8:, 1], model.session(1).push(X[8:, 1:2])[:, 0]) and np.array_equal(anew[:, 0], passed[:, 0])
+
+
+STEEP = Network((Linear(Matrix(np.full((4, 3), 1e4, np.float32))), recurrent(GRU(), 4, 5)))
+
+
+def test_finite_input_that_overflows_does_nothing_or_begins_anew() -> None:
+    model, bad = Model(STEEP), X.copy()
+    bad[7, 1] = 3e38
+    strict, right = model.session(3), model.session(3).push(X)
+    text = "^x must keep the state and the output finite, got an overflow in row 1; give smaller numbers, or open the session with nan="
+    for given in (bad, bad[7]):
+        with pytest.raises(ArgumentError, match=text):
+            strict.push(given)
+    assert np.array_equal(strict.push(X), right)
+    assert np.isnan(model.session(3, nan="pass").push(bad)[7:, 1]).all()
+    anew = model.session(3, nan="reset")
+    y = anew.push(bad)
+    assert np.isnan(y[7, 1]).all() and np.array_equal(y[:, [0, 2]], right[:, [0, 2]])
+    assert np.array_equal(y[8:, 1], model.session(1).push(X[8:, 1:2])[:, 0])
+    steps = model.session(3, nan="reset")
+    assert np.array_equal(np.stack([steps.push(step) for step in bad]), y, equal_nan=True)
+
+
+def test_a_state_that_is_not_finite_is_loaded_where_that_may_pass() -> None:
+    model = Model(NETWORK)
+    spoilt = model.session(1, nan="pass")
+    spoilt.push(np.full((1, 3), np.nan, np.float32))
+    with pytest.raises(DataError, match=r"^blob must hold finite numbers, got others in '\d\.[hc]'; open the session with nan='pass'$"):
+        model.session(1).load(spoilt.save())
+    model.session(1, nan="pass").load(spoilt.save())
+
+
+def test_what_is_saved_may_come_as_any_bytes() -> None:
+    session = Model(NETWORK).session(3)
+    session.push(X)
+    for blob in (bytearray(session.save()), memoryview(session.save())):
+        other = Model(NETWORK).session(3)
+        other.load(blob)  # type: ignore[arg-type]
+        assert np.array_equal(other.state["0.h"], session.state["0.h"])
+    with pytest.raises(DtypeError, match="^blob must be bytes, got str$"):
+        session.load("x")  # type: ignore[arg-type]
+
+
+def test_what_is_merged_are_sessions_that_treat_nan_alike() -> None:
+    model = Model(NETWORK)
+    session = model.session(1)
+    for given, text in ((session, "must be a list of sessions, got Session"), ([session, None], "must hold sessions, got NoneType")):
+        with pytest.raises(DtypeError, match=f"^sessions {text}$"):
+            merge(given)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="^sessions must be opened with one nan, got 'error', 'reset'$"):
+        merge([session, model.session(1, nan="reset")])
+    assert merge(each for each in (session, session)).batch == 2
+    with pytest.raises(AttributeError):
+        session.nan = "pass"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_a_vocabulary_is_needed() -> None:
 
 @pytest.mark.parametrize("record", [{}, {"level": "character", "symbols": 5}])
 def test_a_vocabulary_that_is_none_is_refused(record: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="^model must have a vocabulary that can be read, got another "):
+    with pytest.raises(DataError, match="^vocabulary must be a record that can be read, got another "):
         Surprise(Model(Network((Linear(Matrix(np.ones((2, 2), np.float32))),), record)))
 
 
@@ -107,4 +107,5 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
 def test_what_overflows_costs_infinitely_much() -> None:
     table = Matrix(np.diag(np.full(3, 3e38, np.float32)))
     network = Network((Embedding(table), Linear(Matrix(10 * np.eye(3, dtype=np.float32)))), {"level": "character", "symbols": "abc"})
-    assert Surprise(Model(network)).push("ab") == (math.inf, 1)
+    surprise = Surprise(Model(network))
+    assert surprise.push("ab") == (math.inf, 1) and surprise.push("a") == (math.inf, 1)

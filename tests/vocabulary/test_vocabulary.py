@@ -64,6 +64,16 @@ def test_a_record_comes_back(level: str) -> None:
     assert found == vocabulary and hash(found) == hash(vocabulary) and vocabulary.record()["level"] == level
 
 
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"level": "character"}, {"level": "character", "symbols": 5}, {"level": "character", "symbols": ["a"]}, {"level": "word"},
+     {"level": "word", "words": [1, 2]}, {"level": "bpe"}],
+)  # fmt: skip
+def test_a_record_that_is_none_is_refused(record: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=r"^vocabulary must be a record that can be read, got another \(\w+Error: .*\)$"):
+        from_record(record)
+
+
 def test_unknown_levels() -> None:
     message = r"^level must be one of 'bpe', 'byte', 'character', 'word', got 'bytes'; did you mean 'byte'\?$"
     with pytest.raises(ArgumentError, match=message):

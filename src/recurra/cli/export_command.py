@@ -57,12 +57,13 @@ def run(args: argparse.Namespace) -> int:
         network = replace(network, facts={**network.facts, "licence": args.licence})
     precision = "int8" if args.int8 else "bfloat16" if args.bf16 else network.precision
     made = network if precision in ("mixed", network.precision) else network.quantised(precision)
+    tokens = _tokens(network, args.text)
     _write(made, args.to, form, args.sequence)
     size = Path(args.to).stat().st_size
     record: dict[str, Any] = {"file": args.to, "precision": precision, "bytes": size}
     text = f"{args.to}: {FORMS[form]}, {precision} weights, {size:,} bytes"
     if made is not network:
-        record |= {"before": network.precision} | _cost(network, made, args.text)
+        record |= {"before": network.precision} | _cost(network, made, tokens)
         text += "\n" + _cost_text(record)
     answer(args, record, text)
     return 0
@@ -85,13 +86,12 @@ def _write(network: Network, path: str, form: str, sequence: bool) -> None:
         write_c(network, path, name=name if name[:1].isalpha() else f"model_{name}")
 
 
-def _cost(network: Network, made: Network, files: list[str] | None) -> dict[str, Any]:
+def _cost(network: Network, made: Network, tokens: Any) -> dict[str, Any]:
     """The loss of both on held-out text, and the largest difference of what comes out."""
     from recurra.runtime import Model
     from recurra.runtime.quality import largest_difference, loss
 
     before, after = Model(network), Model(made)
-    tokens = _tokens(network, files)
     record: dict[str, Any] = {"largest_difference": largest_difference(before, after, tokens, STEPS), "steps": STEPS}
     if tokens is not None:
         losses = loss(before, tokens), loss(after, tokens)

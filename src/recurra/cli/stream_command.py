@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from recurra.durable import check_place, write_durably
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
+    from recurra.runtime.surprise import Surprise
 
 FORMATS = ("auto", "text", "json", "csv", "f32", "s16")
 
@@ -64,6 +66,7 @@ def _text(args: argparse.Namespace, model: Model) -> int:
     from recurra.runtime.surprise import Surprise
 
     surprise, bad = Surprise(model), 0
+    returns = _reads(surprise, "\r")
     _load(args.load_state, surprise.load)
     with _kept(args.save_state, surprise.save):
         for number, line in lines(sys.stdin.buffer):
@@ -72,35 +75,53 @@ def _text(args: argparse.Namespace, model: Model) -> int:
             try:
                 if isinstance(line, DataError):
                     raise line
-                nats, tokens = surprise.push(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                nats, tokens = surprise.push(text if returns or not text.endswith("\r\n") else f"{text[:-2]}\n")
             except (DataError, UnicodeDecodeError) as error:
                 bad += 1
                 if _report(args, str(error) if error is line else f"line {number}: {error}"):
                     break
                 continue
-            answer = json.dumps({"line": number, "nats": nats, "tokens": tokens}) if args.json else f"{nats:.4f}"
+            record = {"line": number, "nats": nats if math.isfinite(nats) else None, "tokens": tokens}
+            answer = json.dumps(record) if args.json else f"{nats:.4f}"
             sys.stdout.write(f"{answer}\n")  # at once, unlike print, where Python does not buffer
             sys.stdout.flush()
     return 1 if bad else 0
 
 
 def _steps(args: argparse.Namespace, model: Model, form: str) -> int:
-    from recurra.errors import DataError
-    from recurra.runtime.lines import records, written
+    from recurra.errors import ArgumentError, DataError
+    from recurra.runtime.lines import RAW, records, written
 
     session, bad, out = model.session(1), 0, sys.stdout.buffer
     width, tokens = model.network.input_size, model.network.reads_tokens
     _load(args.load_state, session.load)
     with _kept(args.save_state, session.save):
         for number, x in records(sys.stdin.buffer, form, width, width if tokens else None):
-            if isinstance(x, DataError):
+            y = None
+            try:
+                if not isinstance(x, DataError):
+                    y = session.push(x if tokens else x[None])[0]
+            except ArgumentError:
+                x = DataError(f"{'step' if form in RAW else 'line'} {number} must keep the state and the output finite, got an overflow")
+            if y is None:
                 bad += 1
                 if _report(args, str(x)):
                     break
                 continue
-            out.write(written(session.push(x if tokens else x[None])[0], form, number))
+            out.write(written(y, form, number))
             out.flush()
     return 1 if bad else 0
+
+
+def _reads(surprise: Surprise, text: str) -> bool:
+    from recurra.errors import DataError
+
+    try:
+        surprise.vocabulary.encode(text)
+    except DataError:
+        return False
+    return True
 
 
 def _report(args: argparse.Namespace, what: str) -> bool:

@@ -74,6 +74,8 @@ def _state(path: Path, node: Node, given: list[Any]) -> Any:
 def _gather(path: Path, node: Node) -> Any:
     table, index = node.inputs
     if isinstance(table, np.ndarray) and isinstance(index, Flow) and table.ndim == 2 and node.get("axis", 0) in (0, -2):
+        if table.dtype.kind != "f":
+            raise ConversionError(f"{node.name} must read a table of floats, got {table.dtype}; give the file with float32 weights")
         return embedded(path, node.name, path.weights.constant(table), index)
     if isinstance(table, Flow):
         raise ConversionError(f"{node.name} must give an output at each step, got a selection; export the part before it")

@@ -63,6 +63,9 @@ def network_of(
         return from_onnx(module, vocabulary=vocabulary, facts=facts, check=check)
     if not isinstance(module, nn.Module):
         raise ArgumentError(f"module must be a torch.nn.Module or the path of an ONNX file, got {type(module).__name__}")
+    module = getattr(module, "_orig_mod", module)  # of torch.compile
+    if any(isinstance(each, torch.jit.ScriptModule) for each in module.modules()):
+        raise ConversionError("module must be made of Python's modules, got TorchScript; give the module that it was made of")
     if isinstance(module, LanguageModel) and vocabulary is None and module.vocabulary is not None:
         vocabulary = module.vocabulary.record()
     layers, orders = layers_of(module, example)

@@ -160,7 +160,9 @@ def _plain(path: Path, name: str, module: nn.Module, flow: Flow) -> Flow:
         return adaptive(path, name, module, flow)
     if isinstance(module, Bidirectional):
         raise ConversionError(f"{name} must be able to stream, got Bidirectional: {module.streaming_obstacle()}")
-    raise ConversionError(f"{name} must be a layer that streams, got {type(module).__name__}; {TAKEN}")
+    kind, of_torch = type(module), type(module).__module__.startswith("torch.nn.modules")
+    got = kind.__name__ if of_torch or kind.__name__ not in TAKEN else f"{kind.__module__}.{kind.__name__}"
+    raise ConversionError(f"{name} must be a layer that streams, got {got}; {TAKEN}")
 
 
 def _over_time(path: Path, name: str, module: Any, flow: Flow) -> Flow:

@@ -105,9 +105,9 @@ def _check_sizes(network: Network, tensors: Mapping[str, Array]) -> None:
     for layer in walk(network.layers):
         if max(layer.widths) > MOST_WIDTH and not _reads_a_table(layer):
             raise DataError(f"layers must be at most {MOST_WIDTH} wide, got {max(layer.widths)}")
-        past = getattr(layer, "past", 0) * layer.widths[0]
-        if past > MOST_PAST:
-            raise DataError(f"layers must look back at most {MOST_PAST} numbers, got {past}")
+    past = sum(getattr(layer, "past", 0) * layer.widths[0] for layer in walk(network.layers))
+    if past > MOST_PAST:
+        raise DataError(f"layers must look back at most {MOST_PAST} numbers together, got {past}")
     there, used = (sum(array.size for array in arrays) for arrays in (tensors.values(), [m.values for m in network.matrices()]))
     if used > 4 * there:
         raise DataError(f"layers must share their weights at most four times over, got {used} numbers made of {there}")

@@ -41,12 +41,25 @@ def generate(
     network = model.network
     if not network.reads_tokens or network.output_size != network.input_size:
         raise ArgumentError("model must be a language model, from tokens to a logit for each, got another network")
-    if not len(prompt):
+    tokens = np.asarray(prompt)
+    if tokens.ndim == 1 and not len(tokens):
         raise ArgumentError("prompt must hold at least one token, got none")
-    if not isinstance(length, int) or isinstance(length, bool) or length < 0:
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise ArgumentError(f"prompt must hold whole numbers, got {prompt!r:.60}")
+    if not _whole(length) or length < 0:
         raise ArgumentError(f"length must be a whole number, 0 or more, got {length!r}")
+    if seed is not None and (not _whole(seed) or seed < 0):
+        raise ArgumentError(f"seed must be a whole number, 0 or more, got {seed!r}")
     distribution(np.zeros(1), temperature, top_k, top_p)
-    return _draw(model, np.asarray(prompt, np.int64), length, (temperature, top_k, top_p), np.random.default_rng(seed))
+    return _draw(model, tokens.astype(np.int64), int(length), (temperature, top_k, top_p), np.random.default_rng(seed))
+
+
+def _whole(number: Any) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
+def _real(number: Any) -> bool:
+    return isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(number, bool)
 
 
 def _draw(model: Model, prompt: Array, length: int, options: tuple[Any, ...], draws: np.random.Generator) -> Iterator[int]:
@@ -73,10 +86,12 @@ def sample(model: Model, prompt: str = "", length: int = 500, **options: Any) ->
 
     Raises:
         ArgumentError: the model has no vocabulary, or an option is outside its range.
-        DataError: the prompt holds a character that the model never saw.
+        DataError: the prompt holds a character that the model never saw, or the vocabulary cannot be read.
     """
     if model.network.vocabulary is None:
         raise ArgumentError("model must have a vocabulary to sample text, got one without")
+    if not isinstance(prompt, str):
+        raise ArgumentError(f"prompt must be text, got {type(prompt).__name__}; generate takes tokens")
     vocabulary = from_record(model.network.vocabulary)
     return continued(vocabulary, prompt, lambda tokens: generate(model, tokens, length, **options))
 
@@ -97,12 +112,12 @@ def distribution(logits: Array, temperature: float = 1.0, top_k: int | None = No
     >>> distribution(np.array([0.0, 1.0, 2.0]), temperature=0).tolist()
     [0.0, 0.0, 1.0]
     """
-    if not 0 <= temperature < float("inf"):
-        raise ArgumentError(f"temperature must be 0 (the most likely token) or positive, got {temperature}")
-    if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
+    if not _real(temperature) or not 0 <= temperature < float("inf"):
+        raise ArgumentError(f"temperature must be 0 (the most likely token) or positive, got {temperature!r}")
+    if top_k is not None and (not _whole(top_k) or top_k < 1):
         raise ArgumentError(f"top_k must be a positive whole number, got {top_k!r}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ArgumentError(f"top_p must be in (0, 1], got {top_p}; leave it out to keep every token")
+    if top_p is not None and (not _real(top_p) or not 0 < top_p <= 1):
+        raise ArgumentError(f"top_p must be in (0, 1], got {top_p!r}; leave it out to keep every token")
     if temperature < np.finfo(np.float32).tiny:
         greedy: Array = (np.arange(len(logits)) == np.argmax(logits)).astype(np.float64)
         return greedy

@@ -40,7 +40,8 @@ def records(stream: IO[bytes], form: str, width: int, tokens: int | None = None)
         except DataError as error:
             yield number, error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            yield number, DataError(f"line {number} must hold {width} numbers as {form}, got {line[:60]!r} ({str(error)[:60]})")
+            need = f"{width} number{'s' if width > 1 else ''}" if tokens is None else f"a token in 0..{tokens - 1}"
+            yield number, DataError(f"line {number} must hold {need} as {form}, got {line[:60]!r} ({str(error)[:60]})")
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | DataError]]:
@@ -58,12 +59,15 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | DataError]]:
 
 def _numbers(line: str, form: str, width: int) -> Array:
     values = json.loads(line) if form == "json" else [float(value) for value in line.split(",")]
-    array = np.atleast_1d(np.asarray(values["x"] if isinstance(values, dict) else values))
-    if array.shape != (width,):
-        raise ValueError(f"{len(array)} of them" if array.ndim == 1 else "a list of lists")
-    if array.dtype.kind not in "iuf":
+    values = values["x"] if isinstance(values, dict) else values
+    values = values if isinstance(values, list) else [values]
+    if any(isinstance(value, list) for value in values):
+        raise ValueError("a list of lists")
+    if len(values) != width:
+        raise ValueError(f"{len(values)} of them")
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         raise ValueError("not all of them numbers")
-    return array
+    return np.array([float(value) for value in values])
 
 
 def _finite(array: Array, where: str) -> Array:

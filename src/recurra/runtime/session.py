@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 NAN = ("error", "pass", "reset")
 FORMAT = "recurra-state-1"
-MISFIT, BUSY = -1, -2
-"""What the native session answers where it did nothing; from 0 on it is a place in x."""
+MISFIT, BUSY, SPOILED = -1, -2, -3
+"""What the native session answers where it did nothing; SPOILED less the row that overflowed. From 0 on it is a place in x."""
 MOST_ROWS = 1 << 24
 
 
@@ -37,7 +37,7 @@ class Session:
     Attributes:
         network: what runs.
         batch: B.
-        nan: what a value that is not finite does.
+        nan: what a value that is not finite does, be it in x or made of what is finite; set when the session is opened.
     """
 
     def __init__(self, network: Network, packed: native.Model, fingerprint: Callable[[], int], batch: int = 1, nan: str = "error") -> None:
@@ -47,7 +47,7 @@ class Session:
             raise ArgumentError(f"batch must be a whole number of rows from 1 to {MOST_ROWS}, got {batch!r}")
         if nan not in NAN:
             raise ArgumentError(choice_text("nan", nan, NAN))
-        self.network, self.batch, self.nan = network, int(batch), nan
+        self.network, self.batch, self._nan = network, int(batch), nan
         self._packed, self._fingerprint, self._check = packed, fingerprint, nan != "pass"
         dtype, reads = np.dtype(np.float32), np.dtype(np.int64 if network.reads_tokens else np.float32)
         try:
@@ -71,11 +71,17 @@ class Session:
         Raises:
             ShapeError: `x` is of another batch or width, or holds no step.
             DtypeError: `x` is not an array of that dtype.
-            ArgumentError: a row has a NaN, an infinity or a token that the model does not know; names step and row. Nothing was done.
+            ArgumentError: a row has a NaN, an infinity or a token that the model does not know, names step and row; or its state or output
+                would not stay finite. Nothing was done.
             RunError: the session is closed, or another thread is in it.
         """
         y: Any = self._push(x, self._check)
         return y if type(y) is not int else self._again(x, y)
+
+    @property
+    def nan(self) -> str:
+        """What a value that is not finite does: "error", "pass" or "reset"."""
+        return self._nan
 
     def reset(self, rows: Any = None) -> None:
         """Begin anew: rows go back to the model's own first state.
@@ -108,12 +114,18 @@ class Session:
         Raises:
             DataError: it is no saved state, or that of another model.
             ShapeError: it has another number of rows; `select` and `merge` change them.
+            DtypeError: it is not made of bytes.
         """
-        header, arrays = _read(blob)
+        if not isinstance(blob, (bytes, bytearray, memoryview)):
+            raise DtypeError(f"blob must be bytes, got {type(blob).__name__}")
+        header, arrays = _read(bytes(blob))
         if header["model"] != self._fingerprint():
             raise DataError("blob must be a state of this model, got that of another model or version")
         if header["batch"] != self.batch:
             raise ShapeError(f"blob must be a state of {self.batch} rows, got {header['batch']}; open a session of that batch")
+        for name, array in arrays.items():
+            if self._check and not np.isfinite(array).all():
+                raise DataError(f"blob must hold finite numbers, got others in {name!r}; open the session with nan='pass'")
         with self._turn("load"):
             self._fill(arrays)
 
@@ -186,6 +198,8 @@ class Session:
         if answer == MISFIT:
             return self.push(self._fitting(x))
         steps_axes = 2 if self.network.reads_tokens else 3
+        if answer <= SPOILED:
+            return self._overflowed(x, SPOILED - answer, np.ndim(x) == steps_axes)
         step, row = divmod(answer, self.batch)
         where = f"step {step} of row {row}" if np.ndim(x) == steps_axes else f"row {row}"
         if self.network.reads_tokens:
@@ -199,6 +213,21 @@ class Session:
             return np.stack([self.push(each) for each in x])
         bad = ~np.isfinite(x).all(1)
         y: Array = np.array(self.push(np.where(bad[:, None], np.float32(0), x)))
+        y[bad] = np.nan
+        self.reset(bad)
+        return y
+
+    def _overflowed(self, x: Array, row: int, chunk: bool) -> Array:
+        """Finite input made a state or an output of a row that is not: say so, or let the row begin anew."""
+        if self.nan == "error":
+            need = f"keep the state and the output finite, got an overflow in row {row}"
+            raise ArgumentError(f"x must {need}; give smaller numbers, or open the session with nan='pass' or nan='reset'")
+        if chunk:
+            return np.stack([self.push(each) for each in x])
+        y: Array = np.array(self._push(x, False))
+        bad = ~np.isfinite(y).all(1)
+        for array in self._state.values():
+            bad |= ~np.isfinite(array).all(1)
         y[bad] = np.nan
         self.reset(bad)
         return y
@@ -218,20 +247,29 @@ class Session:
         return np.ascontiguousarray(x, np.int64 if tokens else np.float32)
 
 
-def merge(sessions: Sequence[Session]) -> Session:
+def merge(sessions: Iterable[Session]) -> Session:
     """A new session with the rows of several sessions of one model, one after another.
 
     Args:
         sessions: at least one; they are left as they are.
 
     Raises:
-        ArgumentError: there is none, or they are of different models.
+        ArgumentError: there is none, they are of different models, or do different things with NaN.
+        DtypeError: they are no sessions.
     """
+    if isinstance(sessions, Session) or not isinstance(sessions, Iterable):
+        raise DtypeError(f"sessions must be a list of sessions, got {type(sessions).__name__}")
+    sessions = list(sessions)
+    for each in sessions:
+        if not isinstance(each, Session):
+            raise DtypeError(f"sessions must hold sessions, got {type(each).__name__}")
     if not sessions:
         raise ArgumentError("sessions must hold at least one, got none")
     first = sessions[0]
     if any(each._packed is not first._packed for each in sessions):
         raise ArgumentError("sessions must be of one model, got several; load the model once and open them all from it")
+    if any(each.nan != first.nan for each in sessions):
+        raise ArgumentError(f"sessions must be opened with one nan, got {', '.join(repr(each.nan) for each in sessions)}")
     states = [each.state for each in sessions]
     merged = Session(first.network, first._packed, first._fingerprint, sum(each.batch for each in sessions), first.nan)
     merged._fill({name: np.concatenate([state[name] for state in states]) for name in states[0]})

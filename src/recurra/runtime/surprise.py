@@ -33,13 +33,8 @@ class Surprise:
     def __init__(self, model: Model) -> None:
         if model.network.vocabulary is None:
             raise ArgumentError("model must have a vocabulary to read text, got one without")
-        try:
-            self.vocabulary = from_record(model.network.vocabulary)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"model must have a vocabulary that can be read, got another record ({type(error).__name__}: {error})"
-            ) from None
-        self.session = model.session(1)
+        self.vocabulary = from_record(model.network.vocabulary)
+        self.session = model.session(1, nan="reset")  # what overflows costs infinitely much, and is forgotten
         if model.network.output_size != len(self.vocabulary):
             need = f"an output for each of its {len(self.vocabulary)} tokens"
             raise ArgumentError(f"model must have {need}, got {model.network.output_size}; it is no language model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recurra.errors import ArgumentError, choice_text
+from recurra.errors import ArgumentError, DataError, choice_text
 from recurra.vocabulary.bytes import Bytes
 from recurra.vocabulary.characters import Characters
 from recurra.vocabulary.pieces import Pieces
@@ -44,18 +44,24 @@ def from_record(record: Mapping[str, Any]) -> Vocabulary:
     """The vocabulary that gave a record.
 
     Raises:
-        KeyError, ArgumentError: it is no record of one.
+        ArgumentError: its level is none.
+        DataError: it lacks something, or holds something else.
 
     >>> from_record(Characters("abc").record())
     Characters(symbols='abc')
     """
-    level = record["level"]
-    _check_level(level)
-    if level == "word":
-        return Words(tuple(record["words"]))
-    if level == "bpe":
-        return Pieces(record["form"])
-    return Bytes() if level == "byte" else Characters(record["symbols"])
+    try:
+        level = record["level"]
+        _check_level(level)
+        if level == "word":
+            return Words(tuple(record["words"]))
+        if level == "bpe":
+            return Pieces(record["form"])
+        if level == "character" and not isinstance(record["symbols"], str):
+            raise TypeError(f"symbols are {type(record['symbols']).__name__}")
+        return Bytes() if level == "byte" else Characters(record["symbols"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"vocabulary must be a record that can be read, got another ({type(error).__name__}: {error})") from None
 
 
 def _check_level(level: str) -> None:
