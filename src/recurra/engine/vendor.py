@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from recurra.cells import GRU, LSTM, Elman, ProjectedLSTM
 from recurra.engine.checkpointed import join
-from recurra.engine.job import Job, Scan
+from recurra.engine.job import Job, Scan, state_dtype
 from recurra.engine.loop import choose
 from recurra.engine.transforms import transform_active
 
@@ -32,7 +32,13 @@ def reason(job: Job) -> str | None:
         return "lengths and resets depend on data, which torch.compile does not see"
     if torch.compiler.is_compiling() and type(job.cell) is LSTM and job.x.device.type == "cpu" and torch.is_grad_enabled():
         return "torch.compile has no backward for oneDNN's LSTM"
+    if type(job.cell) is LSTM and job.x.device.type == "cpu" and state_dtype(job.x) == torch.bfloat16 and not _bfloat16():
+        return "oneDNN's LSTM has no bfloat16 on this processor"
     return None
+
+
+def _bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def run(job: Job) -> Scan:

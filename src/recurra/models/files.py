@@ -19,6 +19,7 @@ from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models.language_model import LanguageModel
 from recurra.network.file import FORMAT as EXPORTED
 from recurra.vocabulary.levels import from_record
+from recurra.vocabulary.vocabulary import Vocabulary
 
 FORMAT = "recurra-model-1"
 
@@ -70,7 +71,7 @@ def load(path: str | PathLike[str]) -> LanguageModel:
         tensors = load_file(path)
         if header.pop("crc32") != _checksum(header, tensors):
             raise DataError(f"path must be a model as it was saved, got {str(path)!r}, whose checksum is another; it is damaged")
-        vocabulary = header["vocabulary"] and from_record(header["vocabulary"])
+        vocabulary = header["vocabulary"] and _vocabulary(header["vocabulary"])
         model = LanguageModel(**header["options"], vocabulary=vocabulary)
         model.to(tensors["embedding.weight"].dtype).load_state_dict(tensors)
     except FileNotFoundError:
@@ -81,6 +82,13 @@ def load(path: str | PathLike[str]) -> LanguageModel:
         line = str(error).splitlines()[0] if str(error) else repr(error)
         raise DataError(f"path must be a model saved by recurra, got {str(path)!r} ({line})") from None
     return model.eval()
+
+
+def _vocabulary(record: Any) -> Vocabulary:
+    try:
+        return from_record(record)
+    except DataError as error:
+        raise ValueError(str(error)) from None
 
 
 def checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
