@@ -185,7 +185,8 @@ Section Blueprint::section(const SectionList& list, const Place& place) {
     std::fill_n(written.begin(), list.sources.size(), char(1));
     for (const auto& [op, to, a, b, c] : list.instructions) {
         need_index(op, OP_COUNT, "op");
-        piece.instructions.push_back({Op(op), to, a, b, c});
+        const int arity = ARITY[op];
+        piece.instructions.push_back({Op(op), to, a, arity > 1 ? b : a, arity > 2 ? c : a});
         check_instruction(piece.instructions.back(), list, written);
     }
     for (const auto& [value, to, index] : list.outputs) {

@@ -56,7 +56,7 @@ struct Source {
     int index, part;
 };
 
-// Arguments number the section's sources first, then its registers.
+// Arguments number the section's sources first, then its registers; those that an operation has no use for are the first again.
 struct Instruction {
     Op op;
     int to, a, b, c;

@@ -1,8 +1,6 @@
 // Running a section for some rows: where its sources are read and its outputs written.
 #pragma once
 
-#include <cstring>
-
 #include "region.hpp"
 #include "tile.hpp"
 
@@ -46,12 +44,25 @@ struct Desk {
 
     void run(const Section& part, std::int64_t rows, Range units) {
         for (std::int64_t r = 0; r < rows; ++r) {
-            for (int s = 0; s < part.sources.size; ++s) from[s] = readers[s].row(r);
-            for (int o = 0; o < part.outputs.size; ++o) to[o] = writers[o].row(r);
-            std::int64_t start = units.begin;
-            for (; start + TILE <= units.end; start += TILE) tile(part, start, TILE);
-            if (start < units.end) last(part, units, start);
+            calls(part, r, units, [](Execute<T> f, T* to, const T* x, const T* y, const T* z, int some) { f(to, x, y, z, some); });
         }
+    }
+
+    // Hands over what is to be done with row r, in order: call(function and its arguments).
+    template <class F>
+    RECURRA_INLINE void calls(const Section& part, std::int64_t r, Range units, F call) {
+        for (int s = 0; s < part.sources.size; ++s) from[s] = readers[s].row(r);
+        for (int o = 0; o < part.outputs.size; ++o) to[o] = writers[o].row(r);
+        std::int64_t start = units.begin;
+        for (; start + TILE <= units.end; start += TILE) tile(part, start, TILE, call);
+        if (start == units.end) return;
+        // Where whole vectors can reach back over units that are done, those are done again: it costs less than copies, and
+        // changes nothing unless results are added up.
+        const std::int64_t whole = padded_units(units.end - start);
+        bool adds = units.size() < whole;
+        for (int o = 0; o < part.outputs.size; ++o) adds |= writers[o].add;
+        if (adds) tile(part, start, int(units.end - start), call);
+        else tile(part, units.end - whole, int(whole), call);
     }
 
 private:
@@ -60,27 +71,18 @@ private:
     T* values[MAX_SOURCES + MAX_REGISTERS];
     bool direct[MAX_SLOTS];
 
-    // What is left of a row. Where whole vectors can reach back over units that are done, those are done again: it costs less
-    // than copies, and changes nothing unless results are added up.
-    RECURRA_INLINE void last(const Section& part, Range units, std::int64_t start) {
-        const std::int64_t whole = padded_units(units.end - start);
-        bool adds = units.size() < whole;
-        for (int o = 0; o < part.outputs.size; ++o) adds |= writers[o].add;
-        if (adds) return tile(part, start, int(units.end - start));
-        tile(part, units.end - whole, int(whole));
-    }
-
     static RECURRA_INLINE std::int64_t padded_units(std::int64_t units) { return (units + LANES<T> - 1) / LANES<T> * LANES<T>; }
 
     // A result that goes to one place only is computed there. A tile that is not whole vectors reads padded copies.
-    RECURRA_INLINE void tile(const Section& part, std::int64_t start, int units) {
+    template <class F>
+    RECURRA_INLINE void tile(const Section& part, std::int64_t start, int units, F call) {
         const int sources = part.sources.size, outputs = part.outputs.size;
         const int whole = int(padded_units(units));
         for (int s = 0; s < sources; ++s) {
             values[s] = const_cast<T*>(readers[s].moves ? from[s] + start : from[s]);
             if (units != whole && readers[s].moves) {
                 T* copy = tail + std::int64_t(s) * TILE;
-                memcpy(copy, values[s], sizeof(T) * std::size_t(units));
+                call(copy_units<T>, copy, values[s], values[s], values[s], units);
                 values[s] = copy;
             }
         }
@@ -91,17 +93,12 @@ private:
                         values[value] == registers + std::int64_t(value - sources) * TILE;
             if (direct[o]) values[value] = to[o] + start;
         }
-        run_tile(part, values, whole);
-        for (int o = 0; o < outputs; ++o) {
-            if (to[o] && !direct[o]) put(to[o] + start, values[part.outputs[o].value], units, writers[o].add);
+        for (const Instruction& code : part.instructions) {
+            call(EXECUTE<T>[int(code.op)], values[sources + code.to], values[code.a], values[code.b], values[code.c], whole);
         }
-    }
-
-    RECURRA_INLINE static void put(T* to, const T* value, int units, bool add) {
-        if (add) {
-            for (int i = 0; i < units; ++i) to[i] += value[i];
-        } else {
-            memcpy(to, value, sizeof(T) * std::size_t(units));
+        for (int o = 0; o < outputs; ++o) {
+            const T* value = values[part.outputs[o].value];
+            if (to[o] && !direct[o]) call(writers[o].add ? add_units<T> : copy_units<T>, to[o] + start, value, value, value, units);
         }
     }
 };

@@ -243,47 +243,46 @@ class RecurrentStage final : public Stage {
 public:
     RecurrentStage(const Layer& l, const Kept* k, Desktop& d, Arena& arena)
         : program(*l.program), alone(begins_alone(program)), desk(d), scan(scan_of(l, d)), weights{k},
-          step(scan, *d.region, 0, weights, arena, arena, d.batch, d.most * d.batch) {
+          step(scan, *d.region, 0, weights, arena, arena, d.batch, d.most * d.batch), tapes{{most_calls(), arena}, {most_calls(), arena}} {
         for (int n = 0; n < program.states.size; ++n) {
-            state[n] = d.state(arena, program.states[n]);
-            other[n] = arena.take<float>(n ? 2 * d.batch * program.states[n] : 0);
-            old[n] = arena.take<const float*>(d.batch);
-            fresh[n] = arena.take<float*>(d.batch);
+            const std::int64_t width = program.states[n];
+            size[n] = sizeof(float) * std::size_t(d.batch * width);
+            states[0][n] = d.state(arena, width);
+            states[1][n] = arena.take<float>(d.batch * width);
+            for (auto& rows : rows_of) rows[n] = arena.take<float*>(d.batch);
         }
     }
 
-    void open() override { step.open(); }
+    void open() override {
+        step.open();
+        for (int turn = 0; turn < 2; ++turn) {
+            for (int n = 0; n < program.states.size; ++n) {
+                for (std::int64_t b = 0; b < desk.batch; ++b) rows_of[turn][n][b] = states[turn][n] + b * program.states[n];
+            }
+        }
+        for (int turn = 0; turn < 2; ++turn) step.record({desk.batch, 0, desk.place, desk.row, rows_of[turn], rows_of[1 - turn]}, tapes[turn]);
+    }
 
     void begin() override {
         if (!alone) return;
         step.down = desk.down;
-        for (int n = 0; n < program.states.size; ++n) {
-            for (std::int64_t b = 0; b < desk.batch; ++b) old[n][b] = state[n] + b * program.states[n];
-        }
-        step.begin({desk.batch, 0, desk.place, desk.row, old, nullptr});
+        step.tape = &tapes[0];
+        step.begin({desk.batch, 0, desk.place, desk.row, nullptr, nullptr});
     }
 
+    // The states are in one place before a step, in the other after it, and at the end in the first.
     void run(std::int64_t steps, const void* x, float* y) override {
-        const std::int64_t rows = desk.batch;
+        const std::int64_t rows = desk.batch, wide = rows * program.states[0];
         scan.x = static_cast<const float*>(x);
         step.down = desk.down;
         step.project({steps * rows, 0, desk.place, desk.row, nullptr, nullptr});
         for (std::int64_t t = 0; t < steps; ++t) {
-            for (int n = 0; n < program.states.size; ++n) {
-                const std::int64_t width = program.states[n];
-                const float* from = t ? at(n, t - 1, y) : state[n];
-                float* to = at(n, t, y);
-                for (std::int64_t b = 0; b < rows; ++b) {
-                    old[n][b] = from + b * width;
-                    fresh[n][b] = to + b * width;
-                }
-            }
-            step.run({rows, t * rows, desk.place + t * rows, desk.row + t * rows, old, fresh});
+            step.tape = &tapes[t % 2];
+            step.run({rows, t * rows, desk.place + t * rows, desk.row + t * rows, nullptr, nullptr});
             step.down = !step.down;
+            memcpy(y + t * wide, states[1 - t % 2][0], size[0]);
         }
-        for (int n = 0; n < program.states.size; ++n) {
-            memcpy(state[n], at(n, steps - 1, y), sizeof(float) * std::size_t(rows * program.states[n]));
-        }
+        for (int n = 0; steps % 2 && n < program.states.size; ++n) memcpy(states[0][n], states[1][n], size[n]);
     }
 
 private:
@@ -298,8 +297,10 @@ private:
         return scan;
     }
 
-    RECURRA_INLINE float* at(int n, std::int64_t t, float* y) const {
-        return n ? other[n] + t % 2 * desk.batch * program.states[n] : y + t * desk.batch * program.states[0];
+    std::int64_t most_calls() const {
+        std::int64_t most = 0;
+        each_section(program, [&](const Section& part) { most += calls_of(part); });
+        return most;
     }
 
     const Program& program;
@@ -308,9 +309,9 @@ private:
     Scan<float> scan;
     KeptWeights weights;
     Step<float, KeptWeights> step;
-    float *state[MAX_SLOTS], *other[MAX_SLOTS];
-    const float** old[MAX_SLOTS];
-    float** fresh[MAX_SLOTS];
+    Tape<float> tapes[2];  // of steps from the first place to the second, and back
+    float *states[2][MAX_SLOTS], **rows_of[2][MAX_SLOTS];
+    std::size_t size[MAX_SLOTS];
 };
 
 }  // namespace recurra::RECURRA_ISA

@@ -3,6 +3,7 @@
 
 #include "chunk.hpp"
 #include "norm.hpp"
+#include "tape.hpp"
 #include "weights.hpp"
 
 namespace recurra::RECURRA_ISA {
@@ -49,11 +50,24 @@ RECURRA_INLINE bool begins_alone(const Program& program) {
     return true;
 }
 
+// Every section of a step, in order.
+template <class F>
+RECURRA_INLINE void each_section(const Program& program, F f) {
+    for (const Phase& phase : program.phases) {
+        for (const Section& part : phase.operand) {
+            if (phase.multiplies) f(part);
+        }
+        for (const Section& part : phase.body) f(part);
+    }
+    for (const Section& part : program.last) f(part);
+}
+
 template <class T, class W = Weights<T>>
 class Step {
 public:
     Saved<T> saved;
     bool down = false;  // the last columns of weights first; who turns round at every step finds them in the cache
+    Tape<T>* tape = nullptr;  // what the sections do, if it is written down
     T* u = nullptr;  // rows of this thread's part of every block, `u_apart` apart
     std::int64_t u_apart = 0;
 
@@ -102,6 +116,17 @@ public:
     void begin(const Batch<T>& batch) {
         product(program.phases[0], 0, batch);
         begun = true;
+    }
+
+    // Write down what the sections do with rows of these states.
+    void record(const Batch<T>& batch, Tape<T>& to) {
+        each_section(program, [&](const Section& part) {
+            to.record(part, batch.count, units(part), desk, [&](std::int64_t first) {
+                Batch<T> there = batch;
+                there.first = first;
+                lay(part, there);
+            });
+        });
     }
 
     void run(const Batch<T>& batch) {
@@ -212,10 +237,17 @@ private:
         }
     }
 
-    void section(const Section& part, const Batch<T>& batch) {
+    RECURRA_INLINE Range units(const Section& part) const { return part.width == program.hidden ? hidden : region.units(part.width, me); }
+
+    void lay(const Section& part, const Batch<T>& batch) {
         for (int s = 0; s < part.sources.size; ++s) desk.readers[s] = reader(part.sources[s], batch);
         for (int o = 0; o < part.outputs.size; ++o) desk.writers[o] = writer(part.outputs[o], part.width, batch);
-        desk.run(part, batch.count, part.width == program.hidden ? hidden : region.units(part.width, me));
+    }
+
+    void section(const Section& part, const Batch<T>& batch) {
+        if (tape) return tape->play(batch.count, batch.first * u_apart);
+        lay(part, batch);
+        desk.run(part, batch.count, units(part));
     }
 };
 

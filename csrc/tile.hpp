@@ -1,11 +1,13 @@
-// The interpreter: runs a section's instructions over a tile of at most TILE units, its registers in L1.
+// What a section's instructions do with a tile of at most TILE units, the registers in L1.
 #pragma once
+
+#include <cstring>
 
 #include "maths.hpp"
 
 namespace recurra::RECURRA_ISA {
 
-// A vector of an instruction's result; the arguments that it has no use for are the first again.
+// A vector of an instruction's result.
 template <Op OP, class T>
 RECURRA_INLINE V<T> unary(const T* from) {
     const V<T> zero = all(T(0)), one = all(T(1)), a = load(from);
@@ -55,10 +57,7 @@ RECURRA_INLINE V<T> result(const T* x, const T* y, const T* z) {
 
 // One instruction over a tile; a whole tile, the usual one, by a loop of known length.
 template <Op OP, class T>
-void execute(T* const* values, T* to, const Instruction& code, int units) {
-    const T *x = values[code.a], *y = x, *z = x;
-    if constexpr (OP >= Op::add) y = values[code.b];
-    if constexpr (OP >= Op::where) z = values[code.c];
+void execute(T* to, const T* x, const T* y, const T* z, int units) {
     if (units == TILE) {
         for (int i = 0; i < TILE; i += LANES<T>) store<T>(to + i, result<OP, T>(x + i, y + i, z + i));
     } else {
@@ -66,8 +65,19 @@ void execute(T* const* values, T* to, const Instruction& code, int units) {
     }
 }
 
+// Numbers moved, or added to what is there, or nothing.
 template <class T>
-using Execute = void (*)(T* const* values, T* to, const Instruction& code, int units);
+void no_units(T*, const T*, const T*, const T*, int) {}
+template <class T>
+void copy_units(T* to, const T* x, const T*, const T*, int units) { memcpy(to, x, sizeof(T) * std::size_t(units)); }
+template <class T>
+void add_units(T* to, const T* x, const T*, const T*, int units) {
+    for (int i = 0; i < units; ++i) to[i] += x[i];
+}
+
+// What is done with a tile of at most TILE units. Instructions take a multiple of the vector's lanes.
+template <class T>
+using Execute = void (*)(T* to, const T* x, const T* y, const T* z, int units);
 
 template <class T>
 constexpr Execute<T> EXECUTE[] = {
@@ -75,13 +85,5 @@ constexpr Execute<T> EXECUTE[] = {
     RECURRA_OPS(X)
 #undef X
 };
-
-// Run instructions over `units` units, a multiple of the vector's lanes. `values` points at the section's
-// sources, then at its registers.
-template <class T>
-void run_tile(const Section& section, T* const* values, int units) {
-    T* const* registers = values + section.sources.size;
-    for (const Instruction& code : section.instructions) EXECUTE<T>[int(code.op)](values, registers[code.to], code, units);
-}
 
 }  // namespace recurra::RECURRA_ISA
