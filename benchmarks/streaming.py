@@ -26,6 +26,7 @@ from recurra.runtime import Model
 TESTS = ("tests/runtime", "tests/network")
 SHAPES = ((16, 32, 1), (40, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2), (256, 1024, 1))
 """I, H and layers: those of the plan."""
+GATES = {"lstm": 4, "gru": 3}
 CELLS = {"lstm": (nn.LSTM, LSTM()), "gru": (nn.GRU, GRU())}
 BLOCK, TURN_S, SPAN_S = 50, 0.005, 1.0
 """Calls, or seconds, of one way before the next has its turn, and seconds for all turns of a row. Turns are short, since what else
@@ -125,11 +126,11 @@ def _pushing(session: Any, x: Any) -> Callable[[], object]:
 
 
 def _chunk(kind: str, hidden: int) -> dict[str, Any]:
-    """What 64 known inputs gain over as many steps, of what there is to gain."""
+    """What 64 known inputs gain over as many steps, of what there is to gain; and what the core's multiplications leave of that."""
     theirs = CELLS[kind][0](hidden // 2, hidden, 2, dtype=torch.float32)
     model = Model(network_of(theirs, CELLS[kind][1]))
     x = np.random.default_rng(0).standard_normal((64, 1, hidden // 2)).astype(np.float32)
-    steps, whole, gains = model.session(1), model.session(1), []
+    steps, whole, gains, peaks, us = model.session(1), model.session(1), [], [], []
     began = time.perf_counter()
     while time.perf_counter() - began < 2 * SPAN_S:
         start = time.perf_counter()
@@ -138,8 +139,12 @@ def _chunk(kind: str, hidden: int) -> dict[str, Any]:
         middle = time.perf_counter()
         whole.push(x)
         gains.append((middle - start) / (time.perf_counter() - middle))
+        us.append((middle - start) / len(x) * 1e6)
+        peaks.append(native.fma_peak(GAUGE_S, (*pool()[:3], 1)))
     gain, there = statistics.median(gains), (1.5 * hidden + 2 * hidden) / (hidden + hidden)
-    return {"cell": kind, "H": hidden, "gain": gain, "there": there, "share": gain / there}
+    known = 2 * 1.5 * hidden * GATES[kind] * hidden
+    left = 1 / (1 / there + known / (statistics.median(peaks) * 1e3 * statistics.median(us)))
+    return {"cell": kind, "H": hidden, "gain": gain, "there": there, "share": gain / there, "left": left}
 
 
 def _rows(kind: str, hidden: int, rows: int = 256) -> dict[str, Any]:
@@ -147,8 +152,7 @@ def _rows(kind: str, hidden: int, rows: int = 256) -> dict[str, Any]:
     theirs = CELLS[kind][0](hidden, hidden, 1, dtype=torch.float32)
     session = Model(network_of(theirs, CELLS[kind][1])).session(rows)
     x = np.random.default_rng(0).standard_normal((rows, hidden)).astype(np.float32)
-    gates = 4 if kind == "lstm" else 3
-    work = 2 * rows * gates * hidden * 2 * hidden
+    work = 2 * rows * GATES[kind] * hidden * 2 * hidden
     used = against(lambda seconds: native.fma_peak(seconds, (*pool()[:3], 1)), _pushing(session, x), work)
     return {"cell": kind, "H": hidden, "rows": rows, **used._asdict()}
 
@@ -229,7 +233,8 @@ def text(found: dict[str, Any]) -> str:
     lines += [_ratios(row) for row in found["steps"]]
     for row in found["chunks"]:
         there = f"{row['gain']:.2f} of {row['there']:.2f} times, {row['share']:.0%}"
-        lines.append(f"{row['cell']} H={row['H']}: 64 known inputs gain {there}")
+        left = f"{row['left']:.2f} if products ran at the peak and steps found no more in the cache"
+        lines.append(f"{row['cell']} H={row['H']}: 64 known inputs gain {there}; {left}")
     for row in found["rows"]:
         speed = f"{row['does']:.0f} of {row['could']:.0f} GFLOP/s, {row['share']:.0%}"
         lines.append(f"{row['cell']} H={row['H']}: {row['rows']} rows at {speed}")

@@ -1,6 +1,8 @@
 // How int8 weights lie for products in whole numbers: four of a column side by side, as instructions for bytes take them.
 #pragma once
 
+#include <cstring>
+
 #include "vector.hpp"
 
 namespace recurra::RECURRA_ISA {
@@ -40,5 +42,52 @@ struct Fours {
         return before * BYTES + j % LANES<float> * 4 + k % 4;
     }
 };
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+
+// A vector of what is left of a row, then zeros.
+RECURRA_INLINE V<float> some(const float* x, std::int64_t left) {
+#if defined(__AVX512F__)
+    return _mm512_maskz_loadu_ps(__mmask16(left >= 16 ? 0xffff : (1u << left) - 1), x);
+#else
+    if (left >= 8) return load(x);
+    const __m256i lanes = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    return left > 0 ? _mm256_maskload_ps(x, _mm256_cmpgt_epi32(_mm256_set1_epi32(int(left)), lanes)) : _mm256_setzero_ps();
+#endif
+}
+
+// How a row becomes whole numbers: x = step q about, q = round(x inverse).
+struct Scale {
+    bool fits;  // false where floats must do the work
+    float step, inverse;
+};
+
+// The largest magnitude of x becomes `top`. Rounding q puts an error of 0.29 |x|max |w| / top on a sum, adding floats one of
+// 2.4e-8 |x| |w|. Where the former may be seen (|x|max |w| above `harmless`, a fifth of what the contract leaves out of account) and x has few
+// numbers as large as its largest, floats do the work: that one would drown the others. So they do where x is not finite, or so
+// small that its inverse is not.
+inline Scale scale_of(const float* x, const Fours& matrix, float top, float harmless) {
+    constexpr float SHARE = 0.3f, TINY = 1e-30f;
+    I<float> most = {};
+    V<float> squares = {};
+    for (std::int64_t k = 0; k < matrix.depth; k += LANES<float>) {
+        const V<float> value = some(x + k, matrix.depth - k);
+        const I<float> bits = (I<float>)value & 0x7fffffff;  // magnitudes have the order of their bits, and NaN is above them all
+        most = bits > most ? bits : most;
+        squares = fma(value, value, squares);
+    }
+    std::int32_t highest = 0;
+    float largest, square = 0;
+    for (int lane = 0; lane < LANES<float>; ++lane) {
+        highest = most[lane] > highest ? most[lane] : highest;
+        square += squares[lane];
+    }
+    memcpy(&largest, &highest, sizeof(largest));
+    if (highest == 0) return {true, 1.0f, 0.0f};
+    const bool drowns = largest * matrix.longest > harmless && largest > SHARE * __builtin_sqrtf(square);
+    return {highest < 0x7f800000 && largest >= TINY && !drowns, largest / top, top / largest};
+}
+
+#endif
 
 }  // namespace recurra::RECURRA_ISA

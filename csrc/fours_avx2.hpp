@@ -12,18 +12,9 @@ namespace recurra::RECURRA_ISA {
 
 constexpr float TOP = 2097150.0f;     // 2^21 - 2: what is rounded twice still fits
 constexpr std::int64_t BLOCK = 256;   // fours whose sums fit into 32 bits: 256 * 2 * 2^15 * 127 < 2^31
-// Rounding q puts an error of 1.4e-7 |x|max |w| on a sum, adding floats one of 2.4e-8 |x| |w|. Where the former may be seen (a
-// fifth of what the contract leaves out of account) and is more than 1.7 times the latter, floats do the work: a large number would drown
-// the others.
-constexpr float HARMLESS = 1.0f, SHARE = 0.3f;
+constexpr float HARMLESS = 1.0f;      // rounding q puts an error of 1.4e-7 |x|max |w| on a sum
 
 inline bool has_fours() { return true; }
-
-RECURRA_INLINE __m256 eight(const float* x, std::int64_t left) {
-    if (left >= 8) return _mm256_loadu_ps(x);
-    const __m256i lanes = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
-    return left > 0 ? _mm256_maskload_ps(x, _mm256_cmpgt_epi32(_mm256_set1_epi32(int(left)), lanes)) : _mm256_setzero_ps();
-}
 
 // The row that is multiplied.
 struct Digits {
@@ -31,36 +22,20 @@ struct Digits {
     alignas(32) std::uint8_t low[MOST_DEPTH + 16];
     float step;
 
-    // False where floats must do the work: whole numbers would be worse, or x is not finite, or so small that its inverse is not.
+    // False where floats must do the work.
     bool take(const float* x, const Fours& matrix) {
-        __m256i most = _mm256_setzero_si256();
-        __m256 squares = _mm256_setzero_ps();
-        for (std::int64_t k = 0; k < matrix.depth; k += 8) {
-            const __m256 value = eight(x + k, matrix.depth - k);
-            most = _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(value), _mm256_set1_epi32(0x7fffffff)));
-            squares = _mm256_fmadd_ps(value, value, squares);
-        }
-        std::int32_t lanes[8], highest = 0;  // magnitudes have the order of their bits, and NaN is above them all
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), most);
-        float largest, square = 0;
-        for (int lane = 0; lane < 8; ++lane) {
-            highest = lanes[lane] > highest ? lanes[lane] : highest;
-            square += squares[lane];
-        }
-        memcpy(&largest, &highest, sizeof(largest));
-        if (highest >= 0x7f800000 || (highest != 0 && largest < 1e-30f)) return false;
-        if (largest * matrix.longest > HARMLESS && largest > SHARE * __builtin_sqrtf(square)) return false;
-        step = largest == 0.0f ? 1.0f : largest / TOP;
-        split(x, matrix.depth, _mm256_set1_ps(largest == 0.0f ? 0.0f : TOP / largest));
-        return true;
+        const Scale scale = scale_of(x, matrix, TOP, HARMLESS);
+        step = scale.step;
+        if (scale.fits) split(x, matrix.depth, scale.inverse);
+        return scale.fits;
     }
 
 private:
-    RECURRA_INLINE void split(const float* x, std::int64_t depth, __m256 inverse) {
+    RECURRA_INLINE void split(const float* x, std::int64_t depth, float inverse) {
         const __m256i mask = _mm256_set1_epi32(63);
         for (std::int64_t k = 0; k < depth; k += 16) {
-            const __m256i one = _mm256_cvtps_epi32(_mm256_mul_ps(eight(x + k, depth - k), inverse));
-            const __m256i two = _mm256_cvtps_epi32(_mm256_mul_ps(eight(x + k + 8, depth - k - 8), inverse));
+            const __m256i one = _mm256_cvtps_epi32(some(x + k, depth - k) * inverse);
+            const __m256i two = _mm256_cvtps_epi32(some(x + k + 8, depth - k - 8) * inverse);
             const __m256i above = _mm256_packs_epi32(_mm256_srai_epi32(one, 6), _mm256_srai_epi32(two, 6));
             const __m256i below = _mm256_packs_epi32(_mm256_and_si256(one, mask), _mm256_and_si256(two, mask));
             _mm256_store_si256(reinterpret_cast<__m256i*>(high + k), _mm256_permute4x64_epi64(above, 0xd8));

@@ -14,13 +14,9 @@ namespace recurra::RECURRA_ISA {
 
 constexpr int DIGITS = 3;
 constexpr float TOP = 8388606.0f;  // 2^23 - 2: what is rounded twice still fits
-// Rounding q puts an error of 3.5e-8 |x|max |w| on a sum. Where it may be seen (a fifth of what the contract leaves out of account)
-// and x has few numbers as large as its largest, floats do the work: a large number would drown the others.
-constexpr float HARMLESS = 4.0f, SHARE = 0.3f;
+constexpr float HARMLESS = 4.0f;   // rounding q puts an error of 3.5e-8 |x|max |w| on a sum
 
 inline bool has_fours() { return __builtin_cpu_supports("avx512vnni"); }
-
-RECURRA_INLINE __mmask16 left_of(std::int64_t count) { return __mmask16(count >= 16 ? 0xffff : (1u << count) - 1); }
 
 // The row that is multiplied: its digits, one plane of bytes after another, `apart` bytes each.
 struct Digits {
@@ -28,37 +24,20 @@ struct Digits {
     std::int64_t apart;
     float step;
 
-    // False where floats must do the work: whole numbers would be worse, or x is not finite, or so small that its inverse is not.
+    // False where floats must do the work.
     bool take(const float* x, const Fours& matrix) {
-        const std::int64_t depth = matrix.depth;
-        __m512i most = _mm512_setzero_si512();
-        V<float> squares = {};
-        for (std::int64_t k = 0; k < depth; k += 16) {
-            const V<float> value = _mm512_maskz_loadu_ps(left_of(depth - k), x + k);
-            most = _mm512_maskz_max_epi32(0xffff, most, _mm512_and_si512(_mm512_castps_si512(value), _mm512_set1_epi32(0x7fffffff)));
-            squares = fma(value, value, squares);
-        }
-        std::int32_t lanes[16], highest = 0;  // magnitudes have the order of their bits, and NaN is above them all
-        _mm512_storeu_si512(lanes, most);
-        float largest, square = 0;
-        for (int lane = 0; lane < 16; ++lane) {
-            highest = lanes[lane] > highest ? lanes[lane] : highest;
-            square += squares[lane];
-        }
-        memcpy(&largest, &highest, sizeof(largest));
-        if (highest >= 0x7f800000 || (highest != 0 && largest < 1e-30f)) return false;
-        if (largest * matrix.longest > HARMLESS && largest > SHARE * __builtin_sqrtf(square)) return false;
+        const Scale scale = scale_of(x, matrix, TOP, HARMLESS);
         apart = matrix.groups() * 4 + 64;
-        step = largest == 0.0f ? 1.0f : largest / TOP;
-        split(x, depth, largest == 0.0f ? 0.0f : TOP / largest);
-        return true;
+        step = scale.step;
+        if (scale.fits) split(x, matrix.depth, scale.inverse);
+        return scale.fits;
     }
 
 private:
     RECURRA_INLINE void split(const float* x, std::int64_t depth, float inverse) {
         for (std::int64_t k = 0; k < depth; k += 16) {
-            const __m512 value = _mm512_maskz_loadu_ps(left_of(depth - k), x + k);
-            const __m512i q = _mm512_maskz_cvtps_epi32(0xffff, _mm512_mul_ps(value, _mm512_set1_ps(inverse)));
+            const V<float> value = some(x + k, depth - k);
+            const __m512i q = _mm512_maskz_cvtps_epi32(0xffff, value * inverse);
             const __m512i u = _mm512_add_epi32(q, _mm512_set1_epi32(1 << 23));
             for (int digit = 0; digit < DIGITS; ++digit) {
                 const __m512i shifted = _mm512_maskz_srli_epi32(0xffff, u, unsigned(8 * digit));

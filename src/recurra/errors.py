@@ -5,7 +5,6 @@ Every message reads `<argument> must <need>, got <value>; <what to do>`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -65,6 +64,8 @@ def choice_text(argument: str, value: object, choices: Iterable[str]) -> str:
     >>> choice_text("method", "fussed", ["loop", "fused"])
     "method must be one of 'fused', 'loop', got 'fussed'; did you mean 'fused'?"
     """
+    import difflib  # slow to load, and no run needs it that goes well
+
     names = sorted(choices)
     text = f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}"
     near = difflib.get_close_matches(str(value), names, n=1)

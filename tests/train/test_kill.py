@@ -26,7 +26,7 @@ from recurra.models import LanguageModel
 from recurra.train import Recipe, fit, from_text, resume
 
 def work(folder):
-    data = from_text("the cat sat on the mat and the rat sat on the cat; " * 60)
+    data = from_text("the cat sat on the mat and the rat sat on the cat; " * 30)
     recipe = Recipe(epochs=40, window=10, batch=8, lr=0.01, schedule="cosine", checkpoint_s=0.01)
     try:
         resume(folder, data, show=False)

@@ -7,7 +7,6 @@ import os
 import zlib
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from recurra.durable import write_durably
 from recurra.errors import ArgumentError, DataError, RecurraError, RunError
 from recurra.network.layers import Layer
 from recurra.network.network import Network, walk
@@ -43,6 +41,10 @@ def write(network: Network, path: str | PathLike[str]) -> None:
         ArgumentError: vocabulary or facts cannot be said in JSON.
         RunError: the file cannot be written.
     """
+    from pathlib import Path
+
+    from recurra.durable import write_durably  # with pathlib slow to load, and who streams never writes
+
     writer = Writer()
     header: dict[str, Any] = {
         "format": FORMAT, "layers": [writer.layer(layer, str(number)) for number, layer in enumerate(network.layers)],
@@ -55,9 +57,8 @@ def write(network: Network, path: str | PathLike[str]) -> None:
         raise ArgumentError(
             f"facts must be made of text, numbers, lists and dicts, got another kind ({error}); use float() or tolist()"
         ) from None
-    path = Path(path)
     try:
-        write_durably(path, lambda beside: save_file(writer.tensors, beside, metadata={"recurra": json.dumps(header)}))
+        write_durably(Path(path), lambda beside: save_file(writer.tensors, beside, metadata={"recurra": json.dumps(header)}))
     except (OSError, SafetensorError) as error:
         raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
 
@@ -69,7 +70,7 @@ def read(path: str | PathLike[str]) -> Network:
         DataError: the file is missing, cut short, changed, of a newer form, or not a network.
     """
     try:
-        return _read(Path(path))
+        return _read(os.fspath(path))
     except FileNotFoundError:
         raise DataError(f"path must be a network's file, got {str(path)!r}, which does not exist") from None
     except DataError:
@@ -81,8 +82,8 @@ def read(path: str | PathLike[str]) -> Network:
         raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({line})") from None
 
 
-def _read(path: Path) -> Network:
-    with path.open("rb") as file:
+def _read(path: str) -> Network:
+    with open(path, "rb") as file:
         claimed = int.from_bytes(file.read(8), "little")
     if claimed > min(MOST_HEADER, os.path.getsize(path)):
         raise DataError(f"path must be a network written by recurra, got {str(path)!r}, whose header claims {claimed} bytes")

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from recurra.errors import ArgumentError
 from recurra.runtime.model import Model
-from recurra.vocabulary import continued, from_record
 
 Array = npt.NDArray[Any]
 
@@ -92,6 +91,8 @@ def sample(model: Model, prompt: str = "", length: int = 500, **options: Any) ->
         raise ArgumentError("model must have a vocabulary to sample text, got one without")
     if not isinstance(prompt, str):
         raise ArgumentError(f"prompt must be text, got {type(prompt).__name__}; generate takes tokens")
+    from recurra.vocabulary import continued, from_record  # most streams need none
+
     vocabulary = from_record(model.network.vocabulary)
     return continued(vocabulary, prompt, lambda tokens: generate(model, tokens, length, **options))
 
