@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from recurra.cli.output import answer
+from recurra.strict_json import dumps
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         _check_plot(plan, args.plot)
     record = measure(plan, Display(show=not (args.quiet or args.json == "-")))
     if args.json and args.json != "-":
-        Path(args.json).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        Path(args.json).write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
     if args.plot:
         plot_bench(record, args.plot)
     answer(argparse.Namespace(json=args.json == "-"), record, report(record))

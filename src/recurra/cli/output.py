@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from recurra.strict_json import dumps
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -15,4 +16,4 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def answer(args: argparse.Namespace, record: Mapping[str, Any], text: str) -> None:
     """Print a result: `record` as JSON if asked for, else `text`."""
-    print(json.dumps(record) if args.json else text)
+    print(dumps(record) if args.json else text)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recurra.cli.opened import HELP, open_network
 from recurra.durable import check_place, write_durably
+from recurra.strict_json import dumps
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
@@ -82,8 +81,8 @@ def _text(args: argparse.Namespace, model: Model) -> int:
                 if _report(args, str(error) if error is line else f"line {number}: {error}"):
                     break
                 continue
-            record = {"line": number, "nats": nats if math.isfinite(nats) else None, "tokens": tokens}
-            answer = json.dumps(record) if args.json else f"{nats:.4f}"
+            record = {"line": number, "nats": nats, "tokens": tokens}
+            answer = dumps(record) if args.json else f"{nats:.4f}"
             sys.stdout.write(f"{answer}\n")  # at once, unlike print, where Python does not buffer
             sys.stdout.flush()
     return 1 if bad else 0

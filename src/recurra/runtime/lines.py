@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import DataError
+from recurra.strict_json import dumps
 
 Array = npt.NDArray[Any]
 MOST_LINE = 1 << 24
@@ -109,4 +110,4 @@ def written(y: Array, form: str, number: int) -> bytes:
         return y.astype("<f4").tobytes()
     if form == "csv":
         return (",".join(f"{value:.9g}" for value in y.tolist()) + "\n").encode()
-    return (json.dumps({"line": number, "y": y.tolist()}) + "\n").encode()
+    return (dumps({"line": number, "y": y.tolist()}) + "\n").encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from recurra.durable import write_durably
 from recurra.errors import DataError, RunError
 from recurra.models import LanguageModel, load, save
+from recurra.strict_json import dumps
 from recurra.train.recipe import Recipe
 
 if sys.version_info >= (3, 11):
@@ -75,9 +75,8 @@ class Folder:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Add a row to the history; a figure that is not finite is written as null, which JSON has."""
-        plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
         with _room(self.path / HISTORY):
-            self.history.write(json.dumps(plain, allow_nan=False) + "\n")
+            self.history.write(dumps(dict(row)) + "\n")
             self.history.flush()
 
     def mark(self) -> int:

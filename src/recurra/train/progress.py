@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from recurra.strict_json import dumps
 
 
 class Display:
@@ -59,8 +60,7 @@ class Display:
         if not self.show:
             return
         if not self.live:
-            plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
-            self.console.file.write(json.dumps(plain) + "\n")
+            self.console.file.write(dumps(row) + "\n")
             self.console.file.flush()
             return
         costs = (
@@ -74,7 +74,7 @@ class Display:
         if self.live:
             self.bar.console.print(text, highlight=False, soft_wrap=True)
         elif self.show:
-            self.console.file.write(json.dumps({"kind": "note", "text": text}) + "\n")
+            self.console.file.write(dumps({"kind": "note", "text": text}) + "\n")
             self.console.file.flush()
 
 
