@@ -17,6 +17,8 @@ from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
 from tests.cells.zoo import assert_close
 from tests.test_stream import MODELS, B, H, I, T, data, whole
 
+USE = "use nan='pass' to let it in or nan='reset' to begin the row anew"
+
 # What does not fit leaves everything as it was
 
 
@@ -29,7 +31,7 @@ def test_a_value_that_is_not_finite_is_named_and_the_state_kept(name: str, value
     stream.reset([0])
     bad = x[5:8].clone()
     bad[1, 2, 1] = value
-    with pytest.raises(ArgumentError, match=f"^x must be finite, got {value} at step 1 of row 2; use nan='pass' to let it in$"):
+    with pytest.raises(ArgumentError, match=f"^x must be finite, got {value} at step 1 of row 2; {USE}$"):
         stream.push(bad)
     with pytest.raises(ArgumentError, match=f"got {value} at step 0 of row 2"):
         stream.push(bad[1])
@@ -51,6 +53,33 @@ def test_nan_may_pass_and_stays_in_its_row() -> None:
     found = stream.push(bad)
     assert bool(found[4:, 1].isnan().all()) and bool(found[:4].isfinite().all())
     assert_close(found[:, [0, 2]], whole(model, x)[:, [0, 2]])
+
+
+@pytest.mark.parametrize("chunk", [1, 4, T])
+@pytest.mark.parametrize("name", ["lstm", "lstm_batch_first", "stack"])
+def test_nan_may_begin_a_row_anew(name: str, chunk: int) -> None:
+    model = MODELS[name]()
+    x, stream = data(model), Stream(model, B, nan="reset")
+    bad = x.clone()
+    bad[4, 1, 0], bad[7, 0] = float("nan"), float("inf")
+    parts = [stream.push(bad[t] if chunk == 1 else bad[t : t + chunk]) for t in range(0, T, chunk)]
+    found = torch.stack(parts) if chunk == 1 else torch.cat(parts)
+    assert bool(found[4, 1].isnan().all()) and bool(found[7, 0].isnan().all())
+    assert bool(found.isfinite().flatten(2).all(-1).sum() == T * B - 2)
+    for row, at in ((1, 4), (0, 7)):
+        assert_close(found[:at, row], whole(model, x)[:at, row])
+        assert_close(found[at + 1 :, row], whole(model, x[at + 1 :])[:, row])
+    assert_close(found[:, 2], whole(model, x)[:, 2])
+
+
+def test_a_row_begins_anew_in_a_stream_as_in_a_session() -> None:
+    module = nn.LSTM(I, H, dtype=torch.float32)
+    stream = Stream(recurra.convert.from_torch(module), B, nan="reset")
+    session = recurra.runtime.Model(recurra.export.network_of(module)).session(B, nan="reset")
+    x = torch.randn(T, B, I, dtype=torch.float32)
+    x[0, 0, 1], x[6], x[T - 1, 2, 0] = float("nan"), float("inf"), float("nan")
+    for part in (x, x[3:]):
+        np.testing.assert_allclose(stream.push(part).numpy(), session.push(part.numpy()), atol=2e-6)
 
 
 WRONG: list[tuple[str, Any, type[Exception], str]] = [
@@ -134,5 +163,5 @@ def test_the_batch_is_checked(batch: Any) -> None:
 
 
 def test_the_choice_for_nan_is_checked() -> None:
-    with pytest.raises(ArgumentError, match=r"^nan must be 'error' or 'pass', got 'ignore'$"):
+    with pytest.raises(ArgumentError, match=r"^nan must be one of 'error', 'pass', 'reset', got 'ignore'$"):
         Stream(recurra.GRU(I, H), nan="ignore")

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from recurra import state as states
-from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, shape_text
+from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, choice_text, shape_text
 from recurra.layers import SequenceModule
 from recurra.models.mode import evaluating
 
-NAN = ("error", "pass")
+NAN = ("error", "pass", "reset")
 
 
 class Stream:
@@ -27,7 +27,8 @@ class Stream:
     Args:
         model: a module over time that can stream: a layer, a stack of them, a language model.
         batch: B, how many streams side by side.
-        nan: what a step that is not finite does: "error" names the row and keeps the state, "pass" lets it in.
+        nan: what a step that is not finite does: "error" names the row and keeps the state, "pass" lets it in, "reset" answers
+            NaN and begins that row anew.
 
     Raises:
         ArgumentError: the model cannot stream; says which layer and why.
@@ -47,7 +48,7 @@ class Stream:
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise ArgumentError(f"batch must be a positive whole number, got {batch!r}")
         if nan not in NAN:
-            raise ArgumentError(f"nan must be 'error' or 'pass', got {nan!r}")
+            raise ArgumentError(choice_text("nan", nan, NAN))
         self.model, self.batch, self.nan = model, batch, nan
         self.state: Any = None
         self._due = torch.zeros(batch, dtype=torch.bool)
@@ -64,7 +65,7 @@ class Stream:
         Raises:
             ShapeError: `x` is of another batch or width, or holds no step.
             DtypeError: `x` is not a tensor of the model's dtype.
-            ArgumentError: a value of `x` is not finite; names the step and the row. The state is as before.
+            ArgumentError: a value of `x` is not finite, and `nan` is "error"; names the step and the row. The state is as before.
         """
         if not isinstance(x, Tensor):
             raise DtypeError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor")
@@ -75,10 +76,12 @@ class Stream:
         chunk = x[None] if x.ndim == axes else x
         if not len(chunk):
             raise ShapeError(f"x must have at least one step, got shape {shape_text(x.shape)}")
-        self._check_finite(chunk)
+        bad = self._bad(chunk)
+        if bad is not None:
+            chunk = chunk.masked_fill(bad[..., None], 0)
         turned = getattr(self.model, "batch_first", False)
         with torch.no_grad(), evaluating(self.model):
-            resets = self._resets(chunk)
+            resets = self._resets(chunk, bad)
             done = self.model.step_at_once(x, self.state) if x.ndim == axes and resets is None else None
             if done is not None:
                 y, self.state = done
@@ -88,8 +91,10 @@ class Stream:
                 resets=resets.T if turned and resets is not None else resets,
             )  # fmt: skip
         self.state = states.transform(state, _alone)
-        self._due = torch.zeros_like(self._due)
+        self._due = torch.zeros_like(self._due) if bad is None else bad[-1].cpu()
         y = y.transpose(0, 1) if turned else y
+        if bad is not None:
+            y = y.masked_fill(bad[(...,) + (None,) * (y.ndim - 2)], math.nan)
         return y[0] if x.ndim == axes else y
 
     def reset(self, rows: Sequence[int] | Tensor | None = None) -> None:
@@ -137,22 +142,30 @@ class Stream:
         device = next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
         self.state, self._due = states.transform(loaded[0], lambda value: value.to(device)), due[:, 0]
 
-    def _resets(self, chunk: Tensor) -> Tensor | None:
-        if not bool(self._due.any()):
+    def _resets(self, chunk: Tensor, bad: Tensor | None) -> Tensor | None:
+        """Where a row begins anew, (T, B): at once if it is due, and after a bad step."""
+        if bad is None and not bool(self._due.any()):
             return None
         resets = torch.zeros(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
         resets[0] = self._due.to(chunk.device)
+        if bad is not None:
+            resets[1:] = bad[:-1]
         return resets
 
-    def _check_finite(self, chunk: Tensor) -> None:
+    def _bad(self, chunk: Tensor) -> Tensor | None:
+        """The steps that are not to be taken in, (T, B), if there are any."""
         if self.nan == "pass" or not chunk.is_floating_point() or math.isfinite(chunk.sum().item()):  # a sum is soon made
-            return
-        if not bool(chunk.isfinite().all()):
-            step, row = (~chunk.isfinite()).flatten(2).any(-1).nonzero()[0].tolist()
+            return None
+        bad = (~chunk.isfinite()).any(-1)
+        if not bool(bad.any()):
+            return None
+        if self.nan == "error":
+            step, row = bad.nonzero()[0].tolist()
             raise ArgumentError(
                 f"x must be finite, got {chunk[step, row][~chunk[step, row].isfinite()][0].item()} at step {step} of row {row}; "
-                "use nan='pass' to let it in"
+                "use nan='pass' to let it in or nan='reset' to begin the row anew"
             )
+        return bad
 
 
 def _alone(value: Tensor) -> Tensor:
