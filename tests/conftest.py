@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # learns what torch.empty is before it is poisoned
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)

@@ -95,3 +95,8 @@ def test_every_name_of_a_packages_all_resolves_and_is_documented(package: str) -
         value = getattr(module, name)
         if callable(value):
             assert value.__doc__ and value.__doc__.strip(), name
+
+
+def test_pytorch_is_loaded_without_its_compiler() -> None:
+    modules = "recurra.layers, recurra.train, recurra.export, recurra.inspection, recurra.parity, recurra.stream"
+    assert run(f"import sys, {modules}; print('torch' in sys.modules, 'torch._dynamo' in sys.modules)") == "True False"

@@ -210,8 +210,10 @@ def test_what_overflows_is_named_and_the_state_stays(tmp_path: Path) -> None:
     assert done.returncode == 1 and done.stderr == text and done.stdout == streamed(good + good, tmp_path / "m.rcr").stdout
 
 
-def test_lines_of_text_may_end_as_elsewhere(model_file: Path) -> None:
-    assert streamed(b"to be\r\nor\r\n", model_file).stdout == streamed(b"to be\nor\n", model_file).stdout != b""
+def test_lines_of_text_may_end_as_elsewhere(model_file: Path, tmp_path: Path) -> None:
+    export = tmp_path / "m.rcr"  # opened without PyTorch
+    assert main(["export", str(model_file), "--to", str(export)]) == 0
+    assert streamed(b"to be\r\nor\r\n", export).stdout == streamed(b"to be\nor\n", export).stdout != b""
 
 
 def test_a_text_streams_on_stops_and_begins_anew(model_file: Path, tmp_path: Path) -> None:

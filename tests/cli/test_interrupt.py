@@ -18,7 +18,7 @@ from recurra.train.interrupt import STOPPING
 from tests.train.test_resume import same
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 400
-SIZES = ["--embed", "16", "--hidden", "160", "--batch", "32", "--epochs", "5", "--window", "250"]
+SIZES = ["--embed", "16", "--hidden", "160", "--batch", "32", "--epochs", "3", "--window", "250"]
 """Two chunks a pass, of about a tenth of a second each: long enough to be hit."""
 NOTE = f'{{"kind": "note", "text": "{STOPPING}"}}'
 

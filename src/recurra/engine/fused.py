@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recurra.cells import Cell
+from recurra.engine.compiling import constant
 from recurra.engine.job import Job, Scan
 from recurra.engine.transforms import transform_active
 from recurra.errors import ProgramError
@@ -72,7 +73,7 @@ def _code(cell: Cell, noise: tuple[str, ...], hidden: int, input_size: int) -> E
     return encode(trace(cell, noise), hidden, tuple([cell.width(name, hidden) for name in cell.state]), input_size)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def _constant(cell: Cell, noise: tuple[str, ...], hidden: int, input_size: int) -> tuple[str, tuple[str, ...], str | None]:
     """For a graph that is being traced: the program's text, the weights and noises that it reads, or why there is none."""
     try:

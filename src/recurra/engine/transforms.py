@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.autograd import forward_ad
 
+from recurra.engine.compiling import constant
+
 
 def transform_active() -> bool:
     """Whether torch.func or forward-mode differentiation is at work: operators without rules for it are then wrong.
@@ -15,6 +17,6 @@ def transform_active() -> bool:
     return _interpreted() or forward_ad._current_level >= 0
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile guards the transforms itself
+@constant  # torch.compile guards the transforms itself
 def _interpreted() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
