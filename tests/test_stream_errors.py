@@ -70,6 +70,10 @@ def test_nan_may_begin_a_row_anew(name: str, chunk: int) -> None:
         assert_close(found[:at, row], whole(model, x)[:at, row])
         assert_close(found[at + 1 :, row], whole(model, x[at + 1 :])[:, row])
     assert_close(found[:, 2], whole(model, x)[:, 2])
+    stream.push(bad[4])  # a bad step is the last, and its row's memory is no NaN even before it begins anew
+    kept: list[Tensor] = []
+    recurra.state.transform(stream.state, lambda part: kept.append(part) or part)  # type: ignore[func-returns-value]
+    assert kept and all(bool(part.isfinite().all()) for part in kept)
 
 
 def test_a_row_begins_anew_in_a_stream_as_in_a_session() -> None:
