@@ -254,3 +254,11 @@ def test_int8_passes_on_what_is_not_finite() -> None:
         right = Loop(network, 2).push(x)
     y = Model(network).session(2, nan="pass").push(x)
     assert np.array_equal(np.isnan(y), np.isnan(right)) and np.array_equal(np.isinf(y), np.isinf(right))
+    assert np.isinf(right[0]).any() and np.array_equal(y[np.isinf(right)], right[np.isinf(right)])
+
+
+def test_int8_keeps_the_digits_of_a_row_whose_inverse_would_overflow() -> None:
+    network = Network((Linear(matrix(20, 9)),)).quantised("int8")
+    x = numbers(2, 9) * np.float32(1e-34)
+    right = Loop(network, 2, "float64").push(x)
+    np.testing.assert_allclose(Model(network).session(2).push(x), right, rtol=0, atol=1e-6 * abs(right).max())
