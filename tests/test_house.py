@@ -31,6 +31,7 @@ MANY_ARGUMENTS = {
     "Recurrent.__init__": "a cell, its sizes, how its weights begin and where they are, and what it holds",
     "Recurrent.scan": "takes what `scan` takes",
     "LanguageModel.__init__": "a model's options, which its file, its flags and config.toml hold one by one",
+    "diagnose": "what is known of a net, of its data and of its training",
     "forward": "the native scan takes what a job holds",
 }  # fmt: skip
 FORBIDDEN_FILES = {"utils.py", "helpers.py", "misc.py", "common.py"}

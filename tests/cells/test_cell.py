@@ -151,7 +151,7 @@ def test_noise_has_its_rate_its_shape_and_its_generator() -> None:
     assert abs(float((drawn["dropout_h"] == 0).double().mean()) - 0.25) < 0.06 and abs(float(drawn["dropout_h"].max()) - 4 / 3) < 1e-6
     again = draw(cell, (50, 20), 40, torch.zeros(1, dtype=torch.float32), torch.Generator().manual_seed(1))
     assert_close(again, drawn, 0.0)
-    assert draw(cells.LSTM(), (2, 2), 3, torch.zeros(1)) == {} and "probe" not in draw(
+    assert draw(cells.LSTM(), (2, 2), 3, torch.zeros(1)) == {} and "probe_h" not in draw(
         cells.Probed(cells.LSTM()), (2, 2), 3, torch.zeros(1)
     )
 
@@ -201,7 +201,7 @@ def test_wrapping_hands_everything_through() -> None:
     inner = cells.LayerNormLSTM()
     outer = cells.Probed(cells.Zoneout(inner, h=0.1))
     assert (outer.state, outer.gates, outer.params, outer.input_norm) == (inner.state, inner.gates, inner.params, inner.input_norm)
-    assert outer.weights(3, 4) == inner.weights(3, 4) and list(outer.noises()) == ["zoneout_h", "probe"]
+    assert outer.weights(3, 4) == inner.weights(3, 4) and list(outer.noises()) == ["zoneout_h", "probe_h", "probe_c"]
 
 
 def test_first_mistakes_in_a_cell_of_ones_own_are_said_in_one_line() -> None:

@@ -136,8 +136,8 @@ def scene(cell: Cell, T: int = 6, B: int = 3, I: int = 2, H: int = 5, learned: b
         weights |= {f"initial_{name}": normal(cell.width(name, H)) for name in cell.state}
     x, state = normal(T, B, I), tuple(normal(B, cell.width(name, H)) for name in cell.state)
     noise = cells.draw(cell, (T, B), H, x.detach(), generator) if training else {}
-    if "probe" in cell.noises():
-        noise["probe"] = normal(T, B, cell.width("h", H))
+    probed = {name: each.of for name, each in cell.noises().items() if name.startswith("probe_")}
+    noise |= {name: normal(T, B, cell.width(state, H)) for name, state in probed.items()}
     return Scene(cell, weights, x, state, noise or None)
 
 

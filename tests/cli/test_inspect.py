@@ -123,3 +123,25 @@ def test_no_run_and_no_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[
     status, _, err = command(capsys, str(tmp_path / "bare.safetensors"), "--text", str(tmp_path / "a.txt"))
     assert status == 1 and "run must hold a model with a vocabulary to read text, got one without; leave --text out" in err
     assert command(capsys, str(tmp_path / "bare.safetensors"), "--steps", "10")[0] == 0
+
+
+def test_a_run_is_held_beside_the_naive_baseline_of_its_own_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not read off the text that the model samples itself, which it finds easy."""
+    text, run = tmp_path / "a.txt", tmp_path / "run"
+    text.write_text(TEXT)
+    options = ["--epochs", "1", "--embed", "4", "--hidden", "4", "--window", "16", "--batch", "4", "--seed", "0", "--device", "cpu"]
+    assert main(["train", str(text), "--out", str(run), *options]) == 0
+    capsys.readouterr()
+    status, out, _ = command(capsys, str(run), "--out", str(tmp_path / "report.html"))
+    assert status == 0 and "problem: worse than the naive baseline" in out and "that of a 5-gram" in out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "worse than the naive baseline" in page and "that of a 5-gram" in page
+    record = json.loads(command(capsys, str(run), "--json")[1])
+    assert record["baseline"] == "a 5-gram" and record["loss"] > record["naive"] > 0
+    text.unlink()
+    assert "naive baseline: unknown, since the run's data cannot be read: " in command(capsys, str(run))[1]
+
+
+def test_data_from_memory_has_no_known_baseline(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = command(capsys, str(run_folder))[1]
+    assert "naive baseline: unknown, since the run's data came from memory" in out and "5-gram" not in out

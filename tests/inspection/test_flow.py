@@ -80,7 +80,7 @@ def test_flow_of_a_language_model(loss_at: str) -> None:
     logits = torch.stack(kept) @ model.decoder.T + model.decoder_bias  # type: ignore[union-attr]
     steps = slice(None) if loss_at == "every step" else slice(-1, None)
     F.cross_entropy(logits[steps].flatten(0, 1), y[steps].flatten()).backward()
-    assert_close(gradient_flow(model, (x, y), state, loss_at=loss_at).norms, norms([kept]))
+    assert_close(gradient_flow(model, inputs=(x, state), target=y, loss_at=loss_at).norms, norms([kept]))
 
 
 def test_the_last_step_alone_counts_once_there() -> None:

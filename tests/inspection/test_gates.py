@@ -14,6 +14,7 @@ from recurra.cells import Cell
 from recurra.cells.cell import Known, Pre, Values
 from recurra.errors import ArgumentError
 from recurra.inspection import gate_use
+from recurra.inspection.example import example_of
 from recurra.inspection.gates import keeping, ranges, time_constants
 from recurra.inspection.measurement import measure
 from tests.cells.zoo import assert_close
@@ -125,11 +126,14 @@ def test_the_bias_that_keeps_is_read_from_both_vectors() -> None:
     with torch.no_grad():
         layer.bias_hh.chunk(3)[1].fill_(0.5)
     batch = (torch.randn(3, 1, 2),)
-    assert measure(layer, batch)[0][0].keeping_bias == -2.0
-    assert measure(Recurrent(cells.Zoneout(cells.LSTM(), c=0.1), 2, 3), batch)[0][0].keeping_bias == 1.0
+    assert measure(layer, example_of(layer, batch)).layers[0].keeping_bias == -2.0
+    wrapped = Recurrent(cells.Zoneout(cells.LSTM(), c=0.1), 2, 3)
+    assert measure(wrapped, example_of(wrapped, batch)).layers[0].keeping_bias == 1.0
     for without in (cells.Elman(), cells.MinLSTM()):
-        assert measure(Recurrent(without, 2, 3), batch)[0][0].keeping_bias is None
-    assert measure(Recurrent(cells.LSTM(), 2, 3, biases=0), batch)[0][0].keeping_bias is None
+        bare = Recurrent(without, 2, 3)
+        assert measure(bare, example_of(bare, batch)).layers[0].keeping_bias is None
+    bare = Recurrent(cells.LSTM(), 2, 3, biases=0)
+    assert measure(bare, example_of(bare, batch)).layers[0].keeping_bias is None
 
 
 def test_ends_of_retention_are_ends_of_time() -> None:

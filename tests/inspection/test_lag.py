@@ -15,7 +15,6 @@ from recurra.cells import Cell
 from recurra.errors import ArgumentError
 from recurra.inspection import gradient_by_lag, memory_length
 from recurra.inspection.lag import ANCHORS
-from recurra.inspection.probe import ProbedState
 from tests.cells.zoo import assert_close
 
 T, B, I = 9, 3, 2
@@ -178,7 +177,7 @@ def test_no_vectors_are_refused() -> None:
 
 
 def test_probes_add_to_every_state() -> None:
-    cell = ProbedState(cells.LSTM())
+    cell = cells.Probed(cells.LSTM())
     weights = {name: torch.randn(shape) for name, shape in cell.weights(I, 4).items()}
     x, probes = torch.randn(3, B, I), {f"probe_{name}": torch.randn(3, B, 4) for name in ("h", "c")}
     for method in ("loop", "fused"):

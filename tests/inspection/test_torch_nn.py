@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from typing import Any
 
@@ -109,7 +108,7 @@ def test_whole_numbers_ask_for_cross_entropy() -> None:
     with recurra.engine.probing() as probes:
         logits = model.head(net(model.embedding(x))[0])
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
-    expected = torch.autograd.grad(loss, probes[0].tensor)[0].norm(dim=-1).mean(-1)
+    expected = torch.autograd.grad(loss, probes[0].tensors["h"])[0].norm(dim=-1).mean(-1)
     assert_close(gradient_flow(model, (x, y)).norms[0], expected)
     with pytest.raises(ShapeError, match=r"^y must have shape \(7, 3\), as the output has, got \(7, 1\); nothing is broadcast$"):
         gradient_flow(model, (x, y[:, :1]))
@@ -132,7 +131,7 @@ def test_an_output_without_steps_counts_whole() -> None:
     assert bool((every > 0).all()) and every.shape == (1, T)
 
 
-def test_packing_inside_a_model_is_seen_and_packed_batches_are_refused() -> None:
+def test_packing_inside_a_model_is_seen() -> None:
     class Packing(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -143,9 +142,19 @@ def test_packing_inside_a_model_is_seen_and_packed_batches_are_refused() -> None
 
     flow = gradient_flow(Packing(), (torch.randn(T, B, I),))
     assert flow.norms.shape == (1, T) and bool((flow.norms > 0).all())
-    message = "model must give a tensor, or a tensor and a state, got PackedSequence; give it padded rows in place of a PackedSequence"
-    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
-        gradient_flow(nn.GRU(I, H), (pack_padded_sequence(torch.randn(T, B, I), torch.tensor([T, 4, 2])),))
+
+
+@pytest.mark.parametrize("lengths", [[T, 4, 2], [2, T, 4]])
+def test_packed_rows_are_measured_like_padded_ones_of_the_same_lengths(lengths: list[int]) -> None:
+    net, x, y = recurra.GRU(I, H), torch.randn(T, B, I), torch.randn(T, B, H)
+    packed = (pack_padded_sequence(value, torch.tensor(lengths), enforce_sorted=False) for value in (x, y))
+    for loss_at in ("every step", "last step"):
+        found = gradient_flow(net, tuple(packed := [*packed]), loss_at=loss_at)
+        padded = gradient_flow(net, inputs=dict(input=x, lengths=lengths), target=y, loss_at=loss_at)
+        assert_close(found.norms, padded.norms)
+    assert diagnose(net, tuple(packed)).performance.loss == pytest.approx(
+        diagnose(net, inputs=dict(input=x, lengths=lengths), target=y).performance.loss
+    )
 
 
 def test_what_cannot_be_seen_into_is_said() -> None:
@@ -189,8 +198,8 @@ def test_a_state_is_handed_on_and_asked_for() -> None:
 
     model, x, h = Needy(), torch.randn(T, B, I), torch.randn(1, B, H)
     assert_close(gradient_flow(model, (x,)).norms, gradient_flow(model.layer, (x,)).norms, 0)
-    assert_close(gradient_flow(model, (x,), h).norms, gradient_flow(model.layer, (x,), h).norms, 0)
-    assert not torch.equal(gradient_flow(model, (x,)).norms, gradient_flow(model, (x,), h).norms)
+    assert_close(gradient_flow(model, inputs=(x, h)).norms, gradient_flow(model.layer, inputs=(x, h)).norms, 0)
+    assert not torch.equal(gradient_flow(model, (x,)).norms, gradient_flow(model, inputs=(x, h)).norms)
 
 
 def test_scans_of_different_lengths_stand_side_by_side() -> None:
@@ -216,9 +225,3 @@ def test_nothing_warns() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         diagnose(nn.LSTM(I, H, 2), (torch.randn(T, B, I),))
-
-
-@pytest.mark.parametrize("batch", [torch.zeros(3, 1, I), (), None])
-def test_batches_that_are_none(batch: Any) -> None:
-    with pytest.raises(ArgumentError, match=rf"^batch must be a tuple \(x,\) or \(x, y\), got {type(batch).__name__}$"):
-        gradient_flow(nn.GRU(I, H), batch)

@@ -105,8 +105,9 @@ def scene(
     weights = {name: normal(*shape, scale=shape[-1] ** -0.5) for name, shape in cell.weights(2, hidden).items()}
     like = torch.zeros((), dtype=torch.float64)
     noise = draw(cell, (steps, rows), hidden, like, generator) if noisy else {}
-    if noisy and "probe" in cell.noises():
-        noise["probe"] = normal(steps, rows, cell.width("h", hidden))
+    if noisy:
+        probed = {name: each.of for name, each in cell.noises().items() if name.startswith("probe_")}
+        noise |= {name: normal(steps, rows, cell.width(state, hidden)) for name, state in probed.items()}
     widths = [cell.width(name, hidden) for name in cell.state]
     if ragged:
         lengths = torch.randint(0, steps + 1, (rows,), generator=generator)

@@ -150,5 +150,5 @@ def test_gradients_of_v_that_are_those_of_u_are_written_once() -> None:
 
 
 def test_phases_without_a_product_join_the_one_before() -> None:
-    code = arguments(trace(ZOO["AllThree"], ["zoneout_h", "dropout_h", "probe"]), {"hidden": H, "h": H}, I)
+    code = arguments(trace(ZOO["AllThree"], ["zoneout_h", "dropout_h", "probe_h"]), {"hidden": H, "h": H}, I)
     assert len(code["phases"]) == len(code["backward"][1]) == 1

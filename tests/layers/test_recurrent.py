@@ -101,7 +101,7 @@ def test_zoneout_keeps_the_share_that_was_asked_for() -> None:
 def test_a_probe_has_the_gradient_of_every_hidden_state() -> None:
     layer, x = Recurrent(cells.Probed(cells.GRU()), 3, 5), torch.randn(6, 2, 3)
     probe = torch.zeros(6, 2, 5, requires_grad=True)
-    done = layer.scan(x, noise={"probe": probe}, keep=["states"])
+    done = layer.scan(x, noise={"probe_h": probe}, keep=["states"])
     done.h[-1].sum().backward()
     assert_close(probe.grad[-1], torch.ones(2, 5))
     assert 0 < float(probe.grad[0].abs().max()) < float(probe.grad[-1].abs().max())

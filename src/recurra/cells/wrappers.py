@@ -175,24 +175,42 @@ class _Masked:
 
 @dataclass(frozen=True)
 class Probed(Wrapper):
-    """Adds a probe to h at every step: the gradient at the probe is dL/dh_t, without hooks.
+    """Adds a probe to every value of the state at every step: the gradients at the probes are dL/dh_t and dL/dc_t, without hooks.
 
-        h' = new_h + probe                  handed to the scan as noise["probe"], (T, B, H); absent: h' = new_h
+        h' = new_h + probe_h                handed to the scan as noise["probe_h"], (T, B, width), and so on; absent:
+        c' = new_c + probe_c                nothing is added
+
+    The probe of c reaches only the c that is carried on, not the h of its own step. So the gradient of h_t at the probe
+    of h_k, and of c_t at that of c_k, are blocks of the Jacobian of the state (h, c) at t by the state at k.
 
     >>> from recurra.cells.lstm import LSTM
-    >>> Probed(LSTM()).noises()["probe"].of
-    'h'
+    >>> list(Probed(LSTM()).noises())
+    ['probe_h', 'probe_c']
     """
 
     cell: Cell
 
     def phases(self) -> tuple[Phase, ...]:
-        return (*self.cell.phases(), Phase(_add_probe))
+        return (*self.cell.phases(), *(Phase(_Add(name)) for name in self.cell.state))
 
     def noises(self) -> dict[str, Noise]:
-        return self.add_noise("probe", Noise("h", zero=None))
+        own = self.cell.noises()
+        for name in self.cell.state:
+            own |= self.add_noise(probe_name(name), Noise(name, zero=None))
+        return own
 
 
-def _add_probe(a: Pre, s: Known) -> Values:
-    h = s.new.h
-    return dict(h=h + s.noise["probe"] if "probe" in s.noise else h)
+def probe_name(state: str) -> str:
+    """What the probe of a value of the state is called among the noises."""
+    return f"probe_{state}"
+
+
+@dataclass(frozen=True)
+class _Add:
+    """The appended phase of Probed, for one value of the state."""
+
+    name: str
+
+    def __call__(self, a: Pre, s: Known) -> Values:
+        new, probe = s.new.values[self.name], s.noise.get(probe_name(self.name))
+        return {self.name: new if probe is None else new + probe}

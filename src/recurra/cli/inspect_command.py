@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rows < 1 or (args.steps is not None and args.steps < 2):
         raise ArgumentError(f"rows must be at least 1 and steps at least 2, got {args.rows} and {args.steps}")
     model = train.open_run(args.run_folder)
-    recipe, history = _record(args.run_folder)
+    recipe, history, why = _record(args.run_folder)
     window = None if recipe is None else recipe.window
     steps = args.steps or min(2 * (window or 100), MOST_STEPS)
     batch, source = _batch(model, args.text or (), steps, args.rows)
@@ -42,19 +42,32 @@ def run(args: argparse.Namespace) -> int:
     found = inspection.diagnose(model, batch, history=history, clip_norm=clip_norm, window=window)
     if args.out:
         facts = {"run": str(args.run_folder), "text": source, "measured on": f"{batch.steps} steps of {batch.batch} rows"}
-        inspection.write_report(found, args.out, history=history, title=f"recurra inspect {args.run_folder}", facts=facts)
-    text = f"{found}\ntext: {source}, {batch.steps} steps of {batch.batch} rows" + (f"\nwritten to {args.out}" if args.out else "")
+        facts |= {"naive baseline": why} if why else {}
+        inspection.write_report(found, args.out, history=history or (), title=f"recurra inspect {args.run_folder}", facts=facts)
+    lines = [str(found), f"text: {source}, {batch.steps} steps of {batch.batch} rows"]
+    lines += [f"naive baseline: {why}"] * bool(why) + [f"written to {args.out}"] * bool(args.out)
+    text = "\n".join(lines)
     answer(args, found.to_dict() | {"text": source, "out": args.out}, text)
     return 0
 
 
-def _record(folder: str) -> tuple[Any, list[dict[str, Any]]]:
-    """A run's recipe and history; a model's file has none."""
+def _record(folder: str) -> tuple[Any, list[dict[str, Any]] | None, str]:
+    """A run's recipe, its history with the naive baseline's row, and why there is none; a model's file has neither."""
     from recurra import train
+    from recurra.errors import RecurraError
 
     if not Path(folder).is_dir():
-        return None, []
-    return train.Recipe.of(train.read_config(folder)["recipe"]), train.read_history(folder)
+        return None, None, ""
+    config, history = train.read_config(folder), train.read_history(folder)
+    recipe = train.Recipe.of(config["recipe"])
+    if any(row.get("kind") == "baseline" for row in history):
+        return recipe, history, ""
+    if "data" not in config:
+        return recipe, history, "unknown, since the run's data came from memory"
+    try:
+        return recipe, [*history, train.baseline(train.from_source(config["data"])).row()], ""
+    except RecurraError as error:
+        return recipe, history, f"unknown, since the run's data cannot be read: {error}"
 
 
 def _batch(model: Any, files: Sequence[str], steps: int, rows: int) -> tuple[Any, str]:

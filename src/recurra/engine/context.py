@@ -1,4 +1,4 @@
-"""Contexts around any module: force a method, listen to choices, put a probe on every hidden state."""
+"""Contexts around any module: force a method, listen to choices, put a probe on every state."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _probes: list[list[Probe]] = []
 
 
 class Probe(NamedTuple):
-    """A tensor of zeros added to h at every step of one scan: its gradient is dL/dh.
+    """Zeros added to the state at every step of one scan: their gradients are dL/dh and dL/dc.
 
     Attributes:
         cell: the cell of the scan.
-        tensor: (T, B, width of h), requires grad.
+        tensors: by the name of the state, (T, B, its width), each requires grad.
         reverse: whether the scan ran backward.
     """
 
     cell: Cell
-    tensor: Tensor
+    tensors: dict[str, Tensor]
     reverse: bool
 
 
@@ -67,12 +67,12 @@ def tell(job: Any, choice: Any) -> None:
 
 @contextmanager
 def probing() -> Iterator[list[Probe]]:
-    """Put a probe on h in every scan inside; they are listed in the order the scans ran.
+    """Put a probe on the state in every scan inside; they are listed in the order the scans ran.
 
     >>> import torch, recurra
     >>> with probing() as probes:
     ...     y, state = recurra.GRU(3, 4)(torch.zeros(5, 1, 3))
-    >>> torch.autograd.grad(y.sum(), probes[0].tensor)[0].shape
+    >>> torch.autograd.grad(y.sum(), probes[0].tensors['h'])[0].shape
     torch.Size([5, 1, 4])
     """
     found: list[Probe] = []

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recurra.cells import LSTM, Cell, Probed, ProjectedLSTM
 from recurra.cells.cell import Values, Weights
+from recurra.cells.wrappers import probe_name
 from recurra.engine import checkpointed, fused, loop, parallel, single, vendor
 from recurra.engine.context import Probe, forced, probes_wanted, tell
 from recurra.engine.job import Job, Scan, prepare
@@ -72,11 +73,11 @@ def scan(
 
 
 def _probe(cell: Cell, weights: Weights, x: Tensor, reverse: bool, noise: Values | None, probes: list[Probe]) -> tuple[Cell, Values]:
-    """Wrap the cell so that its h takes a probe, and note the probe."""
-    width = cell.width(cell.state[0], weights["weight_ih"].shape[0] // len(cell.gates))
-    probe = x.new_zeros(*x.shape[:2], width, requires_grad=True)
-    probes.append(Probe(cell, probe, reverse))
-    return Probed(cell), (noise or {}) | {"probe": probe}
+    """Wrap the cell so that its state takes probes, and note them."""
+    hidden = weights["weight_ih"].shape[0] // len(cell.gates)
+    tensors = {name: x.new_zeros(*x.shape[:2], cell.width(name, hidden), requires_grad=True) for name in cell.state}
+    probes.append(Probe(cell, tensors, reverse))
+    return Probed(cell), (noise or {}) | {probe_name(name): tensor for name, tensor in tensors.items()}
 
 
 class Choice(NamedTuple):

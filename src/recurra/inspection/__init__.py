@@ -1,15 +1,16 @@
 """Looking inside: numbers first, drawings apart. Start with `diagnose`."""
 
 from recurra.inspection.diagnosis import Diagnosis, diagnose
-from recurra.inspection.flow import GradientFlow, gradient_flow
+from recurra.inspection.flow import GradientFlow, Reach, gradient_flow
 from recurra.inspection.gates import GateUse, gate_use
 from recurra.inspection.lag import GradientByLag, gradient_by_lag, memory_length
 from recurra.inspection.measurement import LayerFigures
 from recurra.inspection.norms import TrainingNorms, training_norms
+from recurra.inspection.performance import Performance
 from recurra.inspection.plot import plot_diagnosis, plot_flow, plot_history
 from recurra.inspection.report import write_report
 from recurra.inspection.spectrum import spectral_radius
-from recurra.inspection.verdicts import Verdict
+from recurra.inspection.verdicts import Need, Verdict
 from recurra.inspection.watch import Watch
 
 __all__ = [
@@ -18,6 +19,9 @@ __all__ = [
     "GradientByLag",
     "GradientFlow",
     "LayerFigures",
+    "Need",
+    "Performance",
+    "Reach",
     "TrainingNorms",
     "Verdict",
     "Watch",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from recurra.cells import Cell, Wrapper
 from recurra.engine import Job
 from recurra.errors import ArgumentError
-from recurra.inspection.observe import observe, reachable, rerun, undisturbed
+from recurra.inspection.example import example_of
+from recurra.inspection.observe import observe_scans, reachable, rerun, undisturbed
 from recurra.models.mode import evaluating
 
 SATURATED = 0.01
@@ -44,11 +45,11 @@ class GateUse(NamedTuple):
         return "\n".join(lines)
 
 
-def gate_use(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *, margin: float = SATURATED) -> GateUse:
+def gate_use(model: nn.Module, batch: tuple[Any, ...] | None = None, *, inputs: Any = None, margin: float = SATURATED) -> GateUse:
     """Measure saturation, retention and time constants on a batch, as at evaluation; the model is left as it was.
 
     Args:
-        model, batch, state: as for `gradient_flow`; a target is not needed, but for a model with `cross_entropy`.
+        model, batch, inputs: as for `gradient_flow`; a target is not needed.
         margin: how near an end counts as saturated, in (0, 0.5).
 
     Returns:
@@ -65,7 +66,7 @@ def gate_use(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *, mar
         raise ArgumentError(f"margin must be in (0, 0.5), got {margin}")
     net, _ = reachable(model)
     with undisturbed(model), evaluating(net):
-        seen = observe(net, batch, state)
+        seen = observe_scans(net, example_of(model, batch, inputs))
         gates = [kept_gates(each.job) for each in seen]
     kept = [retention(each.job.cell, found) for each, found in zip(seen, gates)]
     return GateUse(

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recurra.cells import Probed
+from recurra.cells.wrappers import probe_name
 from recurra.engine import Job
 from recurra.errors import ArgumentError
-from recurra.inspection.observe import observe, reachable, rerun, undisturbed
-from recurra.inspection.probe import ProbedState
+from recurra.inspection.example import example_of
+from recurra.inspection.observe import observe_scans, reachable, rerun, undisturbed
 from recurra.layers.recurrent import check_size
 from recurra.models.mode import evaluating
 
@@ -42,7 +44,9 @@ class GradientByLag(NamedTuple):
         return "\n".join(lines)
 
 
-def gradient_by_lag(model: nn.Module, batch: tuple[Any, ...], state: Any = None, *, vectors: int = 16, seed: int = 0) -> GradientByLag:
+def gradient_by_lag(
+    model: nn.Module, batch: tuple[Any, ...] | None = None, *, inputs: Any = None, vectors: int = 16, seed: int = 0
+) -> GradientByLag:
     """Measure |dh_t/dh_k| and |dc_t/dc_k| by the lag t - k, for every layer, through probes; as at evaluation.
 
         norm(lag) = sqrt(mean |v J|^2 / H) estimates sqrt(mean |J|_F^2 / H),        J = dh_t/dh_k
@@ -54,7 +58,7 @@ def gradient_by_lag(model: nn.Module, batch: tuple[Any, ...], state: Any = None,
     taken by itself; what reaches it through other layers does not count. t is the last step, and 3/4, 1/2 and 1/4 of it.
 
     Args:
-        model, batch, state: as for `gradient_flow`; a target is not needed, but for a model with `cross_entropy`.
+        model, batch, inputs: as for `gradient_flow`; a target is not needed.
         vectors: how many v at least, rows counted; the standard error of the norm is at most 0.71 / sqrt(vectors) of it.
         seed: of the v.
 
@@ -77,7 +81,7 @@ def gradient_by_lag(model: nn.Module, batch: tuple[Any, ...], state: Any = None,
     check_size("vectors", vectors)
     net, _ = reachable(model)
     with undisturbed(model), evaluating(net):
-        seen = observe(net, batch, state)
+        seen = observe_scans(net, example_of(model, batch, inputs))
     return GradientByLag(tuple(each.name for each in seen), tuple(norms_by_lag(each.job, vectors, seed) for each in seen))
 
 
@@ -86,7 +90,7 @@ def norms_by_lag(job: Job, vectors: int, seed: int) -> dict[str, Tensor]:
     steps, rows = job.x.shape[:2]
     with torch.enable_grad():
         probes = {name: job.x.new_zeros(steps, rows, job.cell.width(name, job.hidden_size), requires_grad=True) for name in job.cell.state}
-        done = rerun(job, ("states",), ProbedState(job.cell), {f"probe_{name}": probe for name, probe in probes.items()})
+        done = rerun(job, ("states",), Probed(job.cell), {probe_name(name): probe for name, probe in probes.items()})
     anchors = sorted({max(0, round(share * steps) - 1) for share in ANCHORS})
     draws = math.ceil(vectors / (rows * len(anchors)))
     generator = torch.Generator().manual_seed(seed)

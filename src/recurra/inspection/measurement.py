@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from recurra.inspection.flow import flow_norms
+from recurra.inspection.example import Example
+from recurra.inspection.flow import GONE, Reach, flow_norms, reach_of
 from recurra.inspection.gates import SATURATED, keeping, keeping_bias, kept_gates, quantiles_text, retention, saturation, time_constants
 from recurra.inspection.lag import E_FOLD, memory_length, norms_by_lag, steps_text
+from recurra.inspection.loss import Cost
 from recurra.inspection.observe import Seen, observe, reachable, undisturbed
 from recurra.inspection.spectrum import spectral_radius
 from recurra.models.mode import evaluating
 
 STUCK = 1e-4
 """A gate this near to an end of its range is stuck, whatever it is for: a memory of 1000 steps needs no nearer than 1e-3."""
-GONE = 0.01
-"""A gradient below this share of what it was is gone: Adam's steps follow the other 99 %."""
 GROWING = 2.0
 """Where a gradient grows to more than this, that it comes from afar says that the net is sensitive, not that it remembers."""
 VECTORS = 16
@@ -34,7 +34,8 @@ class LayerFigures:
         number: its place among the scans, from 0.
         cell: the cell, and whether it ran backward.
         gated: whether a gate says how much of its state a unit keeps.
-        flow: (T,), |dL/dh_t|, as `gradient_flow` gives it.
+        flow: (T,), |dL/dh_t| of the loss of each row's last step, as `gradient_flow(..., loss_at="last step")` gives it.
+        reach: how far back that counts.
         by_lag: by the name of the state, (T,), as `gradient_by_lag` gives it.
         saturation: by gate, the share of values within 0.01 of an end of the gate's range.
         stuck: the same, within 0.0001.
@@ -47,6 +48,7 @@ class LayerFigures:
     cell: str
     gated: bool
     flow: Tensor
+    reach: Reach
     by_lag: dict[str, Tensor]
     saturation: dict[str, float]
     stuck: dict[str, float]
@@ -97,15 +99,19 @@ class LayerFigures:
     def memory_text(self, share: float = E_FOLD) -> str:
         """That in words; a gradient that grows without end shows no memory."""
         if math.isinf(self.memory(share)) and self.peak > GROWING:
-            return f"none: {self.growth_text()}"
+            return f"cannot be read off: a gradient {self.growth_text()} on its way back"
         return steps_text(self.strongest, share)
 
     def growth_text(self) -> str:
         """What a growing gradient does, in words."""
-        return "stops being finite" if math.isinf(self.peak) else f"grows to {self.peak:.3g} times itself"
+        return "stops being finite" if math.isinf(self.peak) else f"grows to {self.peak:.3g} times its size"
 
     def __str__(self) -> str:
-        said = [f"memory {self.memory_text()} (until below 1/e), {self.memory_text(GONE)} (below 1 %)"]
+        said = [self.reach.text()]
+        if math.isinf(self.memory()) and self.peak > GROWING:
+            said.append(f"memory {self.memory_text()}")
+        else:
+            said.append(f"a gradient falls below 1/e after {self.memory_text()}, below 1 % after {self.memory_text(GONE)}")
         if self.time_constants is not None:
             said.append(f"time constants of gates {quantiles_text(self.time_constants)}")
         if self.saturation:
@@ -117,7 +123,8 @@ class LayerFigures:
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON has them; null where a figure is not finite."""
         return {
-            "name": self.name, "steps": self.steps, "memory_steps": finite(self.memory()), "gone_steps": finite(self.memory(0.01)),
+            "name": self.name, "steps": self.steps, "reach_steps": finite(self.reach.steps), "memory_steps": finite(self.memory()),
+            "gone_steps": finite(self.memory(GONE)),
             "flow": finite(self.flow), "by_lag": {name: finite(norms) for name, norms in self.by_lag.items()},
             "saturation": self.saturation, "stuck": self.stuck, "retention": finite(self.retention),
             "time_constants": finite(self.time_constants), "keeping_bias": finite(self.keeping_bias),
@@ -136,22 +143,35 @@ def finite(value: Any) -> Any:
     return value if value is None or math.isfinite(value) else None
 
 
-def measure(model: nn.Module, batch: Any, state: Any = None, loss_at: str = "last step") -> tuple[list[LayerFigures], dict[str, str]]:
+class Measurement(NamedTuple):
+    """What `measure` gives.
+
+    Attributes:
+        layers: the figures of each scan in the order they ran.
+        cost, asked: as in `Observation`.
+        unseen: by name, the modules that could not be seen into, with the reason.
+    """
+
+    layers: list[LayerFigures]
+    cost: Cost
+    asked: float | None
+    unseen: dict[str, str]
+
+
+def measure(model: nn.Module, example: Example) -> Measurement:
     """Measure every layer that runs, as at evaluation; the model is left as it was.
 
     Args:
-        model, batch, state, loss_at: as for `gradient_flow`.
-
-    Returns:
-        The figures of each scan in the order they ran, and by name the modules that could not be seen into, with the reason.
+        model: the model.
+        example: what to run it on.
 
     Raises:
         ArgumentError, ShapeError: as for `gradient_flow`.
     """
-    net, left = reachable(model)
+    net, unseen = reachable(model)
     with undisturbed(model), evaluating(net):
-        seen = observe(net, batch, state, loss_at)
-        return [_figures(number, each) for number, each in enumerate(seen)], left
+        scans, cost, asked = observe(net, example, "last step")
+        return Measurement([_figures(number, each) for number, each in enumerate(scans)], cost, asked, unseen)
 
 
 def _figures(number: int, seen: Seen) -> LayerFigures:
@@ -161,7 +181,8 @@ def _figures(number: int, seen: Seen) -> LayerFigures:
         number=number,
         cell=seen.name,
         gated=bool(keeping(job.cell)),
-        flow=flow_norms(seen.gradient).cpu(),
+        flow=flow_norms(seen.gradient["h"], job).cpu(),
+        reach=reach_of(seen.gradient, job.resets, job.reverse),
         by_lag={state: norms.cpu() for state, norms in norms_by_lag(job, VECTORS, seed=0).items()},
         saturation=saturation(job.cell, gates, SATURATED),
         stuck=saturation(job.cell, gates, STUCK),

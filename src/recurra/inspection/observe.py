@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace as replace_fields
 from typing import Any, NamedTuple
@@ -14,9 +13,11 @@ from torch import Tensor, nn
 
 from recurra.cells import Cell
 from recurra.cells.cell import Values
+from recurra.cells.wrappers import probe_name
 from recurra.engine import Job, Scan, listening, probing, scan
 from recurra.errors import ArgumentError
-from recurra.inspection.loss import check_loss_at, loss_of
+from recurra.inspection.example import Example, described
+from recurra.inspection.loss import Cost, answer_of, check_loss_at, cost_of, last_steps, layout_of
 from recurra.layers.replace import LAYERS, from_torch, replace
 
 
@@ -26,12 +27,17 @@ class Seen(NamedTuple):
     Attributes:
         name: the cell, and whether it ran backward.
         job: what the scan did, without gradients and probes.
-        gradient: (T, B, width of h), dL/dh.
+        gradient: by the name of the state, (T, B, its width), dL/dh and dL/dc; empty where no loss was asked for.
     """
 
     name: str
     job: Job
-    gradient: Tensor
+    gradient: dict[str, Tensor]
+
+
+def holds_torchs(model: nn.Module) -> bool:
+    """Whether a model is or holds a recurrent module of torch.nn."""
+    return any(isinstance(module, (nn.RNNBase, nn.RNNCellBase)) for module in model.modules())
 
 
 def reachable(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
@@ -50,7 +56,7 @@ def reachable(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
     """
     if type(model) in LAYERS:
         return from_torch(model), {}
-    if not any(isinstance(module, (nn.RNNBase, nn.RNNCellBase)) for module in model.modules()):
+    if not holds_torchs(model):
         return model, {}
     if isinstance(model, (nn.RNNBase, nn.RNNCellBase)):
         return model, {"model": "only plain torch.nn.RNN, LSTM and GRU can be seen into"}
@@ -70,51 +76,136 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def observe(model: nn.Module, batch: Any, state: Any = None, loss_at: str = "every step") -> list[Seen]:
-    """Run a model on a batch, and its loss back, in the mode that it is in.
+class Observation(NamedTuple):
+    """A model's run on an example, and its loss.
+
+    Attributes:
+        scans: in the order they ran.
+        cost: the loss of every step together.
+        asked: how many steps back the loss asks for, the median of the rows; None where that cannot be told, since it counts
+            at many steps.
+    """
+
+    scans: list[Seen]
+    cost: Cost
+    asked: float | None
+
+
+def observe_scans(model: nn.Module, example: Example) -> list[Seen]:
+    """Run a model, and note its scans without any gradient."""
+    return [_seen(job, {}) for job in _run(model, example)[1]]
+
+
+@torch.enable_grad()
+def observe(model: nn.Module, example: Example, loss_at: str = "every step") -> Observation:
+    """Run a model on an example, and its loss back, in the mode that it is in.
 
     Args:
         model: a model that `reachable` gave.
-        batch, state, loss_at: as for `gradient_flow`.
-
-    Returns:
-        Every scan, in the order they ran.
+        example: from `example_of`.
+        loss_at: as for `gradient_flow`.
 
     Raises:
         ArgumentError, ShapeError: as for `gradient_flow`.
     """
-    if not isinstance(batch, (tuple, list)) or not batch:
-        raise ArgumentError(f"batch must be a tuple (x,) or (x, y), got {type(batch).__name__}")
     check_loss_at(loss_at)
+    output, jobs = _run(model, example)
+    names = [(job, name) for job in jobs for name in job.cell.state]
+    probes = [(job.noise or {})[probe_name(name)] for job, name in names]
+    longest = max(jobs, key=lambda job: len(job.x))
+    if example.loss is None:
+        answer = answer_of(model, output, example, longest)
+        cost = cost_of(model, answer, "every step")
+        read = _gradients(cost.total, [answer.output], retain=True)
+        asked = _asked([read[0] if answer.counted is not None else None], longest)
+        total = cost.total if loss_at == "every step" else cost_of(model, answer, loss_at).total
+        gradients = _gradients(total, probes)
+    else:
+        cost = _own_cost(example, output)
+        outputs = [each for each in _tensors(output) if each.requires_grad]
+        read = _gradients(cost.total, outputs, retain=True)
+        views = [_steps_of(model, each, longest) for each in read]
+        asked = _asked(views, longest)
+        gradients = _gradients(cost.total, probes, retain=True)
+        if loss_at == "last step" and any(view is not None for view in views):
+            _keep_last(views)
+            gradients = list(torch.autograd.grad(outputs, probes, read, allow_unused=True, materialize_grads=True))
+    by_job: dict[int, dict[str, Tensor]] = {}
+    for (job, name), gradient in zip(names, gradients):
+        by_job.setdefault(id(job), {})[name] = gradient.detach()
+    return Observation([_seen(job, by_job[id(job)]) for job in jobs], cost, asked)
+
+
+def _run(model: nn.Module, example: Example) -> tuple[Any, list[Job]]:
+    """The output and the scans of a model, with a probe in each."""
     jobs: list[Job] = []
     with torch.enable_grad(), probing(), listening(lambda job, choice: jobs.append(job)):
-        output = _call(model, batch[0], state, getattr(batch, "resets", None))
-        if not jobs:
-            raise ArgumentError(f"model must run a recurra layer, got {type(model).__name__}, which ran none")
-        loss = loss_of(model, output, batch[1] if len(batch) > 1 else None, jobs[0], loss_at)
-    probes = [(job.noise or {})["probe"] for job in jobs]
-    gradients = torch.autograd.grad(loss, probes, allow_unused=True, materialize_grads=True)
-    return [_seen(job, gradient.detach()) for job, gradient in zip(jobs, gradients)]
+        output = example.run(model)
+    if not jobs:
+        raise ArgumentError(f"model must run a recurra layer, got {type(model).__name__}, which ran none")
+    return output, jobs
 
 
-def _call(model: nn.Module, x: Any, state: Any, resets: Any) -> Tensor:
-    """The output alone; a module that takes no state is not given any."""
-    options = {} if resets is None else {"resets": resets}
-    needed = [
-        each for each in inspect.signature(model.forward).parameters.values()
-        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
-    ]  # fmt: skip
-    done = model(x, **options) if state is None and len(needed) < 2 else model(x, state, **options)
-    output = done[0] if isinstance(done, (tuple, list)) and not hasattr(done, "batch_sizes") else done
-    if not isinstance(output, Tensor):
-        text = f"model must give a tensor, or a tensor and a state, got {type(output).__name__}"
-        raise ArgumentError(f"{text}; give it padded rows in place of a PackedSequence" if hasattr(output, "batch_sizes") else text)
-    return output
+def _own_cost(example: Example, output: Any) -> Cost:
+    """The value of the caller's own loss."""
+    total = example.loss(output) if example.loss else None
+    if not isinstance(total, Tensor) or total.numel() != 1:
+        raise ArgumentError(f"loss must give a tensor of one number, got {described(total)}")
+    return Cost(total.reshape(()), float(total.detach()))
 
 
-def _seen(job: Job, gradient: Tensor) -> Seen:
+def _gradients(total: Tensor, of: list[Tensor], retain: bool = False) -> list[Tensor]:
+    if not total.requires_grad:
+        raise ArgumentError("loss must depend on the model's recurrent layers, got one that does not; is their output detached?")
+    return list(torch.autograd.grad(total, of, retain_graph=retain, allow_unused=True, materialize_grads=True))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in an output."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (tensor for each in value.values() for tensor in _tensors(each))
+    elif isinstance(value, (tuple, list)):
+        yield from (tensor for each in value for tensor in _tensors(each))
+
+
+def _steps_of(model: nn.Module, gradient: Tensor, job: Job) -> Tensor | None:
+    """A view (T, B, ...) of a gradient at an output; None where it has no steps."""
+    layout = layout_of(model, gradient, job, squeezed=True)
+    return None if layout is None or gradient.ndim < 2 else layout.turn(gradient)
+
+
+def _reads(view: Tensor) -> Tensor:
+    """(T, B) bool: the steps at which a loss reads an output."""
+    return view.detach().flatten(2).ne(0).any(-1)
+
+
+def _keep_last(views: list[Tensor | None]) -> None:
+    """Of gradients at outputs, leave those of each row's last step that is read, in place."""
+    known = [view for view in views if view is not None]
+    last = last_steps(torch.stack([_reads(view) for view in known]).any(0))
+    for view in known:
+        view.mul_(last.reshape(*last.shape, *[1] * (view.ndim - 2)))
+
+
+def _asked(views: list[Tensor | None], job: Job) -> float | None:
+    """How many steps back from where it is read a loss asks for: all, if it is read at one step of each row only."""
+    read = [_reads(view) for view in views if view is not None and bool(view.ne(0).any())]
+    if not read:  # an answer for each row
+        ends = torch.full(job.x.shape[1:2], len(job.x)) if job.lengths is None else job.lengths
+        return float((ends.double() - 1).clamp(min=0).median())
+    steps = torch.stack(read).any(0)
+    if bool((steps.sum(0) > 1).any()):
+        return None
+    ends = steps.long().argmax(0)[steps.any(0)]
+    return float(ends.double().median())
+
+
+def _seen(job: Job, gradient: dict[str, Tensor]) -> Seen:
     cell: Cell = getattr(job.cell, "cell")  # noqa: B009 - the engine's own probe is around it
-    noise = {name: factor.detach() for name, factor in (job.noise or {}).items() if name != "probe"}
+    probes = {probe_name(state) for state in cell.state}
+    noise = {name: factor.detach() for name, factor in (job.noise or {}).items() if name not in probes}
     plain = replace_fields(
         job, cell=cell, x=job.x.detach(), weights={name: weight.detach() for name, weight in job.weights.items()},
         state=_detached(job.state), initial=_detached(job.initial), noise=noise or None,

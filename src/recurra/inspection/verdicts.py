@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import torch
 
+from recurra.inspection.flow import Reach, steps_count
 from recurra.inspection.gates import SATURATED
 from recurra.inspection.lag import E_FOLD
-from recurra.inspection.measurement import GONE, GROWING, STUCK, LayerFigures
+from recurra.inspection.measurement import GROWING, STUCK, LayerFigures
 from recurra.inspection.norms import TrainingNorms
+from recurra.inspection.performance import Performance
 
-SHORT_MEMORY = 5
+SHORT_REACH = 5
 """Steps: a net whose gradient is gone before them sees no further than the five words that a 5-gram table sees."""
 EXPLODED = 1e4
 """A gradient that grows by this over the steps measured has exploded: what comes from afar leaves three of float32's seven
@@ -35,7 +37,8 @@ class Verdict(NamedTuple):
     """A sickness that was found.
 
     Attributes:
-        name: "vanishing gradient", "exploding gradient", "saturated gates", "forget bias too low" or "window too short".
+        name: "vanishing gradient", "exploding gradient", "saturated gates", "forget bias too low" or "window too short"; of a
+            run "worse than the naive baseline", "overfitting" or "underfitting".
         severity: "problem", or "warning" where learning may go on, but not as well as it could.
         evidence: a sentence with the figures.
         advice: what to try.
@@ -50,10 +53,66 @@ class Verdict(NamedTuple):
         return f"{self.severity}: {self.name}\n  {self.evidence}\n  try: {self.advice}"
 
 
-def judge(layers: Sequence[LayerFigures], norms: TrainingNorms | None = None, window: int | None = None) -> tuple[Verdict, ...]:
-    """Every sickness that the figures show, the gravest first; none of a healthy net."""
-    found = [exploding(layers, norms), vanishing(layers), saturated(layers), forgetful(layers), cut_short(layers, window)]
-    return tuple(verdict for verdict in found if verdict)
+class Need(NamedTuple):
+    """How far back the loss of a net reaches, and how far it must.
+
+    Attributes:
+        reach: the best of the layers; None where no gradient arrived at any.
+        asked: steps that the loss asks for; None where that cannot be told.
+        why: why it asks for them.
+    """
+
+    reach: Reach | None = None
+    asked: float | None = None
+    why: str = ""
+
+    def text(self) -> str:
+        """In a sentence without an end."""
+        if self.reach is None:
+            return "the loss's gradient reaches no layer"
+        how = self.reach.text().replace("reach ", "the loss's gradient reaches ", 1)
+        return f"{how} back" + ("" if self.asked is None else f"; {self.why}")
+
+
+def need_of(layers: Sequence[LayerFigures], asked: float | None, reach: int | None = None) -> Need:
+    """How far back a net reaches: its best layer, since what one of them carries is open to all.
+
+    Args:
+        layers: the figures.
+        asked: what the loss itself asks for.
+        reach: what the caller asks for in its place.
+    """
+    arrived = [layer.reach for layer in layers if not math.isnan(layer.reach.steps)]
+    best = max(arrived, default=None)
+    if reach is not None:
+        return Need(best, float(reach), f"reach={reach} is asked for")
+    why = "" if asked is None else f"the loss counts at one step of a row, so that {steps_count(asked)} are asked for"
+    return Need(best, asked, why)
+
+
+def judge(
+    layers: Sequence[LayerFigures], norms: TrainingNorms | None = None, window: int | None = None, need: Need | None = None,
+    performance: Performance | None = None, foreign: bool = False,
+) -> tuple[Verdict, ...]:  # fmt: skip
+    """Every sickness that the figures show, the gravest first; none of a healthy net.
+
+    Args:
+        layers: the figures.
+        norms, window: as for `diagnose`.
+        need, performance: of the loss.
+        foreign: whether the net holds layers of torch.nn, which recurra.init does not take.
+    """
+    need, performance = need or need_of(layers, None), performance or Performance()
+    verdicts = [
+        exploding(layers, norms), vanishing(layers, need, performance, window, foreign), saturated(layers), forgetful(layers),
+        cut_short(layers, window, need),
+    ]  # fmt: skip
+    return tuple(verdict for verdict in verdicts if verdict)
+
+
+def by_severity(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Problems before warnings; otherwise as they stand."""
+    return tuple(sorted(verdicts, key=lambda verdict: verdict.severity != "problem"))
 
 
 def exploding(layers: Sequence[LayerFigures], norms: TrainingNorms | None = None) -> Verdict | None:
@@ -77,20 +136,45 @@ def exploding(layers: Sequence[LayerFigures], norms: TrainingNorms | None = None
     return Verdict("exploding gradient", "problem", _sentence(said), advice) if said else None
 
 
-def vanishing(layers: Sequence[LayerFigures]) -> Verdict | None:
-    """In every layer less than a hundredth of a gradient is left after four steps."""
-    if not layers or any(layer.steps < 2 or not layer.memory(GONE) < SHORT_MEMORY for layer in layers):
+def vanishing(
+    layers: Sequence[LayerFigures], need: Need, performance: Performance | None = None, window: int | None = None,
+    foreign: bool = False,
+) -> Verdict | None:  # fmt: skip
+    """The loss's gradient does not reach as far back as the loss asks for.
+
+    Where nobody can tell how far that is, it vanishes below `SHORT_REACH` steps, and where a trained net is no better than the
+    naive baseline. A net that is better learns something all the same: then it is a warning.
+    """
+    reach, performance = need.reach, performance or Performance()
+    if reach is None or reach.whole or any(math.isinf(layer.peak) for layer in layers):
         return None
-    first = ", ".join(f"{float(layer.strongest[1]):.2g} in {layer.short}" for layer in layers)
-    longest = int(max(layer.memory(GONE) for layer in layers))
-    evidence = f"of a gradient less than 1 % is left {_steps(longest)} back in every layer; after one step it is {first}"
-    advice = (
-        "a higher bias of the gate that keeps the state (recurra.init.forget_bias(model, 1.0), or recurra.init.chrono(model, longest) "
-        "for memories of a known length)"
-        if any(layer.gated for layer in layers)
-        else "an LSTM or GRU, whose state passes through no matrix; or recurra.init.orthogonal or identity to start from"
-    )
-    return Verdict("vanishing gradient", "problem", _sentence([evidence]), advice)
+    short = reach.steps < (SHORT_REACH if need.asked is None else need.asked)
+    stuck = need.asked is None and performance.fails and performance.trained is not False
+    if not short and not stuck:
+        return None
+    severity = "warning" if performance.beats or (stuck and not short and performance.trained is None) else "problem"
+    evidence = [need.text(), *filter(None, [performance.text()])]
+    if severity == "warning" and not performance.beats:
+        evidence.append("that is so of every net before it is trained, and of one that cannot learn")
+    return Verdict("vanishing gradient", severity, _sentence(evidence), _cures(layers, need, window, foreign))
+
+
+def _cures(layers: Sequence[LayerFigures], need: Need, window: int | None, foreign: bool) -> str:
+    """What carries a gradient further, of what the library has."""
+    steps = "longest" if need.asked is None else f"{max(3.0, need.asked):.0f}"
+    chrono = f"recurra.init.chrono(model, {steps}), which spreads the gates' biases over memories of up to {steps} steps"
+    if any(layer.gated for layer in layers):
+        cures = [chrono + " (after recurra.replace(model), which makes layers of torch.nn recurra's)" * foreign]
+    else:
+        cures = [f"a gated cell (recurra.LSTM or GRU), whose state passes through no matrix, begun by {chrono}"]
+        cures.append("recurra.init.orthogonal or identity to start from")
+    if not any("LayerNorm" in layer.cell for layer in layers):
+        cures.append("layer norm (recurra.cells.LayerNormLSTM, LayerNormGRU)")
+    if len(layers) > 1:
+        cures.append("skip connections around the layers (recurra.Residual)")
+    if window is not None and need.reach is not None and need.reach.steps >= window - 1:
+        cures.append("a longer window")
+    return "; ".join(cures)
 
 
 def saturated(layers: Sequence[LayerFigures]) -> Verdict | None:
@@ -128,19 +212,23 @@ def forgetful(layers: Sequence[LayerFigures]) -> Verdict | None:
     return Verdict("forget bias too low", "warning", _sentence([evidence]), advice) if said else None
 
 
-def cut_short(layers: Sequence[LayerFigures], window: int | None = None) -> Verdict | None:
-    """More than 1/e of a state, by its gates and by its gradient, is left when the training window ends.
+def cut_short(layers: Sequence[LayerFigures], window: int | None = None, need: Need | None = None) -> Verdict | None:
+    """The loss asks for more steps than the training window has, or much of a state is left when it ends.
 
-    A gradient that grows is no sign of memory. Where fewer steps than the window were measured, the gates alone say it.
+    Much is more than 1/e, by its gates and by its gradient. A gradient that grows is no sign of memory. Where fewer steps than
+    the window were measured, the gates alone say it.
     """
     if window is None:
         return None
-    said = [held for layer in layers if (held := _held(layer, window))]
-    evidence = f"after the {_steps(window)} that the gradient sees back, there is left of the state {'; '.join(said)}"
     advice = (
         "a longer window; or a stride shorter than the window, so that each step sees at least window - stride steps back; in any "
         "case carry the state from chunk to chunk"
     )
+    if need and need.asked is not None and need.asked > window:
+        evidence = f"the gradient sees {steps_count(window)} back in training; {need.why}"
+        return Verdict("window too short", "problem", _sentence([evidence]), advice)
+    said = [held for layer in layers if (held := _held(layer, window))]
+    evidence = f"after the {steps_count(window)} that the gradient sees back, there is left of the state {'; '.join(said)}"
     return Verdict("window too short", "warning", _sentence([evidence]), advice) if said else None
 
 
@@ -155,10 +243,6 @@ def _held(layer: LayerFigures, window: int) -> str | None:
         return None
     said = [f"{by_gates:.0%} by the gates"] * layer.gated + [f"{measured:.0%} by the gradient"] * (not math.isnan(measured))
     return f"in {layer.short} {' and '.join(said)}"
-
-
-def _steps(count: int) -> str:
-    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _sentence(parts: Sequence[str]) -> str:

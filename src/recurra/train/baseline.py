@@ -27,6 +27,10 @@ class Naive(NamedTuple):
     order: int
     tokens: int
 
+    def row(self) -> dict[str, Any]:
+        """Its row in a run's history: what a loss is compared with."""
+        return {"kind": "baseline", "name": f"a {self.order}-gram", "loss": self.ngram, "unigram": self.unigram, "unit": "nats a token"}
+
 
 def baseline(corpus: Corpus, order: int = 5, most: int = 2_000_000) -> Naive:
     """Count unigrams and n-grams: interpolated Kneser-Ney, one discount an order.
