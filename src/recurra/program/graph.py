@@ -84,7 +84,7 @@ class Derivative:
 
 @dataclass(frozen=True)
 class Program:
-    """One step of a cell as a list of elementwise operations between products.
+    """One step of a cell as a list of elementwise operations between products; `print` it to read it.
 
     Attributes:
         cell: how the cell prints.
@@ -110,6 +110,23 @@ class Program:
 
     def __hash__(self) -> int:
         return hash((self.cell, self.nodes))
+
+    def __repr__(self) -> str:
+        from recurra.display import count, one_line
+
+        steps = sum(len(body.operand_nodes) + len(body.nodes) for body in self.bodies)
+        back = sum(len(part) for parts in self.derivative.bodies for part in parts)
+        return f"Program({one_line(self.cell)}: {count(steps, 'operation')}{f', {back:,} in the derivative' if back else ''})"
+
+    def __str__(self) -> str:
+        from recurra.program.listing import program_text
+
+        return program_text(self)
+
+    def _repr_html_(self) -> str:
+        from recurra.display import card, listing
+
+        return card("Program", listing(self))
 
 
 @dataclass

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from recurra.cells import Cell
-from recurra.program.graph import Product, Program
+from recurra.display import Text
+from recurra.program.graph import Program
 from recurra.program.trace import trace
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "=="}
 
-
-def show(cell: Cell | Program, noise: Iterable[str] = ()) -> str:
-    """Print a cell's program: each phase's product and operations, then the derivative.
+def show(cell: Cell | Program, noise: Iterable[str] = ()) -> Text:
+    """Give a cell's program as text: each phase's product and operations, then the derivative.
 
     Args:
         cell: a cell, or a program.
         noise: the random factors handed in, as for `trace`.
 
     Returns:
-        The text; `d(x)` is the gradient of x.
+        The text, which a prompt and a notebook show as it is; `d(x)` is the gradient of x.
 
     Raises:
         ProgramError: the cell cannot be traced.
@@ -39,82 +38,4 @@ def show(cell: Cell | Program, noise: Iterable[str] = ()) -> str:
       d(operand) = d(a.h) @ weight_hh
       d(h) = d(operand)
     """
-    program = cell if isinstance(cell, Program) else trace(cell, noise)
-    names = _names(program)
-    lines = [program.cell, "", "step"]
-    for body in program.bodies:
-        lines += [_line(program, names, i) for i in body.operand_nodes]
-        if body.product:
-            lines.append(_product(body.product, names))
-        lines += [_line(program, names, i) for i in body.nodes]
-    lines += [f"  {name}' = {names[i]}" for name, i in program.state.items() if names[i] != f"{name}'"]
-    lines += ["", "derivative"]
-    lines += _derivative(program, names)
-    return "\n".join(lines)
-
-
-def _derivative(program: Program, names: dict[int, str]) -> list[str]:
-    lines, derivative = [], program.derivative
-    for phase, (first, second) in zip(reversed(range(len(program.bodies))), derivative.bodies, strict=True):
-        lines += [_line(program, names, i) for i in first]
-        product = program.bodies[phase].product
-        if product and derivative.dv[phase]:
-            dv = ", ".join(names[derivative.dv[phase][g]] for g in product.gates if g in derivative.dv[phase])
-            norm = " through the norm" if product.norm else ""
-            weight = f" @ {_weight(product)}" if product.weight else ""
-            source = next((i for i, n in enumerate(program.nodes) if n.op == "grad_operand" and n.phase == phase), None)
-            left = f"d({product.operand})" if source is None else names[source]
-            lines.append(f"  {left} = {f'[{dv}]' if len(product.gates) > 1 else dv}{weight}{norm}")
-        lines += [_line(program, names, i) for i in second]
-    direct = {name: names[i] for name, i in derivative.dstate.items() if names[i] != f"d({name})"}
-    return lines + [f"  d({name}) = {value}" for name, value in direct.items()]
-
-
-def _names(program: Program) -> dict[int, str]:
-    names: dict[int, str] = {}
-    outputs = {i: name for name, i in program.gates.items()} | {i: f"{name}'" for name, i in program.state.items()}
-    d = program.derivative
-    gradients = {i: f"d({name})" for group in (d.dstate, d.dparam) for name, i in group.items()}
-    gradients |= {i: f"d(v.{gate})" for each in d.dv for gate, i in each.items()}
-    gradients |= {i: f"d(a.{gate})" if i in gradients else f"d(u.{gate})" for gate, i in d.du.items()}
-    temporary = 0
-    for number, node in enumerate(program.nodes):
-        if node.op == "const":
-            names[number] = f"{node.value:g}"
-        elif node.op in ("a", "u", "v"):
-            names[number] = f"{node.op}.{node.name}"
-        elif node.op == "grad":
-            names[number] = f"d({node.name}')"
-        elif node.op == "grad_operand":
-            names[number] = f"d(operand{node.phase + 1 if len(program.bodies) > 1 else ''})"
-        elif node.name:
-            names[number] = node.name
-        elif number in outputs or number in gradients:
-            names[number] = outputs.get(number) or gradients[number]
-        else:
-            temporary += 1
-            names[number] = f"t{temporary}"
-    return names
-
-
-def _line(program: Program, names: dict[int, str], number: int) -> str:
-    node = program.nodes[number]
-    args = [names[i] for i in node.args]
-    right = f"{args[0]} {INFIX[node.op]} {args[1]}" if node.op in INFIX else f"{node.op}({', '.join(args)})"
-    return f"  {names[number]} = {right}"
-
-
-def _weight(product: Product) -> str:
-    part = f"[{', '.join(product.gates)}]" if len(product.gates) < product.total else ""
-    return f"{product.weight}{part}"
-
-
-def _product(product: Product, names: dict[int, str]) -> str:
-    right = names[product.operand]
-    if product.weight:
-        right = f"{right} @ {_weight(product)}.T"
-    if product.norm:
-        right = f"norm({right}) * {product.gain} + {product.bias}"
-    elif product.weight == "weight_hh":
-        right = f"{right} + {product.bias}"
-    return f"  v = {right:<44} blocks {', '.join(product.gates)}"
+    return Text(cell if isinstance(cell, Program) else trace(cell, noise))
