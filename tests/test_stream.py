@@ -18,6 +18,7 @@ from recurra import state as states
 from recurra.errors import DataError, ShapeError
 from recurra.models import LanguageModel
 from tests.cells.zoo import ZOO, CoupledLSTM, assert_close, tensors
+from tests.display.markup import Markup
 
 I, H, T, B = 3, 4, 11, 3
 
@@ -243,3 +244,19 @@ def test_outputs_carry_no_gradient_and_parameters_stay_trainable() -> None:
     model = recurra.GRU(I, H)
     Stream(model, B).push(data(model).requires_grad_())
     assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
+
+
+def test_a_stream_is_a_line_and_a_table_of_its_state() -> None:
+    stream = Stream(Stack([Recurrent(cells.LSTM(), I, H), Recurrent(cells.GRU(), H, H)]), batch=B, nan="reset")
+    assert repr(stream) == "Stream(Stack, batch=3, nan='reset')"
+    assert "The next step starts from" in Markup(stream._repr_html_()).words
+    stream.push(torch.randn(B, I))
+    stream.reset([1])
+    lines = Markup(stream._repr_html_()).cells
+    assert lines[:4] == [["model", "Stack"], ["batch", "3"], ["nan", "reset"], ["rows to begin anew", "1"]]
+    assert lines[5:] == [[name, "(3, 4)", "torch.float64", "cpu"] for name in ("0.h", "0.c", "1.h")]
+
+
+def test_a_model_of_several_lines_is_named_by_its_kind() -> None:
+    assert repr(Stream(recurra.LSTM(I, H))) == "Stream(LSTM(3, 4), batch=1, nan='error')"
+    assert repr(Stream(LanguageModel(5, embed=2, hidden=3))) == "Stream(LanguageModel, batch=1, nan='error')"

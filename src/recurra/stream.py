@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra import state as states
+from recurra.display import card, note, one_line, table
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, choice_text, shape_text
 from recurra.layers import SequenceModule
 from recurra.models.mode import evaluating
@@ -52,6 +53,25 @@ class Stream:
         self.model, self.batch, self.nan = model, batch, nan
         self.state: Any = None
         self._due = torch.zeros(batch, dtype=torch.bool)
+
+    def __repr__(self) -> str:
+        return f"Stream({self._model_text()}, batch={self.batch}, nan={self.nan!r})"
+
+    def _repr_html_(self) -> str:
+        held = [[name, shape_text(value.shape), value.dtype, value.device] for name, value in _named(self.state)]
+        facts: list[list[Any]] = [
+            ["model", self._model_text()],
+            ["batch", self.batch],
+            ["nan", self.nan],
+            ["rows to begin anew", int(self._due.sum())],
+        ]
+        state = table(["state", "shape", "dtype", "device"], held) or note("The next step starts from the model's own first state.")
+        return card("Stream", table([], facts), state)
+
+    def _model_text(self) -> str:
+        """The model in one line; one that holds others by its kind."""
+        text = repr(self.model)
+        return type(self.model).__name__ if "\n" in text else one_line(text)
 
     def push(self, x: Tensor) -> Tensor:
         """Take in one step (B, ...) or a chunk (T, B, ...) and give back as many outputs.
@@ -171,3 +191,11 @@ class Stream:
 def _alone(value: Tensor) -> Tensor:
     """The same values in memory of their own: a view of a chunk's last step would keep the whole chunk."""
     return value if value.untyped_storage().nbytes() == value.numel() * value.element_size() else value.clone()
+
+
+def _named(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a state with its place in it: "1.h"."""
+    if isinstance(state, Tensor):
+        yield name, state
+    for key, part in zip(getattr(state, "_fields", range(len(state))), state) if isinstance(state, tuple) else ():
+        yield from _named(part, f"{name}.{key}" if name else str(key))

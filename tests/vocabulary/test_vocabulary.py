@@ -80,3 +80,9 @@ def test_unknown_levels() -> None:
         learn_vocabulary([TEXT], "bytes")
     with pytest.raises(ArgumentError, match=message):
         from_record({"level": "bytes"})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_it_is_a_line_however_many_there_are(level: str) -> None:
+    vocabulary = learnt(level)
+    assert repr(vocabulary) == f"{KINDS[level].__name__}({len(vocabulary)} tokens)"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from recurra.display import card, note, table
 from recurra.errors import ArgumentError
 from recurra.layers.torch_like import GRU, LSTM, RNN
 from recurra.layers.torch_like_cell import GRUCell, LSTMCell, RNNCell
@@ -30,6 +31,14 @@ class Replacement(NamedTuple):
         lines = [f"replaced {name}: {what}" for name, what in self.replaced.items()]
         lines += [f"left {name}: {why}" for name, why in self.left.items()]
         return "\n".join(lines) or "no recurrent module of torch.nn was found"
+
+    def __repr__(self) -> str:
+        return f"Replacement({len(self.replaced)} replaced, {len(self.left)} left)"
+
+    def _repr_html_(self) -> str:
+        lines = [[name, "replaced", what] for name, what in self.replaced.items()]
+        lines += [[name, "left", why] for name, why in self.left.items()]
+        return card("Replacement", table(["module", "", "what it was, or why it was left"], lines) or note(self))
 
 
 def replace(model: nn.Module) -> Replacement:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
+from recurra.network.description import layer_text
 from recurra.network.matrix import Matrix, check_vector
 from recurra.network.recurrent import Recurrent
 
@@ -25,6 +26,8 @@ class Embedding:
     """
 
     weight: Matrix
+
+    __repr__ = layer_text
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -43,6 +46,8 @@ class Linear:
 
     weight: Matrix
     bias: Array | None = None
+
+    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])
@@ -68,6 +73,8 @@ class LayerNorm:
     bias: Array | None = None
     eps: float = 1e-5
 
+    __repr__ = layer_text
+
     def __post_init__(self) -> None:
         check_width(self.width)
         check_vector("gain", self.gain, self.width)
@@ -92,6 +99,8 @@ class Activation:
 
     kind: str
     width: int
+
+    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         if self.kind not in ACTIVATIONS:
@@ -123,6 +132,8 @@ class Conv:
     kernel: int
     dilation: int = 1
     groups: int = 1
+
+    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])
@@ -160,6 +171,8 @@ class Residual:
 
     layers: tuple[Layer, ...]
 
+    __repr__ = layer_text
+
     def __post_init__(self) -> None:
         check_chain("layers", self.layers)
         if self.widths[0] != self.widths[1] or isinstance(self.layers[0], Embedding):
@@ -190,6 +203,8 @@ class AdaptiveSoftmax:
     weight: Matrix
     bias: Array | None
     clusters: tuple[tuple[Matrix, Matrix], ...]
+
+    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])

@@ -48,6 +48,9 @@ class Matrix:
             got = f"{self.scales.dtype} {shape_text(self.scales.shape)}"
             raise ShapeError(f"scales must be float32 of shape {shape_text(self.values.shape[:1])}, got {got}")
 
+    def __repr__(self) -> str:
+        return f"Matrix({shape_text(self.shape)}, {self.precision})"
+
     @property
     def precision(self) -> str:
         """ "float32", "bfloat16" or "int8"."""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from recurra.display import card
+from recurra.network.description import network_tables, network_text
 from recurra.network.layers import AdaptiveSoftmax, Conv, Embedding, Layer, Linear, Recurrent, Residual, check_chain
 from recurra.network.matrix import Matrix
 
@@ -52,6 +54,12 @@ class Network:
 
     def __post_init__(self) -> None:
         check_chain("layers", self.layers)
+
+    def __repr__(self) -> str:
+        return f"Network({network_text(self)})"
+
+    def _repr_html_(self) -> str:
+        return card("Network", network_tables(self))
 
     @property
     def reads_tokens(self) -> bool:

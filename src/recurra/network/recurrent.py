@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
+from recurra.network.description import layer_text
 from recurra.network.matrix import Matrix, check_vector
 from recurra.program.graph import Product, Program
 
@@ -31,6 +32,8 @@ class Recurrent:
     program: Program
     matrices: Mapping[str, Matrix]
     vectors: Mapping[str, Array] = field(default_factory=dict)
+
+    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         if self.program.noise:

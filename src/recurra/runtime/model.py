@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from os import PathLike
 
+from recurra.display import card
 from recurra.network import Network
+from recurra.network.description import network_tables, network_text
 from recurra.network.file import checksum, read
 from recurra.network.record import Writer
 from recurra.runtime.packing import pack
@@ -31,6 +33,12 @@ class Model:
 
     def __init__(self, network: Network) -> None:
         self.network, self.native = network, pack(network)
+
+    def __repr__(self) -> str:
+        return f"Model({network_text(self.network)})"
+
+    def _repr_html_(self) -> str:
+        return card("Model", network_tables(self.network))
 
     def session(self, batch: int = 1, nan: str = "error") -> Session:
         """Open a stream.

@@ -13,8 +13,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from recurra.display import card
 from recurra.errors import ArgumentError, DataError, DtypeError, RunError, ShapeError, choice_text, shape_text
 from recurra.network import Network
+from recurra.network.description import network_tables, network_text
 from recurra.network.file import checksum
 
 if TYPE_CHECKING:
@@ -149,6 +151,15 @@ class Session:
         """Let go of the memory; what is pushed afterwards raises."""
         with self._turn("close"):
             self._push, self._native, self._state = _closed, None, {}
+
+    def __repr__(self) -> str:
+        return f"Session({self._text()}; {network_text(self.network)})"
+
+    def _repr_html_(self) -> str:
+        return card(f"Session: {self._text()}", network_tables(self.network))
+
+    def _text(self) -> str:
+        return "closed" if self._native is None else f"batch={self.batch}, nan={self.nan!r}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise RunError("session must stay where it was opened, got a copy of it asked for; use select, or save and load")

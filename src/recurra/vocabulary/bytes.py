@@ -13,7 +13,7 @@ from recurra.vocabulary.vocabulary import Vocabulary
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bytes(Vocabulary):
     """The 256 values of a byte: text as UTF-8. Decoded bytes that are not UTF-8 become the replacement character.
 

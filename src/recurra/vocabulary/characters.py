@@ -13,7 +13,7 @@ from recurra.vocabulary.vocabulary import Vocabulary
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Characters(Vocabulary):
     """A vocabulary of characters: Unicode's code points.
 

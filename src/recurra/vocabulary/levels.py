@@ -28,7 +28,7 @@ def learn_vocabulary(texts: Iterable[str], level: str, size: int | None = None) 
         DataError: there is no text.
 
     >>> learn_vocabulary(["ab", "ca"], "character")
-    Characters(symbols='abc')
+    Characters(3 tokens)
     """
     _check_level(level)
     if size is not None and level in ("character", "byte"):
@@ -48,7 +48,7 @@ def from_record(record: Mapping[str, Any]) -> Vocabulary:
         DataError: it lacks something, or holds something else.
 
     >>> from_record(Characters("abc").record())
-    Characters(symbols='abc')
+    Characters(3 tokens)
     """
     try:
         level = record["level"]

@@ -15,7 +15,7 @@ from recurra.vocabulary.vocabulary import Vocabulary
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pieces(Vocabulary):
     """A vocabulary of pieces of words, by Hugging Face's tokenizers: byte-level byte-pair encoding, so nothing is unknown.
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from recurra.display import count
 from recurra.errors import DataError
 
 
@@ -19,6 +20,9 @@ class Vocabulary(ABC):
     """
 
     level: ClassVar[str]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({count(len(self), 'token')})"
 
     @abstractmethod
     def __len__(self) -> int:

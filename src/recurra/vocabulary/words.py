@@ -16,7 +16,7 @@ UNKNOWN, END = "<unk>", "<eos>"
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Words(Vocabulary):
     """A vocabulary of words between white space; each line ends in <eos>, and every other word is <unk>.
 
