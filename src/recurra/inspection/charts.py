@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 
+from recurra.display import COLOURS as HUES
+from recurra.display import thin
 from recurra.errors import MissingDependency
 from recurra.inspection.gates import SATURATED, time_constants
 from recurra.inspection.lag import E_FOLD
 from recurra.inspection.measurement import GONE, LayerFigures
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe & Ito's, which the colour-blind tell apart."""
+COLOURS = (*HUES, "#000000")
 DASHES = ("solid", "dash", "dot")
-MOST_POINTS = 2000
-"""Of a line: what a screen shows; a long run is thinned to it."""
 
 
 def graph_objects() -> Any:
@@ -126,24 +125,6 @@ def norm_chart(history: Iterable[Mapping[str, Any]], clip_norm: float | None = N
     if clip_norm is not None:
         _line(figure, [x[0], x[-1]], [clip_norm, clip_norm], f"clip_norm {clip_norm:g}", 1, "dash", hover="clipped to %{y:g}")
     return figure
-
-
-def thin(x: Sequence[Any], y: Sequence[Any], most: int = MOST_POINTS, top: bool = True) -> tuple[list[Any], list[Any]]:
-    """A line of at most so many points: the highest of each part, so that no jump is lost, or its mean at its last place.
-
-    >>> thin([1, 2, 3, 4], [5.0, 9.0, 2.0, None], most=2), thin([1, 2, 3, 4], [5.0, 9.0, 2.0, None], most=2, top=False)
-    (([2, 3], [9.0, 2.0]), ([2, 4], [7.0, 2.0]))
-    """
-    part = math.ceil(len(x) / most)
-    thinned: tuple[list[Any], list[Any]] = [], []
-    for start in range(0, len(x), part):
-        places = range(start, min(start + part, len(x)))
-        known = [place for place in places if y[place] is not None]
-        best = max(known, key=lambda place: y[place]) if top and known else places[-1]
-        value = y[best] if top or not known else sum(y[place] for place in known) / len(known)
-        thinned[0].append(x[best])
-        thinned[1].append(value)
-    return thinned
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:

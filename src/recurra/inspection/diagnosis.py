@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from recurra.display import count
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
 from recurra.inspection.flow import steps_count
@@ -19,10 +20,13 @@ from recurra.inspection.performance import Performance, course_of, performance_o
 from recurra.inspection.run_verdicts import judge_run
 from recurra.inspection.verdicts import Need, Verdict, by_severity, judge, need_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found: print it, `to_dict()` it, `plot(path)` it.
+    """What `diagnose` found: print it, `to_dict()` it, `plot()` it; a notebook shows it as tables.
 
     Attributes:
         verdicts: the gravest first; empty for a healthy net.
@@ -50,6 +54,16 @@ class Diagnosis:
         lines += [f"training: {self.norms}"] if self.norms else []
         return "\n".join([*lines, *(f"not seen into: {name}, {why}" for name, why in self.unseen.items())])
 
+    def __repr__(self) -> str:
+        named = ", ".join(verdict.name for verdict in self.verdicts) or "nothing wrong"
+        unseen = f", {len(self.unseen)} not seen into" if self.unseen else ""
+        return f"Diagnosis({count(len(self.layers), 'layer')}{unseen}: {named})"
+
+    def _repr_html_(self) -> str:
+        from recurra.inspection.notebook import diagnosis_html
+
+        return diagnosis_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON has it; null where a figure is not finite."""
         norms = None if self.norms is None else {name: finite(value) for name, value in self.norms._asdict().items()}
@@ -60,11 +74,15 @@ class Diagnosis:
             "unit": self.performance.unit, "norms": norms, "window": self.window, "clip_norm": self.clip_norm, "unseen": dict(self.unseen),
         }  # fmt: skip
 
-    def plot(self, path: str | PathLike[str]) -> None:
-        """Draw the gradient by step and by lag, time constants and saturation; the path's ending says the format."""
+    def plot(self, path: str | PathLike[str] | None = None) -> Figure | None:
+        """Draw the gradient by step and by lag, time constants and saturation.
+
+        Args:
+            path: the picture to write; its ending says the format. None: give back matplotlib's figure, which a notebook shows.
+        """
         from recurra.inspection.plot import plot_diagnosis
 
-        plot_diagnosis(self, path)
+        return plot_diagnosis(self, path)
 
 
 def diagnose(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recurra.display import count
 from recurra.engine import Job
 from recurra.inspection.example import example_of
 from recurra.inspection.observe import observe, reachable, undisturbed
@@ -70,6 +71,14 @@ class GradientFlow(NamedTuple):
             ratio = float(row[0] / row[-1]) if float(row[-1]) else float("nan")
             lines.append(f"  layer {number} {name}: first step {float(row[0]):.3g}, last step {float(row[-1]):.3g}, first/last {ratio:.3g}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"GradientFlow({count(len(self.layers), 'layer')}, {count(self.norms.shape[1], 'step')})"
+
+    def _repr_html_(self) -> str:
+        from recurra.inspection.notebook import flow_html
+
+        return flow_html(self)
 
 
 def gradient_flow(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.cells import Cell, Wrapper
+from recurra.display import count
 from recurra.engine import Job
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
@@ -43,6 +44,17 @@ class GateUse(NamedTuple):
             lasts = "" if times is None else f"; time constants of {quantiles_text(times)} steps"
             lines.append(f"layer {number} {name}: saturated {', '.join(said) or 'nothing'}{lasts}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        most, where = max(
+            ((share, f"{gate} of layer {n}") for n, each in enumerate(self.saturation) for gate, share in each.items()), default=(0.0, "")
+        )
+        return f"GateUse({count(len(self.layers), 'layer')}; {f'most saturated: {where}, {most:.1%}' if most else 'no gate is saturated'})"
+
+    def _repr_html_(self) -> str:
+        from recurra.inspection.notebook import gates_html
+
+        return gates_html(self)
 
 
 def gate_use(model: nn.Module, batch: tuple[Any, ...] | None = None, *, inputs: Any = None, margin: float = SATURATED) -> GateUse:

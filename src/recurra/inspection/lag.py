@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recurra.cells import Probed
 from recurra.cells.wrappers import probe_name
+from recurra.display import count
 from recurra.engine import Job
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
@@ -42,6 +43,16 @@ class GradientByLag(NamedTuple):
             said = [f"|d{value}_t/d{value}_k| falls below 1/e after {steps_text(curve)}" for value, curve in norms.items()]
             lines.append(f"layer {number} {name}: {', '.join(said)}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return (
+            f"GradientByLag({count(len(self.layers), 'layer')}: {', '.join(dict.fromkeys(name for each in self.norms for name in each))})"
+        )
+
+    def _repr_html_(self) -> str:
+        from recurra.inspection.notebook import lag_html
+
+        return lag_html(self)
 
 
 def gradient_by_lag(

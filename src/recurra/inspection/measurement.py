@@ -120,6 +120,9 @@ class LayerFigures:
             said.append("spectral radius " + ", ".join(f"{gate} {radius:.3g}" for gate, radius in self.spectral_radius.items()))
         return f"{self.name}: {'; '.join(said)}"
 
+    def __repr__(self) -> str:
+        return f"LayerFigures({self.name}, {self.steps} steps)"
+
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON has them; null where a figure is not finite."""
         return {

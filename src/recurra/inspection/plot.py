@@ -14,15 +14,17 @@ from recurra.inspection.gates import SATURATED
 from recurra.inspection.lag import E_FOLD
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from recurra.inspection.diagnosis import Diagnosis
 
 
-def plot_flow(flow: GradientFlow, path: str | PathLike[str]) -> None:
+def plot_flow(flow: GradientFlow, path: str | PathLike[str] | None = None) -> Figure | None:
     """Draw |dL/dh_t| by step, one line a layer, on a logarithmic axis.
 
     Args:
         flow: from `gradient_flow`.
-        path: the picture to write; its ending says the format.
+        path: the picture to write; its ending says the format. None: give the figure back, which a notebook shows.
     """
     figure, axes = _figure()
     for number, (name, row) in enumerate(zip(flow.layers, flow.norms.tolist())):
@@ -30,15 +32,15 @@ def plot_flow(flow: GradientFlow, path: str | PathLike[str]) -> None:
     scale = "log" if bool((flow.norms > 0).any()) else "linear"
     axes.set(xlabel="step t", ylabel="|dL/dh_t|", yscale=scale, title="Gradient that reaches each hidden state")
     axes.legend(loc="best", fontsize=8)
-    figure.savefig(path, dpi=120)
+    return _done(figure, path)
 
 
-def plot_history(history: Sequence[dict[str, Any]], path: str | PathLike[str]) -> None:
+def plot_history(history: Sequence[dict[str, Any]], path: str | PathLike[str] | None = None) -> Figure | None:
     """Draw the loss of a run by training step: each chunk's, and each validation's.
 
     Args:
         history: the rows of a run.
-        path: the picture to write; its ending says the format.
+        path: the picture to write; its ending says the format. None: give the figure back, which a notebook shows.
 
     Raises:
         ArgumentError: there is no training row.
@@ -53,19 +55,19 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | PathLike[str]) -
         axes.plot(*zip(*validation), marker="o", label="validation")
     axes.set(xlabel="training step", ylabel="loss, nats a token", title="Loss")
     axes.legend(loc="upper right")
-    figure.savefig(path, dpi=120)
+    return _done(figure, path)
 
 
-def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
+def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str] | None = None) -> Figure | None:
     """Draw a diagnosis: the gradient by step and by lag, the time constants of the gates, and their saturation.
 
     Args:
         diagnosis: from `diagnose`.
-        path: the picture to write; its ending says the format.
+        path: the picture to write; its ending says the format. None: give the figure back, which a notebook shows.
     """
-    from matplotlib.figure import Figure
+    from recurra.inspection.figure import NotebookFigure
 
-    figure = Figure(figsize=(14, 8), layout="constrained")
+    figure = NotebookFigure(figsize=(14, 8), layout="constrained")
     by_step, by_lag, times, ends = figure.subplots(2, 2).flat
     named = ", ".join(verdict.name for verdict in diagnosis.verdicts)
     figure.suptitle(named or "nothing is wrong with what was measured")
@@ -77,7 +79,7 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str]) -> None:
         axes.grid(True, alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
-    figure.savefig(path, dpi=120)
+    return _done(figure, path)
 
 
 def _draw_flow(axes: Any, diagnosis: Diagnosis) -> None:
@@ -116,9 +118,17 @@ def _positive(norms: Tensor) -> list[float]:
 
 
 def _figure() -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
+    from recurra.inspection.figure import NotebookFigure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = NotebookFigure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(True, alpha=0.3)
     return figure, axes
+
+
+def _done(figure: Figure, path: str | PathLike[str] | None) -> Figure | None:
+    """The figure, or None once it is in a file: a notebook would show it too."""
+    if path is None:
+        return figure
+    figure.savefig(path, dpi=120)
+    return None

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import html
-import math
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from recurra.display import safe, table
 from recurra.errors import RunError
-from recurra.inspection import charts
+from recurra.inspection import charts, notebook
 from recurra.inspection.diagnosis import Diagnosis
-from recurra.inspection.gates import quantiles_text
-from recurra.inspection.measurement import GONE
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin: 0 0 1rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; }
 p { margin: .3rem 0; } .note { color: #555; font-size: .9rem; }
-.verdict { border-left: 5px solid #d55e00; background: #fdf3ec; padding: .7rem 1rem; margin: .7rem 0; }
-.verdict.warning { border-color: #e69f00; background: #fdf8ea; } .verdict.well { border-color: #009e73; background: #eef8f4; }
+.notice { border-left: 5px solid #009e73; background: #eef8f4; padding: .7rem 1rem; margin: .7rem 0; }
+.notice.problem { border-color: #d55e00; background: #fdf3ec; } .notice.warning { border-color: #e69f00; background: #fdf8ea; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }
 """
@@ -54,8 +51,9 @@ def write_report(
 def _page(diagnosis: Diagnosis, history: list[Mapping[str, Any]], title: str, facts: Mapping[str, str]) -> str:
     from plotly.offline import get_plotlyjs
 
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_safe(title)}</title><style>{STYLE}</style>'
-    body = [f"<h1>{_safe(title)}</h1>", _verdicts(diagnosis), "<h2>Facts</h2>", _facts(diagnosis, facts), _layers(diagnosis)]
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{safe(title)}</title><style>{STYLE}</style>'
+    body = [f"<h1>{safe(title)}</h1>", notebook.verdict_notices(diagnosis), "<h2>Facts</h2>"]
+    body += [table([], {**facts, **notebook.facts(diagnosis)}.items()), notebook.layer_table(diagnosis)]
     for heading, note, chart in _charts(diagnosis, history):
         if chart is not None:
             drawn = chart.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
@@ -84,46 +82,3 @@ def _charts(diagnosis: Diagnosis, history: list[Mapping[str, Any]]) -> list[tupl
             charts.norm_chart(history, diagnosis.clip_norm),
         ),
     ]
-
-
-def _verdicts(diagnosis: Diagnosis) -> str:
-    if not diagnosis.verdicts:
-        return '<div class="verdict well">Nothing is wrong with what was measured.</div>'
-    return "\n".join(
-        f'<div class="verdict {each.severity}"><strong>{_safe(each.severity)}: {_safe(each.name)}</strong>'
-        f"<p>{_safe(each.evidence)}</p><p>Try: {_safe(each.advice)}.</p></div>"
-        for each in diagnosis.verdicts
-    )
-
-
-def _facts(diagnosis: Diagnosis, facts: Mapping[str, str]) -> str:
-    rows = dict(facts)
-    if diagnosis.window:
-        rows["window"] = f"{diagnosis.window} steps"
-    if diagnosis.clip_norm:
-        rows["clip_norm"] = f"{diagnosis.clip_norm:g}"
-    if diagnosis.norms:
-        rows["training"] = str(diagnosis.norms)
-    rows |= {f"not seen into: {name}": why for name, why in diagnosis.unseen.items()}
-    return _table([], [[name, value] for name, value in rows.items()])
-
-
-def _layers(diagnosis: Diagnosis) -> str:
-    heads = ["layer", "memory, until below 1/e", "until below 1 %", "time constants", "saturated", "spectral radius"]
-    lines = []
-    for layer in diagnosis.layers:
-        times = "" if layer.time_constants is None else quantiles_text(layer.time_constants)
-        saturated = ", ".join(f"{gate} {share:.1%}" for gate, share in layer.saturation.items())
-        radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in layer.spectral_radius.items() if not math.isnan(radius))
-        lines.append([layer.name, layer.memory_text(), layer.memory_text(GONE), times, saturated, radii])
-    return _table(heads, lines)
-
-
-def _table(heads: list[str], lines: list[list[str]]) -> str:
-    head = "<tr>" + "".join(f"<th>{_safe(each)}</th>" for each in heads) + "</tr>" if heads else ""
-    body = "".join("<tr>" + "".join(f"<td>{_safe(each)}</td>" for each in line) + "</tr>" for line in lines)
-    return f'<div class="scroll"><table>{head}{body}</table></div>' if lines else ""
-
-
-def _safe(text: str) -> str:
-    return html.escape(str(text))
