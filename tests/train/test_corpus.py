@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from recurra.errors import ArgumentError, DataError
 from recurra.models import learn_vocabulary
-from recurra.train import from_text, read_text
+from recurra.train import from_files, from_text, read_text
+from tests.display.markup import Markup
 
 
 @given(st.lists(st.text(max_size=12), max_size=6), st.floats(0.1, 0.9), st.sampled_from(["character", "byte"]))
@@ -118,3 +119,22 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"file must be readable, got '.*corpus' \(Permission denied\)"):
         read_text(tmp_path / "corpus")
+
+
+def test_a_corpus_is_a_line_and_a_table() -> None:
+    corpus = from_text(["to be or not", " to be that is the question"], "word", 0.25)
+    sizes = [len(part.tokens) for part in (corpus.train, corpus.validation)]
+    assert repr(corpus) == str(corpus) == f"Corpus(train {sizes[0]}, validation {sizes[1]} tokens; word level, vocabulary of 10)"
+    assert repr(corpus.train) == f"Part({sizes[0]} tokens in 2 documents)" and repr(corpus.validation).endswith(" tokens in 1 document)")
+    cells = Markup(corpus._repr_html_()).cells
+    assert cells[1:3] == [["train", str(sizes[0]), "2", "0"], ["validation", str(sizes[1]), "1", "0"]]
+    assert cells[3:] == [["vocabulary", "10"], ["level", "word"]]
+
+
+def test_a_corpus_of_files_names_its_parts_and_files(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}<b>.txt" for name in ("train", "validation", "test")]
+    for path in paths:
+        path.write_text("to be or not to be\n" * 100)
+    corpus = from_files(paths[0], paths[1], paths[2], show=False)
+    assert repr(corpus).startswith("Corpus(train 1,900, validation 1,900, test 1,900 tokens; character level")
+    assert Markup(corpus._repr_html_()).cells[-1] == ["from", str(paths[0])]

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from recurra.errors import DataError
 from recurra.train import Corpus, baseline, from_files, from_source, from_text, token_file
+from recurra.train.bars import TerminalBar
 from recurra.train.building import Building
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 30
@@ -160,7 +161,8 @@ def test_progress_is_shown_on_a_terminal_and_leaves_nothing() -> None:
     out = StringIO()
     with Building(10, True, Console(force_terminal=True, file=out, width=80)) as building:
         assert list(building.watch(iter(["abcde", "fghij"]), "tokens")) == ["abcde", "fghij"]
-        building.bar.refresh()
+        assert isinstance(building.bar, TerminalBar)
+        building.bar.progress.refresh()
     assert "reading text: tokens" in out.getvalue() and "100%" in out.getvalue()
     quiet = StringIO()
     with Building(10, True, Console(file=quiet)) as building:

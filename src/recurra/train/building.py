@@ -1,4 +1,4 @@
-"""The progress of making token files, on a terminal."""
+"""The progress of making token files, on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from recurra.train.bars import progress_bar
 
 
 class Building:
@@ -19,22 +20,26 @@ class Building:
     """
 
     def __init__(self, total: int, show: bool, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
-        live = show and console.is_terminal
-        self.bar = Progress(*columns, console=console, disable=not live, transient=True, refresh_per_second=4)
-        self.task = self.bar.add_task("reading text", total=max(1, total))
+        self.done = 0
+        self.bar = progress_bar(console or Console(stderr=True), max(1, total), "reading text", transient=True) if show else None
 
     def __enter__(self) -> Building:
-        self.bar.start()
+        if self.bar:
+            self.bar.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.bar.stop()
+        if self.bar:
+            self.bar.stop()
 
     def watch(self, blocks: Iterator[str], what: str) -> Iterator[str]:
         """Give the blocks on, and count them."""
-        self.bar.update(self.task, description=f"reading text: {what}")
+        self._count(0, what)
         for block in blocks:
             yield block
-            self.bar.advance(self.task, len(block))
+            self._count(len(block), what)
+
+    def _count(self, more: int, what: str) -> None:
+        self.done += more
+        if self.bar:
+            self.bar.update(self.done, f"reading text: {what}")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurra.display import card, count, table
 from recurra.errors import ArgumentError, DataError
 from recurra.train.text_blocks import text_blocks
 from recurra.train.token_file import TokenFile, token_file
@@ -25,6 +26,14 @@ class Part(NamedTuple):
     tokens: Any
     starts: Sequence[int] = ()
     unknown: int = 0
+
+    @property
+    def documents(self) -> int:
+        """How many there are; the first may have begun in another part."""
+        return len({0, *self.starts})
+
+    def __repr__(self) -> str:
+        return f"Part({count(len(self.tokens), 'token')} in {count(self.documents, 'document')})"
 
 
 class Corpus(NamedTuple):
@@ -42,6 +51,21 @@ class Corpus(NamedTuple):
     vocabulary: Vocabulary
     test: Part | None = None
     source: dict[str, Any] | None = None
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts that there are, by name."""
+        return {"train": self.train, "validation": self.validation} | ({"test": self.test} if self.test else {})
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(part.tokens):,}" for name, part in self.parts.items())
+        return f"Corpus({sizes} tokens; {self.vocabulary.level} level, vocabulary of {len(self.vocabulary):,})"
+
+    def _repr_html_(self) -> str:
+        lines = [[name, f"{len(p.tokens):,}", f"{p.documents:,}", f"{p.unknown:,}"] for name, p in self.parts.items()]
+        facts = [["vocabulary", f"{len(self.vocabulary):,}"], ["level", self.vocabulary.level]]
+        facts += [["from", "\n".join(self.source["train"])]] if self.source else []
+        return card("Corpus", table(["part", "tokens", "documents", "unknown"], lines), table([], facts))
 
 
 def from_text(texts: str | Sequence[str], level: str = "character", validation: float = 0.1, vocab_size: int | None = None) -> Corpus:
@@ -89,7 +113,7 @@ def from_files(
         level: "character", "byte", "word" or "bpe".
         vocab_size: most words or pieces; all words and 8000 pieces if None.
         cache: where token files are kept; RECURRA_CACHE, or recurra in XDG_CACHE_HOME (~/.cache) if None.
-        show: show a progress bar on the standard error stream, if that is a terminal.
+        show: show a progress bar, on a terminal or in a notebook.
 
     Returns:
         The corpus. The vocabulary is that of the training files.

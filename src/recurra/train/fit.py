@@ -41,7 +41,7 @@ def fit(
         data: the corpus.
         recipe: how; the defaults of `Recipe` if None.
         out: a new folder for config.toml, history.jsonl, model.safetensors and last/; None: nothing is written.
-        show: print progress on the standard error stream.
+        show: show progress: a bar on a terminal or in a notebook, else a line of JSON a validation on the standard error stream.
         callbacks: objects that are told `on_start(course)`, `on_chunk(course, row, chunk)`, `on_validation(course, row)`
             and `on_end(course)`, each if it has that method. `course` is the run as it stands: `model`, `recipe`, `run`,
             `epoch`, `step`, `note(row)` for a row of one's own in the history, and `ended`, to be set to end the run.

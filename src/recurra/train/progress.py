@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal; elsewhere a record a validation, for machines."""
+"""What a person sees while a run goes on: a bar on a terminal and in a notebook; elsewhere a record a validation, for machines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recurra.strict_json import dumps
+from recurra.train.bars import progress_bar
 
 
 class Display:
@@ -23,23 +23,17 @@ class Display:
     """
 
     def __init__(self, epochs: int, chunks: int, show: bool, level: str = "character", console: Console | None = None) -> None:
-        self.epochs, self.chunks, self.show, self.level = epochs, chunks, show, level
+        self.epochs, self.show, self.level = epochs, show, level
         self.console = console or Console(stderr=True)
-        columns = (
-            TextColumn("pass {task.fields[epoch]}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[figures]}"), TimeRemainingColumn(elapsed_when_finished=True),
-        )  # fmt: skip
-        self.live = show and self.console.is_terminal
-        self.bar = Progress(*columns, console=self.console, disable=not self.live, refresh_per_second=4)
-        self.task = self.bar.add_task("train", total=epochs * chunks, epoch=f"1/{epochs}", figures="")
+        self.bar = progress_bar(self.console, epochs * chunks, f"pass 1/{epochs}") if show else None
 
     def __enter__(self) -> Display:
-        if self.live:
+        if self.bar:
             self.bar.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self.live:
+        if self.bar:
             self.bar.stop()
 
     def chunk(self, row: dict[str, Any], done: int) -> None:
@@ -49,32 +43,28 @@ class Display:
             row: the row.
             done: chunks of the whole run that are done.
         """
-        if not self.live:
-            return
-        cost = f"loss {row['loss']:.3f} nats, {custom(row['loss'], self.level)}"
-        figures = f"{cost}  {_thousands(row['tokens_per_s'])} tokens/s  |g| {row['grad_norm']:.2g}  lr {row['lr']:.1e}"
-        self.bar.update(self.task, completed=done, epoch=f"{row['epoch']}/{self.epochs}", figures=figures)
+        if self.bar:
+            cost = f"loss {row['loss']:.3f} nats, {custom(row['loss'], self.level)}"
+            figures = f"{cost}  {_thousands(row['tokens_per_s'])} tokens/s  |g| {row['grad_norm']:.2g}  lr {row['lr']:.1e}"
+            self.bar.update(done, f"pass {row['epoch']}/{self.epochs}", figures)
 
     def validation(self, row: dict[str, Any]) -> None:
-        """Show a validation row, in a line that stays: a sentence on a terminal, JSON elsewhere."""
-        if not self.show:
-            return
-        if not self.live:
-            self.console.file.write(dumps(row) + "\n")
-            self.console.file.flush()
-            return
+        """Show a validation row, in a line that stays: a sentence where there is a bar, JSON elsewhere."""
         costs = (
             f"train {row['train_loss']:.4f}, validation {row['validation_loss']:.4f} nats ({custom(row['validation_loss'], self.level)})"
         )
         best = "  best so far" if row["best"] else ""
-        self.say(f"pass {row['epoch']}/{self.epochs}: {costs}, {_thousands(row['tokens_per_s'])} tokens/s{best}")
+        self._line(f"pass {row['epoch']}/{self.epochs}: {costs}, {_thousands(row['tokens_per_s'])} tokens/s{best}", row)
 
     def say(self, text: str) -> None:
         """Show a sentence that stays."""
-        if self.live:
-            self.bar.console.print(text, highlight=False, soft_wrap=True)
+        self._line(text, {"kind": "note", "text": text})
+
+    def _line(self, text: str, record: dict[str, Any]) -> None:
+        if self.bar:
+            self.bar.say(text)
         elif self.show:
-            self.console.file.write(dumps({"kind": "note", "text": text}) + "\n")
+            self.console.file.write(dumps(record) + "\n")
             self.console.file.flush()
 
 

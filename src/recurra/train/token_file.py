@@ -50,7 +50,7 @@ def token_file(
         level, vocab_size: of the vocabulary that is learnt from them.
         vocabulary: the one to use; learnt from the texts if None.
         cache: where token files are kept.
-        show: show a progress bar on the standard error stream, if that is a terminal.
+        show: show a progress bar, on a terminal or in a notebook.
 
     Raises:
         DataError: a text cannot be read, holds what the vocabulary does not, or the cache cannot be written.
