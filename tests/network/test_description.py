@@ -63,6 +63,6 @@ def test_a_deep_network_is_a_short_line() -> None:
 
 def test_the_states_of_layers_ten_and_one_are_told_apart() -> None:
     layers = [Activation("tanh", 5)] * 11
-    layers[1:2] = [recurrent(recurra.cells.GRU(), 5, 5)]  # type: ignore[list-item]
+    layers[10:] = [recurrent(recurra.cells.GRU(), 5, 5)]  # type: ignore[list-item]
     net = Network(tuple(layers))
-    assert [line[2] for line in Markup(net._repr_html_()).cells[1:12]] == ["", "h 5", *[""] * 9]
+    assert [line[2] for line in Markup(net._repr_html_()).cells[1:12]] == [*[""] * 10, "h 5"]

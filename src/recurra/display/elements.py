@@ -11,20 +11,22 @@ STYLE = (
     ".recurra .title{font-weight:600;margin:.2em 0}"
     ".recurra .note{opacity:.75;margin:.2em 0}"
     ".recurra .scroll{overflow-x:auto}"
-    ".recurra.recurra table{border-collapse:collapse;border:none;font-size:12px;margin:.3em 0;table-layout:auto;width:auto}"
-    ".recurra.recurra th,.recurra.recurra td{text-align:left;vertical-align:top;padding:.25em 1.2em .25em .3em;border:none;"
+    "div.recurra.recurra table{border-collapse:collapse;border:none;font-size:12px;margin:.3em 0;table-layout:auto;width:auto}"
+    "div.recurra.recurra th,div.recurra.recurra td{text-align:left;vertical-align:top;padding:.25em 1.2em .25em .3em;border:none;"
     "border-bottom:1px solid rgba(128,128,128,.35);background:none;max-width:42em;font-variant-numeric:tabular-nums;white-space:pre-line}"
-    ".recurra.recurra pre{font:12px/1.4 ui-monospace,monospace;margin:0;padding:0;border:none;background:none;color:inherit;"
+    "div.recurra.recurra pre{font:12px/1.4 ui-monospace,monospace;margin:0;padding:0;border:none;background:none;color:inherit;"
     "white-space:pre;overflow-x:auto}"
     ".recurra .notice{border-left:4px solid #009e73;background:rgba(128,128,128,.1);padding:.4em .8em;margin:.4em 0}"
     ".recurra .problem{border-color:#d55e00}.recurra .warning{border-color:#e69f00}"
+    ".recurra .share{white-space:nowrap}"
     ".recurra .meter{display:inline-block;width:60px;height:.7em;margin-right:.5em;background:rgba(128,128,128,.25)}"
     ".recurra .meter span{display:block;height:100%;background:#0072b2}"
     ".recurra .legend span{display:inline-block;margin-right:1.2em;white-space:nowrap}"
     ".recurra .legend i{display:inline-block;width:1.1em;height:.25em;margin-right:.4em;vertical-align:middle}"
     ".recurra svg{display:block;max-width:100%;height:auto}.recurra progress{width:180px;vertical-align:middle;margin:0 .6em}"
 )
-"""No colour of text or ground but in half tones: both are the theme's, be it light or dark."""
+"""No colour of text or ground but in half tones: both are the theme's, be it light or dark. A class is said twice to outweigh
+what JupyterLab says of tables."""
 MOST_NAMED = 200
 """Characters that a line holds of one name."""
 
@@ -91,7 +93,8 @@ def note(text: Any) -> Html:
 
 def meter(share: float) -> Html:
     """A share in [0, 1] as a bar and in figures."""
-    return Html(f'<span class="meter"><span style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></span></span>{share:.1%}')
+    filled = f'<span class="meter"><span style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></span></span>'
+    return Html(f'<span class="share">{filled}{share:.1%}</span>')
 
 
 def safe(text: Any) -> Html:
