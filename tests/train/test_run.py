@@ -63,6 +63,16 @@ def test_a_run_whose_folder_is_gone_or_damaged_says_so(run: Run, tmp_path: Path,
     assert "history must" in Markup(run._repr_html_()).words or "which holds no history" in Markup(run._repr_html_()).words
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [{"kind": "train", "step": "<b>", "loss": 1.0}, {"kind": "train", "step": 5, "loss": "<b>"}, {"kind": "validation", "step": 9}, {}, 3],
+)
+def test_a_history_that_somebody_wrote_on_is_shown_all_the_same(run: Run, broken: Any) -> None:
+    run.rows.append(broken)
+    seen = Markup(run._repr_html_())
+    assert seen.cells[1] == ["best", "1", "2", "2.5000", "2.2500"] and seen.tags.count("polyline") == 2
+
+
 @pytest.mark.parametrize("rows", [[], [row(1, None)], [validation(1, None)], [row(1, float("inf")), validation(1, float("nan"))]], ids=str)
 def test_a_run_without_figures_is_shown(run: Run, rows: list[dict[str, Any]]) -> None:
     run.rows = rows

@@ -53,13 +53,14 @@ def loss_pieces(history: list[Row]) -> list[Html]:
     Args:
         history: its rows.
     """
-    train = [row for row in history if row["kind"] == "train"]
-    validations = [row for row in history if row["kind"] == "validation"]
+    counted = [row for row in history if isinstance(row, dict) and isinstance(row.get("step"), int)]
+    train = [row for row in counted if row.get("kind") == "train"]
+    validations = [row for row in counted if row.get("kind") == "validation"]
     lines = [_line("training, each chunk", train, "loss"), _line("validation", validations, "validation_loss", dots=True)]
     best = min(validations, key=_loss, default=None)
     shown = {"best": best, "last": validations[-1] if validations else None}
     cells = [
-        [name, row["epoch"], row["step"], *(f"{_figure(row[loss]):.4f}" for loss in ("train_loss", "validation_loss"))]
+        [name, row.get("epoch"), row["step"], *(f"{_figure(row.get(loss)):.4f}" for loss in ("train_loss", "validation_loss"))]
         for name, row in shown.items() if row
     ]  # fmt: skip
     heads = ["validation", "epoch", "step", "train loss", "validation loss"]
@@ -67,13 +68,13 @@ def loss_pieces(history: list[Row]) -> list[Html]:
 
 
 def _line(name: str, rows: list[Row], figure: str, dots: bool = False) -> Line:
-    return Line(name, [row["step"] for row in rows], [row[figure] for row in rows], dots)
+    return Line(name, [row["step"] for row in rows], [_figure(row.get(figure)) for row in rows], dots)
 
 
 def _loss(row: Row) -> float:
-    return _figure(row["validation_loss"])
+    return _figure(row.get("validation_loss"))
 
 
-def _figure(value: float | None) -> float:
-    """A figure of a row; one that was not finite is null in the history, and never the best."""
-    return math.inf if value is None or math.isnan(value) else value
+def _figure(value: Any) -> float:
+    """A figure of a row; one that was not finite is null in the history, and never the best, and so is what is no number."""
+    return value if isinstance(value, (int, float)) and not math.isnan(value) else math.inf
