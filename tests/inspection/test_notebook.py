@@ -34,7 +34,7 @@ def test_a_diagnosis_is_a_line_its_text_and_its_tables() -> None:
     rows = [{"kind": "train", "grad_norm": 2.0}] * 3
     found = diagnose(sick(), batch(), window=5, clip_norm=1.5, history=rows)
     assert repr(found) == "Diagnosis(2 layers: vanishing gradient, forget bias too low)"
-    assert str(found).startswith("problem: vanishing gradient\n") and "layer 1 LSTM(): memory" in str(found)
+    assert str(found).startswith("problem: vanishing gradient\n") and "layer 1 LSTM(): reach" in str(found)
     seen = shown(found)
     for verdict in found.verdicts:
         assert f"{verdict.severity}: {verdict.name}{verdict.evidence}Try: {verdict.advice}." in seen.words

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from recurra.display import count
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
-from recurra.inspection.flow import steps_count
 from recurra.inspection.measurement import LayerFigures, finite, measure
 from recurra.inspection.norms import TrainingNorms, training_norms
 from recurra.inspection.observe import holds_torchs
@@ -135,7 +134,7 @@ def diagnose(
     layers, cost, asked, unseen = measure(model, example_of(model, batch, inputs, target, loss))
     need = need_of(layers, asked, reach)
     if reach is not None and need.reach is not None and need.reach.whole and need.reach.measured < reach:
-        measured = steps_count(need.reach.measured)
+        measured = count(int(need.reach.measured), "step")
         raise ArgumentError(f"reach must be at most the {measured} back that were measured, got {reach}; give longer rows")
     norms, performance = training_norms(rows or (), clip_norm), performance_of(cost, rows, baseline)
     verdicts = judge_run(course_of(rows or ()), performance) + judge(layers, norms, window, need, performance, holds_torchs(model))

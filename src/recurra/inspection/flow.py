@@ -42,14 +42,8 @@ class Reach(NamedTuple):
         """
         if math.isnan(self.steps):
             return "no gradient arrives"
-        return (
-            f"reach all {steps_count(self.measured)} measured" if self.whole else f"reach {self.steps:.0f} of {steps_count(self.measured)}"
-        )
-
-
-def steps_count(count: float) -> str:
-    """A number of steps in words: `1 step`, `12 steps`."""
-    return f"{count:.0f} step{'' if round(count) == 1 else 's'}"
+        measured = count(int(self.measured), "step")
+        return f"reach all {measured} measured" if self.whole else f"reach {self.steps:.0f} of {measured}"
 
 
 class GradientFlow(NamedTuple):

@@ -175,5 +175,5 @@ def steps_text(norms: Tensor | Sequence[float], share: float = E_FOLD) -> str:
     ('1 step', 'more than 2 steps')
     """
     steps = memory_length(norms, share)
-    count = len(norms) - 1 if math.isinf(steps) else int(steps)
-    return f"{'more than ' if math.isinf(steps) else ''}{count} step{'' if count == 1 else 's'}"
+    number = len(norms) - 1 if math.isinf(steps) else int(steps)
+    return f"{'more than ' if math.isinf(steps) else ''}{count(number, 'step')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from recurra.display import Html, Line, card, chart, meter, notice, table
+from recurra.display import Html, Line, card, chart, count, meter, notice, table
 from recurra.inspection.gates import quantiles_text
 from recurra.inspection.measurement import GONE
 
@@ -31,19 +31,23 @@ def verdict_notices(diagnosis: Diagnosis) -> Html:
 
 def layer_table(diagnosis: Diagnosis) -> Html:
     """A line for each layer."""
-    heads = ["layer", "memory, until below 1/e", "until below 1 %", "time constants", "saturated", "spectral radius"]
+    heads = ["layer", "reach of the loss", "memory, until below 1/e", "until below 1 %", "time constants", "saturated", "spectral radius"]
     lines = []
     for layer in diagnosis.layers:
         times = "" if layer.time_constants is None else quantiles_text(layer.time_constants)
         saturated = ", ".join(f"{gate} {share:.1%}" for gate, share in layer.saturation.items())
         radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in layer.spectral_radius.items() if not math.isnan(radius))
-        lines.append([layer.name, layer.memory_text(), layer.memory_text(GONE), times, saturated, radii])
+        lines.append(
+            [layer.name, layer.reach.text().removeprefix("reach "), layer.memory_text(), layer.memory_text(GONE), times, saturated, radii]
+        )
     return table(heads, lines)
 
 
 def facts(diagnosis: Diagnosis) -> dict[str, str]:
     """What else a diagnosis knows, by name."""
-    said = {"window": f"{diagnosis.window} steps"} if diagnosis.window else {}
+    sentences = {"reach": diagnosis.need.text(), "loss": diagnosis.performance.text()}
+    said = {name: f"{text[:1].upper()}{text[1:]}." for name, text in sentences.items() if text}
+    said |= {"window": count(diagnosis.window, "step")} if diagnosis.window else {}
     said |= {"clip_norm": f"{diagnosis.clip_norm:g}"} if diagnosis.clip_norm else {}
     said |= {"training": str(diagnosis.norms)} if diagnosis.norms else {}
     return said | {f"not seen into: {name}": why for name, why in diagnosis.unseen.items()}
