@@ -38,8 +38,10 @@ def test_a_diagnosis_is_a_line_its_text_and_its_tables() -> None:
     seen = shown(found)
     for verdict in found.verdicts:
         assert f"{verdict.severity}: {verdict.name}{verdict.evidence}Try: {verdict.advice}." in seen.words
-    assert [line[0] for line in seen.cells] == ["layer", "layer 0 LSTM()", "layer 1 LSTM()", "window", "clip_norm", "training"]
-    assert seen.cells[1][1:3] == [found.layers[0].memory_text(), found.layers[0].memory_text(0.01)] and seen.cells[3][1] == "5 steps"
+    assert [line[0] for line in seen.cells] == ["layer", "layer 0 LSTM()", "layer 1 LSTM()", "reach", "window", "clip_norm", "training"]
+    assert seen.cells[1][1] == found.layers[0].reach.text().removeprefix("reach ")
+    assert seen.cells[1][2:4] == [found.layers[0].memory_text(), found.layers[0].memory_text(0.01)] and seen.cells[4][1] == "5 steps"
+    assert seen.cells[3][1] == "The loss's gradient reaches 4 of 11 steps back."
 
 
 def test_a_healthy_net_is_said_to_be() -> None:
