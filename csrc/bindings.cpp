@@ -1,6 +1,7 @@
 // The Python module: programs from plain lists, arrays as addresses. Knows neither PyTorch nor NumPy.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -63,20 +64,21 @@ void by_dtype(const std::string& dtype, Run run) {
     refuse("dtype", "be 'float32' or 'float64'", "'" + dtype + "'");
 }
 
-using StateTriple = std::tuple<Addresses, Addresses, Addresses>;
-using StatePair = std::tuple<Addresses, Addresses>;
+using StateTriple = std::tuple<Arrays, Arrays, Arrays>;
+using StatePair = std::tuple<Arrays, Arrays>;
 
-void forward(const Blueprint& blueprint, const std::string& dtype, std::tuple<std::int64_t, std::int64_t> sizes, bool reverse, Address x,
-             Address h, const StateTriple& state, const StatePair& kept, bool held, Address saved, const WeightAddresses& weights,
-             const NoiseAddresses& noise, const Addresses& params, Address lengths, Address resets, const PoolAddresses& pool) {
+void forward(const Blueprint& blueprint, const std::string& dtype, std::tuple<std::int64_t, std::int64_t> sizes, bool reverse, Array x,
+             Array h, const StateTriple& state, const StatePair& kept, bool held, Array saved, const WeightArrays& weights,
+             const NoiseArrays& noise, const Arrays& params, Array lengths, Array resets, const PoolAddresses& pool) {
     const Program& program = blueprint.program();
     const Common common{sizes, reverse, x, h, std::get<0>(state), std::get<1>(state), std::get<0>(kept), saved, weights, noise, params, lengths, resets};
     by_dtype(dtype, [&](const auto& kernels, auto zero) {
         using T = decltype(zero);
         Bound<T> bound(program, common);
-        const bool some = bound.scan.steps > 0 && bound.scan.batch > 0;
-        const auto final = list<T>(std::get<2>(state), program.states.size, "final", bound.scan.batch > 0);
-        const auto gates = list<T>(std::get<1>(kept), program.gates, "gates", some && !std::get<1>(kept).empty());
+        const Extent& extent = bound.extent;
+        const auto final = list<T>(std::get<2>(state), program.states, extent.batch, "final", extent.batch > 0);
+        const auto gate_size = [&](int) { return numbers(extent.rows(), program.hidden); };
+        const auto gates = list<T>(std::get<1>(kept), program.gates, gate_size, "gates", extent.some() && !std::get<1>(kept).empty());
         bound.scan.final = final.data();
         bound.scan.gates = std::get<1>(kept).empty() ? nullptr : gates.data();
         bound.scan.held = held;
@@ -85,31 +87,35 @@ void forward(const Blueprint& blueprint, const std::string& dtype, std::tuple<st
     });
 }
 
-using Given = std::tuple<Address, Addresses, Addresses>;
-using Wanted = std::tuple<Address, Addresses, Addresses, WeightAddresses, Addresses, Addresses>;
+using Given = std::tuple<Array, Arrays, Arrays>;
+using Wanted = std::tuple<Array, Arrays, Arrays, WeightArrays, Arrays, Arrays>;
 
-void backward(const Blueprint& blueprint, const std::string& dtype, std::tuple<std::int64_t, std::int64_t> sizes, bool reverse, Address x,
-              Address h, const StatePair& state, const Addresses& states, Address saved, const WeightAddresses& weights, const NoiseAddresses& noise,
-              const Addresses& params, Address lengths, Address resets, const PoolAddresses& pool, const Given& given, const Wanted& wanted) {
+void backward(const Blueprint& blueprint, const std::string& dtype, std::tuple<std::int64_t, std::int64_t> sizes, bool reverse, Array x,
+              Array h, const StatePair& state, const Arrays& states, Array saved, const WeightArrays& weights, const NoiseArrays& noise,
+              const Arrays& params, Array lengths, Array resets, const PoolAddresses& pool, const Given& given, const Wanted& wanted) {
     const Program& program = blueprint.program();
     if (!program.back.data && !program.back_last.data) refuse("program", "have a backward pass", "none");
     const Common common{sizes, reverse, x, h, std::get<0>(state), std::get<1>(state), states, saved, weights, noise, params, lengths, resets};
     by_dtype(dtype, [&](const auto& kernels, auto zero) {
         using T = decltype(zero);
         const Bound<T> bound(program, common);
-        const bool some = bound.scan.steps > 0 && bound.scan.batch > 0;
-        for (std::size_t i = 1; some && i < bound.states.size(); ++i) one<T>(Address(bound.states[i]), "states", true);
-        const int count = program.states.size;
-        const auto dfinal = list<const T>(std::get<1>(given), count, "gradients of final", false);
-        const auto dstates = list<const T>(std::get<2>(given), count, "gradients of states", false);
-        const auto dfirst = list<T>(std::get<1>(wanted), count, "gradients of state", false);
-        const auto dinitial = list<T>(std::get<2>(wanted), count, "gradients of initial", false);
+        const Extent& extent = bound.extent;
+        for (std::size_t i = 1; extent.some() && i < bound.states.size(); ++i) {
+            if (!bound.states[i]) refuse("states", "be an address", "0");
+        }
+        const std::int64_t rows = extent.rows(), batch = extent.batch;
+        const auto dfinal = list<const T>(std::get<1>(given), program.states, batch, "gradients of final", false);
+        const auto dstates = list<const T>(std::get<2>(given), program.states, rows, "gradients of states", false);
+        const auto dfirst = list<T>(std::get<1>(wanted), program.states, batch, "gradients of state", false);
+        const auto dinitial = list<T>(std::get<2>(wanted), program.states, batch, "gradients of initial", false);
         const Matrices<T> dweights(program, std::get<3>(wanted), "gradients of weights", false);
-        const auto dnoise = list<T>(std::get<4>(wanted), program.noises.size, "gradients of noise", false);
-        const auto dparams = list<T>(std::get<5>(wanted), program.params.size, "gradients of params", false);
-        const Gradients<T> gradients{reinterpret_cast<const T*>(std::get<0>(given)), dfinal.data(), dstates.data(),
-                                     reinterpret_cast<T*>(std::get<0>(wanted)), dfirst.data(), dinitial.data(),
-                                     dweights.weight.data(), dweights.bias.data(), dweights.gain.data(), dnoise.data(), dparams.data()};
+        const auto noise_size = [&](int i) { return bound.noise_size(program, i); };
+        const auto dnoise = list<T>(std::get<4>(wanted), program.noises.size, noise_size, "gradients of noise", false);
+        const auto dparams = list<T>(std::get<5>(wanted), program.params, 1, "gradients of params", false);
+        const Gradients<T> gradients{one<const T>(std::get<0>(given), numbers(rows, program.states[0]), "gradient of h", false), dfinal.data(),
+                                     dstates.data(), one<T>(std::get<0>(wanted), numbers(rows, program.input.reads), "gradient of x", false),
+                                     dfirst.data(), dinitial.data(), dweights.weight.data(), dweights.bias.data(), dweights.gain.data(),
+                                     dnoise.data(), dparams.data()};
         const nb::gil_scoped_release release;
         launch<T>(kernels, bound.scan, &gradients, pool_of(pool));
     });
@@ -158,7 +164,7 @@ void draw(Address to, std::int64_t count, const std::string& dtype, std::int64_t
         using T = decltype(none);
         const Pool threads = pool_of(pool);
         const std::int64_t some = count / worth_a_thread, few = some < threads.threads ? some : threads.threads;
-        Draw<T> work{kernels, one<T>(to, "address", count > 0), count, std::uint32_t(zero == all ? 0 : zero), T(zero == all ? 0 : value), key,
+        Draw<T> work{kernels, one<T>({to, count}, count, "address", count > 0), count, std::uint32_t(zero == all ? 0 : zero), T(zero == all ? 0 : value), key,
                      few > 1 ? int(few) : 1};
         const nb::gil_scoped_release release;
         if (on_threads(threads, work.threads, Draw<T>::part, &work)) return;

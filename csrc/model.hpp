@@ -13,11 +13,17 @@
 
 namespace recurra {
 
+// Vectors, and how many numbers each has.
+struct FloatLists {
+    std::vector<const float*> data;
+    std::vector<std::int64_t> sizes;
+};
+
 // A layer as Python hands it over; addresses are read while the model is made, but for gains, biases and params.
 struct LayerList {
     Layer layer{};
     std::vector<Weight> weights;
-    std::vector<const float*> gains, biases, params;
+    FloatLists gains, biases, params;
     std::vector<LayerList> inside;
 };
 
@@ -34,7 +40,10 @@ public:
 
 private:
     Span<Layer> keep(const std::vector<LayerList>& layers);
-    void check(const Layer& layer) const;
+    void check(const Layer& layer, const LayerList& list) const;
+    void check_shapes(const Layer& layer) const;
+    void check_conv(const Layer& layer) const;
+    void check_recurrent(const Layer& layer, const LayerList& list) const;
     void check_clusters(const Layer& layer) const;
     void count_states(const Span<Layer>& layers);
 

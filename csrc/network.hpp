@@ -12,6 +12,7 @@ namespace recurra {
 enum class Kind : int { embedding, linear, norm, activation, conv, recurrent, residual, adaptive };
 enum class Precision : int { f32, bf16, i8 };
 enum class Function : int { relu, tanh, sigmoid, gelu, gelu_tanh };
+constexpr int KINDS = 8, PRECISIONS = 3, FUNCTIONS = 5;
 
 // A matrix (rows, columns), a row for each output; null values: there is none. `scales` by row with i8; `bias` or null.
 struct Weight {
@@ -19,6 +20,7 @@ struct Weight {
     const void* values;
     const float *scales, *bias;
     std::int64_t rows, columns;
+    std::int64_t sizes[3];  // numbers that lie at `values`, `scales` and `bias`
 };
 
 struct Convolution {

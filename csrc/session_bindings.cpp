@@ -18,10 +18,27 @@ namespace {
 // Multiplications from which a push lets other threads of Python run.
 constexpr double WORTH_A_RELEASE = 5e4;
 
-std::vector<const float*> vectors(nb::handle list) {
-    std::vector<const float*> found;
-    for (nb::handle address : list) found.push_back(reinterpret_cast<const float*>(nb::cast<Address>(address)));
+template <class P>
+const P* place(nb::handle array, std::int64_t& size) {
+    const auto [address, count] = nb::cast<Array>(array);
+    size = count;
+    return reinterpret_cast<const P*>(address);
+}
+
+FloatLists vectors(nb::handle list) {
+    FloatLists found;
+    for (nb::handle array : list) {
+        found.data.push_back(place<float>(array, found.sizes.emplace_back()));
+    }
     return found;
+}
+
+// A number that stands for one of `count` names.
+template <class E>
+E choice(nb::handle number, int count, const char* name) {
+    const int i = nb::cast<int>(number);
+    if (i < 0 || i >= count) refuse(name, "be at least 0 and below " + std::to_string(count), std::to_string(i));
+    return E(i);
 }
 
 // (kind, in, out, weights, gains, biases, params, program, (function, kernel, dilation, groups), eps, inside); a weight is
@@ -30,21 +47,26 @@ LayerList layer_of(nb::handle given) {
     const auto tuple = nb::cast<nb::tuple>(given);
     LayerList list;
     Layer& layer = list.layer;
-    layer.kind = Kind(nb::cast<int>(tuple[0]));
+    layer.kind = choice<Kind>(tuple[0], KINDS, "kind");
     layer.in = nb::cast<std::int64_t>(tuple[1]);
     layer.out = nb::cast<std::int64_t>(tuple[2]);
     for (nb::handle each : nb::cast<nb::list>(tuple[3])) {
-        const auto weight = nb::cast<nb::tuple>(each);
-        list.weights.push_back({Precision(nb::cast<int>(weight[0])), reinterpret_cast<const void*>(nb::cast<Address>(weight[1])),
-                                reinterpret_cast<const float*>(nb::cast<Address>(weight[2])), reinterpret_cast<const float*>(nb::cast<Address>(weight[3])),
-                                nb::cast<std::int64_t>(weight[4]), nb::cast<std::int64_t>(weight[5])});
+        const auto parts = nb::cast<nb::tuple>(each);
+        Weight weight{};
+        weight.precision = choice<Precision>(parts[0], PRECISIONS, "precision");
+        weight.values = place<void>(parts[1], weight.sizes[0]);
+        weight.scales = place<float>(parts[2], weight.sizes[1]);
+        weight.bias = place<float>(parts[3], weight.sizes[2]);
+        weight.rows = nb::cast<std::int64_t>(parts[4]);
+        weight.columns = nb::cast<std::int64_t>(parts[5]);
+        list.weights.push_back(weight);
     }
     list.gains = vectors(tuple[4]);
     list.biases = vectors(tuple[5]);
     list.params = vectors(tuple[6]);
     layer.program = tuple[7].is_none() ? nullptr : &nb::cast<const Blueprint&>(tuple[7]).program();
     const auto sizes = nb::cast<nb::tuple>(tuple[8]);
-    layer.function = Function(nb::cast<int>(sizes[0]));
+    layer.function = choice<Function>(sizes[0], FUNCTIONS, "function");
     layer.conv = {nb::cast<std::int64_t>(sizes[1]), nb::cast<std::int64_t>(sizes[2]), nb::cast<std::int64_t>(sizes[3])};
     layer.eps = nb::cast<double>(tuple[9]);
     for (nb::handle each : nb::cast<nb::list>(tuple[10])) list.inside.push_back(layer_of(each));
@@ -87,8 +109,8 @@ public:
     enum Answer { misfit = -1, busy = -2, spoiled = -3 };
 
     // x (B, ...) or (T, B, ...), C order.
-    nb::object push(nb::handle x, bool check) {
-        const Buffer in(x, in_, false);
+    nb::object push(nb::handle given, bool check) {
+        const Buffer in(given, in_, false);
         if (!in.there) return nb::int_(int(misfit));
         const Network& network = session_.model().network();
         const int axes = network.tokens ? 1 : 2;
@@ -97,12 +119,13 @@ public:
         if (in.shape[chunk] != session_.batch() || (axes == 2 && in.shape[chunk + 1] != network.in)) return nb::int_(int(misfit));
         const std::int64_t steps = chunk ? in.shape[0] : 1;
         if (steps < 1) return nb::int_(int(misfit));
-        const std::int64_t place = check || network.tokens ? first_bad(in.data, steps) : -1;
-        if (place >= 0) return nb::int_(place);
         const Turn turn(session_);
         if (!turn.mine) return nb::int_(int(busy));
-        if (!chunk) return into(step(), steps, in.data, check);
-        return into(made(nb::make_tuple(steps, session_.batch(), network.out)), steps, in.data, check);
+        const void* x = network.tokens ? copied(in.data, steps) : in.data;
+        const std::int64_t place = check || network.tokens ? first_bad(x, steps) : -1;
+        if (place >= 0) return nb::int_(place);
+        if (!chunk) return into(step(), steps, x, check);
+        return into(made(nb::make_tuple(steps, session_.batch(), network.out)), steps, x, check);
     }
 
     bool busy_now() const { return session_.busy(); }
@@ -125,6 +148,13 @@ private:
         Session& of;
         const bool mine;
     };
+
+    // Tokens say where is read: they are looked at where nobody else can write.
+    const void* copied(const void* tokens, std::int64_t steps) {
+        const auto* from = static_cast<const std::int64_t*>(tokens);
+        tokens_.assign(from, from + steps * session_.batch());
+        return tokens_.data();
+    }
 
     struct Output {
         nb::object array;
@@ -225,6 +255,7 @@ private:
     };
     std::vector<Kept> kept_;
     std::vector<float> before_;
+    std::vector<std::int64_t> tokens_;
 };
 
 double bandwidth(std::size_t bytes, double seconds) {

@@ -1,4 +1,4 @@
-"""The compiled module: scans of traced programs over raw arrays. Addresses are ints; 0 where there is none."""
+"""The compiled module: scans of traced programs over raw arrays, each an address and its length, which is held to what is read there."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,8 +31,10 @@ Backward = tuple[Sequence[int], Sequence[BackwardPhase], Sequence[Section]]
 """Widths of its own slots, the phases in the order in which they run, sections that run last."""
 Pool = tuple[int, int, int, int]
 """Addresses of GOMP_parallel, omp_get_num_threads and omp_get_thread_num, and the threads; without the first, one thread."""
-Weights = Sequence[tuple[int, int, int]]
-"""Weight, bias and gain of the input's product and of each phase: addresses of the whole tensors."""
+Array = tuple[int, int]
+"""Where an array begins and how many numbers it has; (0, 0) where there is none. Any other length than what is read raises ValueError."""
+Weights = Sequence[tuple[Array, Array, Array]]
+"""Weight, bias and gain of the input's product and of each phase: the whole tensors."""
 
 class Memory:
     """Bytes, aligned to a page, that go back to be used again when this is dropped."""
@@ -81,29 +83,29 @@ def draw(*, address: int, count: int, dtype: str, zero: int, value: float, key: 
     """
 
 def forward(
-    *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, x: int, h: int,
-    state: tuple[Sequence[int], Sequence[int], Sequence[int]], kept: tuple[Sequence[int], Sequence[int]], held: bool, saved: int,
-    weights: Weights, noise: Sequence[tuple[int, bool]], params: Sequence[int], lengths: int, resets: int, pool: Pool,
+    *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, x: Array, h: Array,
+    state: tuple[Sequence[Array], Sequence[Array], Sequence[Array]], kept: tuple[Sequence[Array], Sequence[Array]], held: bool,
+    saved: Array, weights: Weights, noise: Sequence[tuple[Array, bool]], params: Sequence[Array], lengths: Array, resets: Array, pool: Pool,
 ) -> None:  # fmt: skip
     """Run a scan forward.
 
-    `sizes` is (T, B); `state` the addresses of the first, the initial (empty without resets) and the final
-    state; `kept` those of all states (0 for one that is not kept, the first is h) and gates, empty where none are
-    kept; `held` whether states are written past a row's length; `saved` (T, B, saved_size), 0 where nothing follows;
-    `noise` with whether it lasts the sequence.
+    `sizes` is (T, B); `state` the first, the initial (empty without resets) and the final state; `kept` all states (none
+    for one that is not kept, the first is h) and gates, empty where none are kept; `held` whether states are written past
+    a row's length; `saved` (T, B, saved_size), none where nothing follows; `noise` with whether it lasts the sequence;
+    `lengths` int64 in 0..T, `resets` bytes: both are copied before they are looked at.
     """
 
 def backward(
-    *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, x: int, h: int,
-    state: tuple[Sequence[int], Sequence[int]], states: Sequence[int], saved: int, weights: Weights,
-    noise: Sequence[tuple[int, bool]], params: Sequence[int], lengths: int, resets: int, pool: Pool,
-    given: tuple[int, Sequence[int], Sequence[int]],
-    wanted: tuple[int, Sequence[int], Sequence[int], Weights, Sequence[int], Sequence[int]],
+    *, program: Program, dtype: str, sizes: tuple[int, int], reverse: bool, x: Array, h: Array,
+    state: tuple[Sequence[Array], Sequence[Array]], states: Sequence[Array], saved: Array, weights: Weights,
+    noise: Sequence[tuple[Array, bool]], params: Sequence[Array], lengths: Array, resets: Array, pool: Pool,
+    given: tuple[Array, Sequence[Array], Sequence[Array]],
+    wanted: tuple[Array, Sequence[Array], Sequence[Array], Weights, Sequence[Array], Sequence[Array]],
 ) -> None:  # fmt: skip
-    """Run a scan's derivative; arguments as for `forward`, `states` and `saved` as it left them (0: found again).
+    """Run a scan's derivative; arguments as for `forward`, `states` and `saved` as it left them (none: found again).
 
     `given` are the gradients of h, of the final state and of every step's states; `wanted` is where those of x, the
-    first and the initial state, the weights, noise and params go: each is written whole, 0 where it is not wanted.
+    first and the initial state, the weights, noise and params go: each is written whole, none where it is not wanted.
     """
 
 KINDS: tuple[str, ...]
@@ -113,7 +115,7 @@ class Model:
     """A network with its weights packed, for sessions.
 
     Layers are (kind, in, out, weights, gains, biases, params, program, (function, kernel, dilation, groups), eps, layers inside);
-    a weight (precision, address of the values, of int8's scales, of the bias, rows, columns). Of a recurrent layer the first
+    a weight (precision, the values, int8's scales, the bias, rows, columns), arrays as in `Array`. Of a recurrent layer the first
     weight, gain and bias are the input product's, then one each for every native phase. `keep` lives as long as the model.
     """
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, sigmoid, tanh
 
 from recurra.cells import GRU, LSTM, Cell, Elman, ProjectedLSTM, Zoneout
-from recurra.kernels.encode import arguments, reads
+from recurra.kernels.encode import arguments
 from recurra.kernels.layout import stages
 from recurra.kernels.section import OUTPUTS
+from recurra.names import vectors_of
 from recurra.program import Program, trace
 from tests.cells.zoo import ZOO
 from tests.kernels.interpreter import Back, Step
@@ -65,7 +66,7 @@ def by_letter(program: Program, code: dict[str, Any], at: dict[str, Tensor], see
     """The same by the encoded program."""
     numbers = {name: value.detach().numpy() for name, value in at.items()}
     products = stages(program)[1]
-    names = [("weight_ih", "bias_ih", "gain_ih"), *map(reads, products)]
+    names = [("weight_ih", "bias_ih", "gain_ih"), *((None, None, None) if each is None else vectors_of(each) for each in products)]
     weights = [tuple(numbers.get(name or "") for name in each) for each in names]
     noise, state = group(numbers, "noise."), list(group(numbers, "state.").values())
     given = (code, weights, numbers["x"], state, [noise[name] for name in sorted(noise)], [numbers[name] for name in program.params])
@@ -84,7 +85,7 @@ def by_letter(program: Program, code: dict[str, Any], at: dict[str, Tensor], see
     for number, product in enumerate(products):
         if product is not None and number in back.dweights:
             rows = slice(product.first * (unit := code["phases"][number][1][4]), (product.first + len(product.gates)) * unit)
-            for name, d in zip(reads(product), back.dweights[number], strict=True):
+            for name, d in zip(vectors_of(product), back.dweights[number], strict=True):
                 if name in found:
                     found[name][rows] += d
     assert sum(kind == "dnoise" for kind, _ in back.found) in (0, len(noise))

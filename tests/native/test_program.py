@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recurra import native
@@ -139,31 +140,38 @@ def test_bad_program_is_refused(program: dict[str, Any], message: str) -> None:
         native.Program(**program)
 
 
+NONE, STATE_ARRAY = (0, 0), (64, 10)
+WEIGHTS = [((64, 15), NONE, NONE), ((64, 25), NONE, NONE)]
+NO_WEIGHTS = [(NONE, NONE, NONE)] * 2
+
+
 def arguments() -> dict[str, Any]:
     """Arguments of a scan, wrong addresses in them; each test makes one a thing that is refused first."""
     return dict(
-        program=native.Program(**good()), dtype="float32", sizes=(3, 2), reverse=False, x=64, h=64, state=([64], [], [64]),
-        kept=([], []), held=False, saved=0, weights=[(64, 0, 0), (64, 0, 0)], noise=[], params=[], lengths=0, resets=0, pool=(0, 0, 0, 1),
+        program=native.Program(**good()), dtype="float32", sizes=(3, 2), reverse=False, x=(64, 18), h=(64, 30),
+        state=([STATE_ARRAY], [], [STATE_ARRAY]), kept=([], []), held=False, saved=NONE, weights=WEIGHTS, noise=[], params=[],
+        lengths=NONE, resets=NONE, pool=(0, 0, 0, 1),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"x": 0}, "x must be an address, got 0"),
-        ({"h": 0}, "h must be an address, got 0"),
-        ({"weights": [(64, 0, 0), (0, 0, 0)]}, "weights must be an address, got 0"),
-        ({"weights": [(64, 0, 0)]}, "weights must have one entry for the input product and each of 1 phases, got 1"),
-        ({"state": ([0], [], [64])}, "state must be an address, got 0"),
-        ({"state": ([64, 64], [], [64])}, "state must have 1 addresses, got 2"),
-        ({"state": ([64], [], [])}, "final must have 1 addresses, got 0"),
-        ({"resets": 64}, "initial must have 1 addresses, got 0"),
-        ({"kept": ([64, 64], [])}, "states must have 1 addresses, got 2"),
-        ({"kept": ([], [0])}, "gates must be an address, got 0"),
-        ({"noise": [(64, True)]}, "noise must have 0 addresses, got 1"),
-        ({"params": [64]}, "params must have 0 addresses, got 1"),
+        ({"x": NONE}, "x must be an address, got 0"),
+        ({"h": NONE}, "h must be an address, got 0"),
+        ({"weights": [WEIGHTS[0], (NONE, NONE, NONE)]}, "weights must be an address, got 0"),
+        ({"weights": WEIGHTS[:1]}, "weights must have one entry for the input product and each of 1 phases, got 1"),
+        ({"state": ([NONE], [], [STATE_ARRAY])}, "state must be an address, got 0"),
+        ({"state": ([STATE_ARRAY] * 2, [], [STATE_ARRAY])}, "state must have 1 addresses, got 2"),
+        ({"state": ([STATE_ARRAY], [], [])}, "final must have 1 addresses, got 0"),
+        ({"resets": (64, 6)}, "initial must have 1 addresses, got 0"),
+        ({"kept": ([(64, 30)] * 2, [])}, "states must have 1 addresses, got 2"),
+        ({"kept": ([], [NONE])}, "gates must be an address, got 0"),
+        ({"noise": [((64, 30), True)]}, "noise must have 0 addresses, got 1"),
+        ({"params": [(64, 5)]}, "params must have 0 addresses, got 1"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
         ({"sizes": (-1, 2)}, "sizes must be at least 0"),
+        ({"sizes": (1 << 40, 1 << 40), "state": ([(64, 5 << 40)], [], [])}, "sizes must fit into memory, got more"),
     ],
 )
 def test_bad_arguments_are_refused(changed: dict[str, Any], message: str) -> None:
@@ -171,25 +179,64 @@ def test_bad_arguments_are_refused(changed: dict[str, Any], message: str) -> Non
         native.forward(**(arguments() | changed))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"x": (64, 17)}, "x must hold 18 numbers, got 17"),
+        ({"h": (64, 31)}, "h must hold 30 numbers, got 31"),
+        ({"state": ([(64, 5)], [], [STATE_ARRAY])}, "state must hold 10 numbers, got 5"),
+        ({"state": ([STATE_ARRAY], [(64, 5)], [STATE_ARRAY])}, "initial must hold 10 numbers, got 5"),
+        ({"state": ([STATE_ARRAY], [], [(64, 9)])}, "final must hold 10 numbers, got 9"),
+        ({"weights": [((64, 14), NONE, NONE), WEIGHTS[1]]}, "weights must hold 15 numbers, got 14"),
+        ({"weights": [WEIGHTS[0], ((64, 5), NONE, NONE)]}, "weights must hold 25 numbers, got 5"),
+        ({"weights": [((64, 15), (64, 1), NONE), WEIGHTS[1]]}, "weights, biases must hold 5 numbers, got 1"),
+        ({"weights": [WEIGHTS[0], ((64, 25), NONE, (64, 4))]}, "weights, gains must hold 5 numbers, got 4"),
+        ({"kept": ([(64, 10)], [])}, "states must hold 30 numbers, got 10"),
+        ({"kept": ([], [(64, 29)])}, "gates must hold 30 numbers, got 29"),
+        ({"saved": (64, 1)}, "saved must hold 0 numbers, got 1"),
+        ({"lengths": (64, 3)}, "lengths must hold 2 numbers, got 3"),
+        ({"resets": (64, 2), "state": ([STATE_ARRAY], [STATE_ARRAY], [STATE_ARRAY])}, "resets must hold 6 numbers, got 2"),
+    ],
+)
+def test_array_of_another_length_than_is_read_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.forward(**(arguments() | changed))
+
+
+@pytest.mark.parametrize("length", [-1, 4, 1 << 62])
+def test_length_beyond_the_steps_is_refused(length: int) -> None:
+    lengths = np.array([3, length], np.int64)
+    with pytest.raises(ValueError, match=f"lengths must be at least 0 and at most 3, got {length}"):
+        native.forward(**(arguments() | {"lengths": (lengths.ctypes.data, 2)}))
+
+
 def derivative(**changed: Any) -> dict[str, Any]:
     """Arguments of a backward pass, wrong addresses in them too."""
     given = {name: value for name, value in arguments().items() if name not in ("kept", "held")}
-    wanted: Any = (64, [64], [], [(64, 0, 0), (64, 0, 0)], [], [])
-    return given | dict(state=([64], []), states=[0], saved=64, given=(64, [0], []), wanted=wanted) | changed
+    wanted: Any = ((64, 18), [STATE_ARRAY], [], WEIGHTS, [], [])
+    return given | dict(state=([STATE_ARRAY], []), states=[NONE], saved=NONE, given=((64, 30), [NONE], []), wanted=wanted) | changed
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"program": native.Program(**good() | {"backward": None})}, "program must have a backward pass, got none"),
-        ({"h": 0}, "h must be an address, got 0"),
-        ({"given": (64, [0, 0], [])}, "gradients of final must have 1 addresses, got 2"),
-        ({"given": (64, [0], [0, 0])}, "gradients of states must have 1 addresses, got 2"),
-        ({"wanted": (64, [64, 0], [], [(0, 0, 0)] * 2, [], [])}, "gradients of state must have 1 addresses, got 2"),
-        ({"wanted": (64, [64], [], [(0, 0, 0)], [], [])},
+        ({"h": NONE}, "h must be an address, got 0"),
+        ({"given": ((64, 30), [NONE] * 2, [])}, "gradients of final must have 1 addresses, got 2"),
+        ({"given": ((64, 30), [NONE], [NONE] * 2)}, "gradients of states must have 1 addresses, got 2"),
+        ({"given": ((64, 29), [NONE], [])}, "gradient of h must hold 30 numbers, got 29"),
+        ({"given": ((64, 30), [(64, 9)], [])}, "gradients of final must hold 10 numbers, got 9"),
+        ({"given": ((64, 30), [NONE], [(64, 10)])}, "gradients of states must hold 30 numbers, got 10"),
+        ({"wanted": (NONE, [STATE_ARRAY] * 2, [], NO_WEIGHTS, [], [])}, "gradients of state must have 1 addresses, got 2"),
+        ({"wanted": (NONE, [STATE_ARRAY], [], NO_WEIGHTS[:1], [], [])},
          "gradients of weights must have one entry for the input product and each of 1 phases, got 1"),
-        ({"wanted": (64, [64], [], [(0, 0, 0)] * 2, [64], [])}, "gradients of noise must have 0 addresses, got 1"),
-        ({"wanted": (64, [64], [], [(0, 0, 0)] * 2, [], [64])}, "gradients of params must have 0 addresses, got 1"),
+        ({"wanted": (NONE, [STATE_ARRAY], [], NO_WEIGHTS, [(64, 30)], [])}, "gradients of noise must have 0 addresses, got 1"),
+        ({"wanted": (NONE, [STATE_ARRAY], [], NO_WEIGHTS, [], [(64, 5)])}, "gradients of params must have 0 addresses, got 1"),
+        ({"wanted": ((64, 6), [], [], NO_WEIGHTS, [], [])}, "gradient of x must hold 18 numbers, got 6"),
+        ({"wanted": (NONE, [(64, 5)], [], NO_WEIGHTS, [], [])}, "gradients of state must hold 10 numbers, got 5"),
+        ({"wanted": (NONE, [], [(64, 5)], NO_WEIGHTS, [], [])}, "gradients of initial must hold 10 numbers, got 5"),
+        ({"wanted": (NONE, [], [], [WEIGHTS[0], ((64, 25), (64, 6), NONE)], [], [])},
+         "gradients of weights, biases must hold 5 numbers, got 6"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
     ],
 )  # fmt: skip
@@ -205,5 +252,5 @@ def test_saved_size_counts_norms_too() -> None:
 
 
 def test_no_row_is_nothing_to_do() -> None:
-    nothing = {"sizes": (3, 0), "x": 0, "h": 0, "state": ([0], [], [0])}
+    nothing = {"sizes": (3, 0), "x": NONE, "h": NONE, "state": ([NONE], [], [NONE])}
     assert native.forward(**(arguments() | nothing)) is None

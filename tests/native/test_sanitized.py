@@ -22,8 +22,8 @@ from recurra.cells import GRU, LSTM, Cell, Elman, LayerNormGRU, LayerNormLSTM, P
 from recurra.kernels.backward import Seeds, backward
 from recurra.kernels.encode import arguments
 from recurra.kernels.forward import run
-from recurra.kernels.launch import Made
-from recurra.kernels.outputs import Options
+from recurra.kernels.launch import NONE, Array, Made
+from recurra.kernels.outputs import Options, place
 from recurra.kernels.pool import FUNCTIONS
 from recurra.program import trace
 from tests.kernels.scene import CELLS, Scene, looped, scene
@@ -170,19 +170,19 @@ class Room:
     def __init__(self) -> None:
         self.held: list[Tensor] = []
 
-    def of(self, *shape: int) -> int:
+    def of(self, *shape: int) -> Array:
         self.held.append(torch.full(shape, 0.25))
-        return self.held[-1].data_ptr()
+        return place(self.held[-1])
 
-    def weights(self, lists: dict[str, Any]) -> list[tuple[int, int, int]]:
+    def weights(self, lists: dict[str, Any]) -> list[tuple[Array, Array, Array]]:
         made = []
         for product in (lists["input"], *(phase[1] for phase in lists["phases"])):
             if product is None:
-                made.append((0, 0, 0))
+                made.append((NONE, NONE, NONE))
                 continue
             weighted, _, blocks, total, unit, reads, _ = product
             rows = (total if weighted else blocks) * unit
-            made.append((self.of(rows, reads) if weighted else 0, self.of(rows), self.of(rows)))
+            made.append((self.of(rows, reads) if weighted else NONE, self.of(rows), self.of(rows)))
         return made
 
 
@@ -191,15 +191,15 @@ def run_both_ways(lists: dict[str, Any], program: native.Program) -> None:
     steps, rows, room = 3, 2, Room()
     sizes, states, params = (steps, rows), lists["states"], lists["params"]
 
-    def each(widths: list[int], *shape: int) -> list[int]:
+    def each(widths: list[int], *shape: int) -> list[Array]:
         return [room.of(*shape, width) for width in widths]
 
     common: dict[str, Any] = dict(
         program=program, dtype="float64", sizes=sizes, reverse=False, x=room.of(*sizes, lists["input"][5]), h=room.of(*sizes, states[0]),
-        weights=room.weights(lists), noise=[(address, False) for address in each(lists["noises"], *sizes)], params=each(params),
-        saved=room.of(*sizes, program.saved_size), lengths=0, resets=0, pool=(0, 0, 0, 1),
+        weights=room.weights(lists), noise=[(array, False) for array in each(lists["noises"], *sizes)], params=each(params),
+        saved=room.of(*sizes, program.saved_size), lengths=NONE, resets=NONE, pool=(0, 0, 0, 1),
     )  # fmt: skip
-    first, records = each(states, rows), [0, *each(states[1:], *sizes)]
+    first, records = each(states, rows), [NONE, *each(states[1:], *sizes)]
     gates = each([lists["hidden"]] * lists["gates"], *sizes)
     native.forward(state=(first, [], each(states, rows)), kept=(records, gates), held=False, **common)
     dnoise = each(lists["noises"], *sizes)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recurra.cells.named import named_type
+from recurra.cells.named import check_names, named_type
 from recurra.cells.row_norm import row_norm, rows_of
 from recurra.errors import ArgumentError
 
@@ -178,6 +178,7 @@ class Cell:
         named = [(phase.weight, phase.gates) for phase in self.phases() if phase.gates]
         if len(set(named)) < len(named):
             raise ArgumentError(f"phases of {self!r} must name different gates of each weight, got {named}")
+        check_names(self)
         rows = len(self.gates) * hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
         for phase in self.phases():

@@ -1,9 +1,12 @@
-"""Named tuples for states and gates: one type for each list of names, picklable, torch-pytree friendly."""
+"""The names of a cell's values, and named tuples of them: one type for each list, picklable, torch-pytree friendly."""
 
 from __future__ import annotations
 
 from collections import namedtuple
 from typing import Any
+
+from recurra.errors import ArgumentError
+from recurra.names import fault_in_names
 
 _TYPES: dict[tuple[str, tuple[str, ...]], type[tuple[Any, ...]]] = {}
 
@@ -25,3 +28,14 @@ def named_type(kind: str, fields: tuple[str, ...]) -> Any:
 
 def _rebuild(kind: str, fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     return named_type(kind, fields)(*values)
+
+
+def check_names(cell: Any) -> None:
+    """Raise unless each name of a cell, and of its weights, is an identifier of one meaning.
+
+    Raises:
+        ArgumentError: one is not; says which.
+    """
+    names = {"state": cell.state, "params": cell.params, "noise": cell.noises(), "gates": cell.gates}
+    if fault := fault_in_names(names, [phase for phase in cell.phases() if phase.gates]):
+        raise ArgumentError(f"{cell!r}: {fault}")

@@ -20,7 +20,8 @@ from recurra.engine.job import Scan, check_weights, initial_state
 from recurra.engine.transforms import transform_active
 from recurra.errors import RecurraError
 from recurra.kernels.encode import MOST_KEPT, encode
-from recurra.kernels.outputs import DTYPES
+from recurra.kernels.launch import NONE, Array
+from recurra.kernels.outputs import DTYPES, place
 from recurra.kernels.pool import pool
 from recurra.program import trace
 
@@ -120,17 +121,18 @@ def _run(
         return None
     h, after = x.contiguous(), [torch.empty_like(value) for value in before]
     threads, old, new = pool(), [value.data_ptr() for value in before], [value.data_ptr() for value in after]
+    sizes = [rows * width for width in first.widths]
     for number, (ready, weights) in enumerate(layers):
         if number:
-            size = rows * x.element_size()
-            old, new = ([at + size * width for at, width in zip(each, first.widths)] for each in (old, new))
+            old, new = ([at + x.element_size() * size for at, size in zip(each, sizes)] for each in (old, new))
         if ready is None or h.shape[-1] != ready.input_size or (at := _addresses(ready, weights, dtype, recording)) is None:
             return None
         u, h = h, h.new_empty((*axes, ready.widths[0]))
         ready.forward(
-            program=ready.program, dtype=DTYPES[dtype], sizes=(1, rows), reverse=False, x=u.data_ptr(), h=h.data_ptr(),
-            state=(old, (), new), kept=((), ()), held=False, saved=0, weights=[(at[i], at[j], at[k]) for i, j, k in ready.parts],
-            noise=(), params=[at[i] for i in ready.params] if ready.params else (), lengths=0, resets=0, pool=threads,
+            program=ready.program, dtype=DTYPES[dtype], sizes=(1, rows), reverse=False, x=place(u), h=place(h),
+            state=([*zip(old, sizes)], (), [*zip(new, sizes)]), kept=((), ()), held=False, saved=NONE,
+            weights=[(at[i], at[j], at[k]) for i, j, k in ready.parts], noise=(),
+            params=[at[i] for i in ready.params] if ready.params else (), lengths=NONE, resets=NONE, pool=threads,
         )  # fmt: skip
     return h, after
 
@@ -184,16 +186,16 @@ def _ready(cell: Cell, weights: Weights) -> Ready | None:
     )  # fmt: skip
 
 
-def _addresses(ready: Ready, weights: Weights, dtype: torch.dtype, recording: bool) -> list[int] | None:
-    """Where the weights are now, and a 0 for none; None where one is not as it must be, or asks for a gradient."""
-    at = []
+def _addresses(ready: Ready, weights: Weights, dtype: torch.dtype, recording: bool) -> list[Array] | None:
+    """Where the weights are now, and last what stands for none; None where one is not as it must be, or asks for a gradient."""
+    at: list[Array] = []
     for weight, shape in zip(weights.values(), ready.shapes):
         if type(weight) not in PLAIN or weight.dtype is not dtype or weight.shape != shape or not weight.is_cpu:
             return None
         if weight.layout is not torch.strided or not weight.is_contiguous() or (recording and weight.requires_grad):
             return None
-        at.append(weight.data_ptr())
-    at.append(0)
+        at.append(place(weight))
+    at.append(NONE)
     return at
 
 

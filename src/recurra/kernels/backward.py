@@ -12,7 +12,7 @@ from recurra.errors import DtypeError, ShapeError, shape_text
 from recurra.kernels.encode import Encoded
 from recurra.kernels.forward import check_dtypes
 from recurra.kernels.launch import Arrays, Made, Wanted, check, launch_backward
-from recurra.kernels.outputs import DTYPES, contiguous
+from recurra.kernels.outputs import DTYPES, contiguous, place
 from recurra.kernels.pool import pool
 
 
@@ -53,7 +53,7 @@ def backward(code: Encoded, arrays: Arrays, made: Made, seeds: Seeds, needed: Se
     h, states = made.h.contiguous(), [None, *(value.contiguous() for value in made.states)]
     given = Wanted(_dense([seeds.h])[0], _dense(seeds.final), _dense(seeds.states))
     saved = None if made.saved is None else made.saved.contiguous()
-    launch_backward(code, arrays, Made(h, states=states, saved=saved), given, wanted, DTYPES[h.dtype], Tensor.data_ptr, pool())
+    launch_backward(code, arrays, Made(h, states=states, saved=saved), given, wanted, DTYPES[h.dtype], place, pool())
     return [tensor for group in ([wanted.x], *wanted[1:]) for tensor in group if tensor is not None]
 
 

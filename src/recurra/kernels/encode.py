@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from recurra.errors import MissingDependency, ProgramError
 from recurra.kernels.adjoint import Adjoint
 from recurra.kernels.layout import Layout, read, stages
-from recurra.program.graph import Product, Program
+from recurra.names import vectors_of
+from recurra.program.graph import Program
+from recurra.program.weights import weights_of
 
 if TYPE_CHECKING:
     from recurra import native
@@ -111,30 +113,14 @@ def _encode(program: Program, hidden: int, states: dict[str, int], input_size: i
 
 def _weights(program: Program, widths: dict[str, int], input_size: int, params: dict[str, int]) -> tuple[Any, Any, Any, Any]:
     """Names and shapes of the weights that are read, which must be there, and which belong to each product."""
-    rows = len(program.gates) * widths["hidden"]
-    sizes = [(rows, input_size)]
+    every = weights_of(program)
+    found = {name: weight for name, weight in every.items() if name not in program.params} | {name: every[name] for name in params}
+    places = {name: place for place, name in enumerate(found)}
     products: list[tuple[str | None, ...]] = [("weight_ih", "bias_ih", "gain_ih" if program.input_norm else None)]
-    for product in stages(program)[1]:
-        products.append(reads(product))
-        blocks = 0 if product is None else product.total if product.weight else len(product.gates)
-        sizes.append((0, 0) if product is None else (blocks * widths[product.width], widths[product.reads]))
-    found: dict[str, tuple[tuple[int, ...], bool]] = {}
-    for (weight, bias, gain), size in zip(products, sizes):
-        for name, shape, needed in ((weight, size, True), (bias, size[:1], False), (gain, size[:1], True)):
-            if name:
-                found.setdefault(name, (shape, needed))
-    found |= {name: ((width,), True) for name, width in params.items()}
-    names = tuple(found)
-    parts = tuple(tuple(names.index(name) if name else -1 for name in each) for each in products)
-    return names, tuple(shape for shape, _ in found.values()), tuple(needed for _, needed in found.values()), parts
-
-
-def reads(product: Product | None) -> tuple[str | None, str | None, str | None]:
-    """The names of the weight, bias and gain that a product reads where they are there."""
-    if product is None:
-        return None, None, None
-    adds = bool(product.norm) or product.weight == "weight_hh"
-    return product.weight, product.bias if adds else None, product.gain if product.norm else None
+    products += [(None, None, None) if product is None else vectors_of(product) for product in stages(program)[1]]
+    parts = tuple(tuple(places[name] if name else -1 for name in each) for each in products)
+    shapes = tuple(weight.shape(widths, input_size) for weight in found.values())
+    return tuple(found), shapes, tuple(weight.needed for weight in found.values()), parts
 
 
 def arguments(program: Program, widths: dict[str, int], input_size: int, noise_gradients: bool = False) -> dict[str, Any]:

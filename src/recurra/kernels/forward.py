@@ -10,7 +10,7 @@ from torch import Tensor
 from recurra.errors import DtypeError, ShapeError, shape_text
 from recurra.kernels.encode import Encoded, encode
 from recurra.kernels.launch import Arrays, gather, gather_noise, launch
-from recurra.kernels.outputs import DTYPES, Options, Outputs, allocate, contiguous
+from recurra.kernels.outputs import DTYPES, Options, Outputs, allocate, contiguous, place
 from recurra.kernels.pool import pool
 from recurra.program.graph import Program
 
@@ -77,7 +77,7 @@ def run(code: Encoded, arrays: Arrays, options: Options) -> Outputs:
     """
     check_dtypes(code, arrays)
     out = allocate(code, arrays.x, arrays.lengths is not None, options)
-    launch(code, contiguous(arrays), out.made(), DTYPES[arrays.x.dtype], Tensor.data_ptr, pool())
+    launch(code, contiguous(arrays), out.made(), DTYPES[arrays.x.dtype], place, pool())
     return out
 
 

@@ -56,6 +56,11 @@ class Made(NamedTuple):
     held: bool = False
 
 
+Array = tuple[int, int]
+"""Where an array begins, and how many numbers lie there; (0, 0) for none."""
+NONE: Array = (0, 0)
+
+
 class Wanted(NamedTuple):
     """Gradients that a backward pass is given (of h, of the final state, of every step's states) or makes; None where not.
 
@@ -69,7 +74,7 @@ class Wanted(NamedTuple):
     noise: Sequence[Any] = ()
 
 
-def launch(code: Encoded, arrays: Arrays, made: Made, dtype: str, address: Callable[[Any], int], pool: Pool = ALONE) -> None:
+def launch(code: Encoded, arrays: Arrays, made: Made, dtype: str, place: Callable[[Any], Array], pool: Pool = ALONE) -> None:
     """Run a scan into the memory of `made`.
 
     Args:
@@ -77,7 +82,7 @@ def launch(code: Encoded, arrays: Arrays, made: Made, dtype: str, address: Calla
         arrays: what goes in.
         made: what comes out.
         dtype: "float32" or "float64".
-        address: gives an array's address.
+        place: gives where an array begins, and how many numbers it has.
         pool: the threads to run on.
 
     Raises:
@@ -88,55 +93,55 @@ def launch(code: Encoded, arrays: Arrays, made: Made, dtype: str, address: Calla
 
     check(code, arrays)
 
-    def at(values: Sequence[Any]) -> list[int]:
-        return [0 if value is None else address(value) for value in values]
+    def at(values: Sequence[Any]) -> list[Array]:
+        return [NONE if value is None else place(value) for value in values]
 
     native.forward(
-        h=address(made.h), state=(at(arrays.state), at(arrays.initial), at(made.final)), kept=(at(made.states), at(made.gates)),
-        held=made.held, saved=0 if made.saved is None else address(made.saved), **_common(code, arrays, dtype, address, pool),
+        h=place(made.h), state=(at(arrays.state), at(arrays.initial), at(made.final)), kept=(at(made.states), at(made.gates)),
+        held=made.held, saved=NONE if made.saved is None else place(made.saved), **_common(code, arrays, dtype, place, pool),
     )  # fmt: skip
 
 
 def launch_backward(
-    code: Encoded, arrays: Arrays, made: Made, given: Wanted, wanted: Wanted, dtype: str, address: Callable[[Any], int], pool: Pool = ALONE
+    code: Encoded, arrays: Arrays, made: Made, given: Wanted, wanted: Wanted, dtype: str, place: Callable[[Any], Array], pool: Pool = ALONE
 ) -> None:
     """Run a scan's derivative into the memory of `wanted`.
 
     Args:
-        code, arrays, dtype, address, pool: as for `launch`; `arrays` are not checked again.
+        code, arrays, dtype, place, pool: as for `launch`; `arrays` are not checked again.
         made: what the scan left behind; without `saved`, it is found again.
         given: the gradients of what the scan gave back; its `initial` are those of every step's states.
         wanted: where the gradients go; its `weights` sum over all steps and rows.
     """
     from recurra import native
 
-    def at(values: Sequence[Any]) -> list[int]:
-        return [0 if value is None else address(value) for value in values]
+    def at(values: Sequence[Any]) -> list[Array]:
+        return [NONE if value is None else place(value) for value in values]
 
-    dweights = [*at(wanted.weights), 0]
+    dweights = [*at(wanted.weights), NONE]
     native.backward(
-        h=address(made.h), state=(at(arrays.state), at(arrays.initial)), states=at(made.states),
-        saved=0 if made.saved is None else address(made.saved),
+        h=place(made.h), state=(at(arrays.state), at(arrays.initial)), states=at(made.states),
+        saved=NONE if made.saved is None else place(made.saved),
         given=(at([given.x])[0], at(given.state), at(given.initial)),
         wanted=(
             at([wanted.x])[0], at(wanted.state), at(wanted.initial), [(dweights[i], dweights[j], dweights[k]) for i, j, k in code.parts],
             at(wanted.noise), dweights[len(code.names) - len(code.params) : -1],
         ),
-        **_common(code, arrays, dtype, address, pool),
+        **_common(code, arrays, dtype, place, pool),
     )  # fmt: skip
 
 
-def _common(code: Encoded, arrays: Arrays, dtype: str, address: Callable[[Any], int], pool: Pool) -> dict[str, Any]:
+def _common(code: Encoded, arrays: Arrays, dtype: str, place: Callable[[Any], Array], pool: Pool) -> dict[str, Any]:
     """What both passes are told."""
-    weights = [0 if weight is None else address(weight) for weight in arrays.weights]
+    weights = [NONE if weight is None else place(weight) for weight in arrays.weights]
     params = weights[len(code.names) - len(code.params) :]
-    weights.append(0)
+    weights.append(NONE)
     return dict(
-        program=code.native, dtype=dtype, sizes=(arrays.x.shape[0], arrays.x.shape[1]), reverse=arrays.reverse, x=address(arrays.x),
+        program=code.native, dtype=dtype, sizes=(arrays.x.shape[0], arrays.x.shape[1]), reverse=arrays.reverse, x=place(arrays.x),
         weights=[(weights[i], weights[j], weights[k]) for i, j, k in code.parts],
-        noise=[(address(noise), noise.ndim == 2) for noise in arrays.noise], params=params,
-        lengths=0 if arrays.lengths is None else address(arrays.lengths),
-        resets=0 if arrays.resets is None else address(arrays.resets), pool=pool,
+        noise=[(place(noise), noise.ndim == 2) for noise in arrays.noise], params=params,
+        lengths=NONE if arrays.lengths is None else place(arrays.lengths),
+        resets=NONE if arrays.resets is None else place(arrays.resets), pool=pool,
     )  # fmt: skip
 
 

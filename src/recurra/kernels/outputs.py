@@ -145,5 +145,14 @@ def contiguous(arrays: Arrays) -> Arrays:
     return Arrays(x.contiguous(), each(state), each(initial), each(weights), each(noise), lengths, resets, reverse)
 
 
+def place(tensor: Tensor) -> tuple[int, int]:
+    """Where a tensor begins, and how many numbers it has.
+
+    >>> place(torch.ones(2, 3))[1]
+    6
+    """
+    return tensor.data_ptr(), tensor.numel()
+
+
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 """The dtypes that the native module computes in."""

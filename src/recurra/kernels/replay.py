@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recurra.cells.row_norm import EPS, rows_of
-from recurra.kernels.encode import Encoded, reads
+from recurra.kernels.encode import Encoded
 from recurra.kernels.launch import Arrays
+from recurra.names import vectors_of
 from recurra.program.evaluate import evaluate
 from recurra.program.graph import Product, Program
 
@@ -99,7 +100,7 @@ def _input(program: Program, weights: Mapping[str, Tensor], x: Tensor) -> Tensor
 
 def _product(product: Product, weights: Mapping[str, Tensor], operand: Tensor) -> Tensor:
     """The blocks of v of one phase."""
-    weight, bias, gain = (weights.get(name or "") for name in reads(product))
+    weight, bias, gain = (weights.get(name or "") for name in vectors_of(product))
     if weight is not None:
         unit = weight.shape[0] // product.total
         rows = slice(product.first * unit, (product.first + len(product.gates)) * unit)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
 from recurra.network.description import layer_text
 from recurra.network.matrix import Matrix, check_vector
+from recurra.program.check import check
 from recurra.program.graph import Product, Program
+from recurra.program.weights import weights_of
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +29,7 @@ class Recurrent:
 
     Raises:
         ArgumentError, ShapeError: a weight is missing, unknown, or of another shape.
+        ProgramError: the program cannot be run.
     """
 
     program: Program
@@ -40,11 +43,11 @@ class Recurrent:
             raise ArgumentError(f"program must be that of a cell at evaluation, got one with noise {', '.join(self.program.noise)}")
         if "weight_ih" not in self.matrices:
             raise ArgumentError(f"matrices must hold 'weight_ih', got {', '.join(self.matrices) or 'nothing'}")
+        check(self.program)
         gates, rows = len(self.program.gates), self.matrices["weight_ih"].shape[0]
         if rows % gates:
             raise ShapeError(f"weight_ih must have rows for {gates} gates of one size, got {rows}")
-        self._check_products()
-        self._check_vectors()
+        self._check_weights()
 
     @property
     def hidden(self) -> int:
@@ -87,46 +90,23 @@ class Recurrent:
                 raise ShapeError(f"matrices must tell the width of {name}, got none that reads or makes it")
         return {name: units[symbol] for name, symbol in found.items()}
 
-    def _check_products(self) -> None:
-        units, known = self.units, {"weight_ih"}
-        for product in self.products:
-            name = str(product.weight)
-            known.add(name)
-            if name not in self.matrices:
-                raise ArgumentError(f"matrices must hold {name!r}, got {', '.join(self.matrices)}")
-            wanted = (product.total * units[product.width], units[product.reads])
-            if self.matrices[name].shape != wanted:
-                raise ShapeError(f"{name} must have shape {shape_text(wanted)}, got {shape_text(self.matrices[name].shape)}")
-        for name in self.matrices:
-            if name not in known:
-                raise ArgumentError(choice_text("matrices", name, known))
-
-    def _check_vectors(self) -> None:
-        sizes = vector_sizes(self)
+    def _check_weights(self) -> None:
+        """Raise unless every weight is there and has the size of every use of its name."""
+        uses = weights_of(self.program)
+        matrices = {name: use.needed for name, use in uses.items() if use.columns is not None}
+        vectors = {name: use.needed for name, use in uses.items() if use.columns is None}
+        vectors |= {f"initial_{name}": False for name in self.program.state}
+        for what, given, known in (("matrices", self.matrices, matrices), ("vectors", self.vectors, vectors)):
+            for name in given:
+                if name not in known:
+                    raise ArgumentError(choice_text(what, name, known))
+            for name, needed in known.items():
+                if needed and given.get(name) is None:
+                    raise ArgumentError(f"{what} must hold {name!r}, got {', '.join(given) or 'nothing'}")
+        shapes = {name: use.shape(self.units, self.matrices["weight_ih"].shape[1]) for name, use in uses.items()}
+        shapes |= {f"initial_{name}": (width,) for name, width in self.state_widths.items()}
+        for name, matrix in self.matrices.items():
+            if matrix.shape != shapes[name]:
+                raise ShapeError(f"{name} must have shape {shape_text(shapes[name])}, got {shape_text(matrix.shape)}")
         for name, vector in self.vectors.items():
-            if name not in sizes:
-                raise ArgumentError(choice_text("vectors", name, sizes))
-            check_vector(name, vector, sizes[name])
-        gains = [body.product.gain for body in self.program.bodies if body.product and body.product.norm and body.product.gain]
-        for name in (*self.program.params, *gains, *(["gain_ih"] if self.program.input_norm else [])):
-            if name not in self.vectors:
-                raise ArgumentError(f"vectors must hold {name!r}, got {', '.join(self.vectors) or 'nothing'}")
-
-
-def vector_sizes(layer: Recurrent) -> dict[str, int]:
-    """The vectors that a recurrent layer may hold, with their sizes."""
-    program, units = layer.program, layer.units
-    sizes = {"bias_ih": len(program.gates) * layer.hidden}
-    if program.input_norm:
-        sizes["gain_ih"] = sizes["bias_ih"]
-    for product in (body.product for body in program.bodies):
-        if product is None:
-            continue
-        blocks = product.total if product.weight else len(product.gates)
-        if product.norm or product.weight == "weight_hh":
-            sizes[product.bias] = blocks * units[product.width]
-        if product.norm and product.gain:
-            sizes[product.gain] = blocks * units[product.width]
-    named = {node.name: node.width for node in program.nodes if node.op == "param"}
-    sizes |= {name: units[named.get(name, "hidden")] for name in program.params}
-    return sizes | {f"initial_{name}": width for name, width in layer.state_widths.items()}
+            check_vector(name, vector, shapes[name][0])

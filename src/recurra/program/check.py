@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recurra.errors import ProgramError
 from recurra.program.graph import ALPHABET, SOURCES, TERNARY, UNARY, Product, Program
+from recurra.program.weights import weights_of
 
 
 def check(program: Program) -> None:
@@ -19,7 +20,7 @@ def check(program: Program) -> None:
     >>> from recurra.program import trace
     >>> check(trace(GRU()))
     """
-    _check_names(program)
+    _check_lists(program)
     for number, node in enumerate(program.nodes):
         if node.op not in ALPHABET and node.op not in SOURCES:
             raise ProgramError(f"op must be of the alphabet, got {node.op!r} at node {number}")
@@ -36,6 +37,7 @@ def check(program: Program) -> None:
     for phase, body in enumerate(program.bodies):
         if body.product is not None:
             _check_product(phase, body.product, {"hidden", *program.widths})
+    weights_of(program)
     _check_order(program)
 
 
@@ -53,14 +55,16 @@ def _check_numbers(program: Program) -> None:
         raise ProgramError(f"every number must be a node of the {len(program.nodes)}, got one beyond")
 
 
-def _check_names(program: Program) -> None:
-    """The lists of names are names, each once; there is a state and a gate; the norm of the input covers the gates."""
+def _check_lists(program: Program) -> None:
+    """The lists of names hold each once; there is a state and a gate; the norm of the input covers the gates."""
     for what in ("state", "gates", "noise", "params", "widths"):
         names = list(getattr(program, what))
         if len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
             raise ProgramError(f"{what} must be names, each once, got {names}")
     if not isinstance(program.cell, str) or not program.state or not program.gates:
         raise ProgramError(f"program must have a cell's name, a state and a gate, got {program.cell!r} with {len(program.gates)} gates")
+    if unknown := set(program.widths) - set(program.state):
+        raise ProgramError(f"widths must be those of states, got {sorted(unknown)}")
     norm = program.input_norm
     if any(type(size) is not int or size < 1 for size in norm) or (norm and sum(norm) != len(program.gates)):
         raise ProgramError(f"input_norm must cover the {len(program.gates)} gates, got {list(norm)}")
@@ -86,11 +90,14 @@ def _check_order(program: Program) -> None:
     names = {"state": program.state, "u": program.gates, "param": program.params, "noise": program.noise}
     ready: set[int] = set()
     uniform: set[int] = set()
+    sources: dict[tuple[str, str], str] = {}
     for number, node in enumerate(nodes):
         if node.width not in widths or (node.op == "u" and node.width != "hidden"):
             raise ProgramError(f"width of node {number} must be one of {sorted(widths)}, hidden of a u, got {node.width!r}")
         if node.op in names and node.name not in names[node.op]:
             raise ProgramError(f"node {number} must read one of {list(names[node.op])}, got {node.op} {node.name!r}")
+        if node.op in names and sources.setdefault((node.op, node.name), node.width) != node.width:
+            raise ProgramError(f"node {number} must read {node.name!r} {sources[node.op, node.name]} wide, got {node.width}")
         if node.op in names or node.op == "const":
             ready.add(number)
         if node.op == "const" or (node.args and uniform.issuperset(node.args)):

@@ -1,4 +1,4 @@
-"""A network as the native module's `Model`: every layer a tuple, every weight an address."""
+"""A network as the native module's `Model`: every layer a tuple, every weight an address and a length."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recurra.errors import ProgramError
-from recurra.kernels.encode import encode, load_native, reads
+from recurra.kernels.encode import encode, load_native
 from recurra.kernels.layout import stages
+from recurra.names import vectors_of
 from recurra.network import (
     ACTIVATIONS,
     PRECISIONS,
@@ -28,7 +29,10 @@ from recurra.network import (
 if TYPE_CHECKING:
     from recurra import native
 
-NONE = (0, 0, 0, 0, 0, 0)
+NOTHING = (0, 0)
+NONE = (0, NOTHING, NOTHING, NOTHING, 0, 0)
+Place = tuple[int, int]
+"""Where an array begins, and how many numbers lie there."""
 KINDS: dict[type, str] = {
     Embedding: "embedding", Linear: "linear", LayerNorm: "norm", Activation: "activation", Conv: "conv", Recurrent: "recurrent",
     Residual: "residual", AdaptiveSoftmax: "adaptive",
@@ -58,9 +62,9 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
 
     kind = native.KINDS.index(KINDS[type(layer)])
     weights: list[Any] = []
-    gains: list[int] = []
-    biases: list[int] = []
-    params: list[int] = []
+    gains: list[Place] = []
+    biases: list[Place] = []
+    params: list[Place] = []
     program, numbers, eps, inside = None, (0, 1, 1, 1), 0.0, []
     if isinstance(layer, Embedding):
         weights = [_weight(layer.weight, None, alive)]
@@ -69,7 +73,7 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
     elif isinstance(layer, AdaptiveSoftmax):
         weights = [_weight(matrix, None if number else layer.bias, alive) for number, matrix in enumerate(layer.matrices)]
     elif isinstance(layer, LayerNorm):
-        gains, biases, eps = [_address(layer.gain, alive)], [_address(layer.bias, alive)], layer.eps
+        gains, biases, eps = [_place(layer.gain, alive)], [_place(layer.bias, alive)], layer.eps
     elif isinstance(layer, Activation):
         numbers = (ACTIVATIONS.index(layer.kind), 1, 1, 1)
     elif isinstance(layer, Conv):
@@ -81,7 +85,7 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
     return kind, *layer.widths, weights, gains, biases, params, program, numbers, eps, inside
 
 
-def _recurrent(layer: Recurrent, alive: list[Any]) -> tuple[list[Any], list[int], list[int], list[int], native.Program]:
+def _recurrent(layer: Recurrent, alive: list[Any]) -> tuple[list[Any], list[Place], list[Place], list[Place], native.Program]:
     """Weights, gains and biases of the input's product and of each native phase; the cell's parameters; its program."""
     code = encode(layer.program, layer.hidden, tuple(layer.state_widths.values()), layer.widths[0])
     alive.append(code)
@@ -89,9 +93,9 @@ def _recurrent(layer: Recurrent, alive: list[Any]) -> tuple[list[Any], list[int]
     normed = bool(layer.program.input_norm)
     bias = vectors.get("bias_ih")
     weights: list[Any] = [_weight(layer.matrices["weight_ih"], None if normed else bias, alive)]
-    gains, biases = [_address(vectors.get("gain_ih"), alive)], [_address(bias, alive)]
+    gains, biases = [_place(vectors.get("gain_ih"), alive)], [_place(bias, alive)]
     for product in stages(layer.program)[1]:
-        name, shift, gain = reads(product)
+        name, shift, gain = (None, None, None) if product is None else vectors_of(product)
         unit = 0 if product is None else units[product.width]
         part = slice(None)
         if product is not None and product.weight:
@@ -101,24 +105,23 @@ def _recurrent(layer: Recurrent, alive: list[Any]) -> tuple[list[Any], list[int]
             weights.append(NONE)
         else:
             weights.append(_weight(_rows(layer.matrices[name], part), None if product.norm else given, alive))
-        gains.append(_address(np.ascontiguousarray(vectors[gain][part]) if gain else None, alive))
-        biases.append(_address(given, alive))
-    return weights, gains, biases, [_address(vectors[name], alive) for name in code.params], code.native
+        gains.append(_place(np.ascontiguousarray(vectors[gain][part]) if gain else None, alive))
+        biases.append(_place(given, alive))
+    return weights, gains, biases, [_place(vectors[name], alive) for name in code.params], code.native
 
 
 def _rows(matrix: Matrix, part: slice) -> Matrix:
     return Matrix(matrix.values[part], None if matrix.scales is None else matrix.scales[part])
 
 
-def _weight(matrix: Matrix, bias: Any, alive: list[Any]) -> tuple[int, int, int, int, int, int]:
-    values, scales, shift = (_address(array, alive) for array in (matrix.values, matrix.scales, bias))
+def _weight(matrix: Matrix, bias: Any, alive: list[Any]) -> tuple[int, Place, Place, Place, int, int]:
+    values, scales, shift = (_place(array, alive) for array in (matrix.values, matrix.scales, bias))
     return PRECISIONS.index(matrix.precision), values, scales, shift, *matrix.shape
 
 
-def _address(array: Any, alive: list[Any]) -> int:
+def _place(array: Any, alive: list[Any]) -> Place:
     if array is None:
-        return 0
+        return NOTHING
     array = np.ascontiguousarray(array)
     alive.append(array)
-    address: int = array.__array_interface__["data"][0]
-    return address
+    return array.__array_interface__["data"][0], array.size

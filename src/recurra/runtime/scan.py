@@ -65,7 +65,7 @@ def scan(
         np.empty((*x.shape[:2], next(iter(widths.values()))), x.dtype), [np.empty((rows, width), x.dtype) for width in widths.values()]
     )
     arrays = Arrays(x, first, initial, gather(code, read), (), _lengths(lengths, len(x)), _resets(resets), reverse)
-    launch(code, arrays, made, DTYPES[x.dtype], _address)
+    launch(code, arrays, made, DTYPES[x.dtype], _place)
     return made.h, dict(zip(program.state, made.final, strict=True))
 
 
@@ -95,9 +95,8 @@ def _two(name: str, weight: Array) -> tuple[int, int]:
     return weight.shape[0], weight.shape[1]
 
 
-def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+def _place(array: Array) -> tuple[int, int]:
+    return array.__array_interface__["data"][0], array.size
 
 
 def _array(name: str, value: Any) -> Array:
@@ -148,7 +147,7 @@ def _first(program: Program, state: Mapping[str, Array], dtype: np.dtype[Any]) -
 def _lengths(lengths: Any, steps: int) -> Array | None:
     if lengths is None:
         return None
-    array = np.asarray(lengths)
+    array = np.array(lengths)  # copied before it is looked at: another thread may write into the caller's
     if array.dtype.kind not in "iu":
         raise DtypeError(f"lengths must be whole numbers, got {array.dtype}")
     if array.size and (array.min() < 0 or array.max() > steps):

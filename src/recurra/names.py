@@ -1,0 +1,74 @@
+"""Which names a cell's values and weights may have: identifiers, each of one meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+STANDARD = frozenset({"weight_ih", "bias_ih", "gain_ih", "weight_hh", "bias_hh", "gain_hh"})
+"""Weights that a cell may have whatever its phases say."""
+
+
+def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) -> str | None:
+    """Say which name of a cell, or of its program, is no identifier or has two meanings.
+
+    Weights, biases, gains, params and learned first states are handed over in one mapping: of two things with one name the
+    one would be read as the other, at another size.
+
+    Args:
+        names: those of "state", "params", "noise" and "gates"; only gates may be called as something else that is no weight.
+        products: a cell's phases with gates, or a program's products: each has `gates`, `weight`, `bias`, `gain` and `norm`.
+
+    Returns:
+        One line, or None where all is well.
+
+    >>> fault_in_names({"state": ["h"], "params": ["bias_hh"], "noise": [], "gates": ["n"]}, [])
+    "params must not be called as a weight, got 'bias_hh'; rename it"
+    """
+    weights: dict[str, str] = {}
+    for name, meaning in _weights(list(products)):
+        if not is_identifier(name):
+            return f"{meaning} must be an identifier, got {shown(name)}"
+        if weights.setdefault(name, meaning) != meaning:
+            return f"{name} must have one meaning, got {weights[name]} and {meaning}; name one of them otherwise"
+    first = {f"initial_{name}" for name in names["state"]}
+    values: dict[str, str] = {}
+    for kind, group in names.items():
+        for name in group:
+            if not is_identifier(name):
+                return f"{kind} must be identifiers, got {shown(name)}"
+            if name in weights or name in STANDARD or name in first:
+                return f"{kind} must not be called as a weight, got {name!r}; rename it"
+            if kind != "gates" and values.setdefault(name, kind) != kind:
+                return f"{kind} must not be called as one of {values[name]}, got {name!r}; rename it"
+    doubled = sorted(first & weights.keys())
+    return f"{doubled[0]} must be a first state, got {weights[doubled[0]]}; rename it" if doubled else None
+
+
+def is_identifier(name: Any) -> bool:
+    """Whether a name can be written in code: it holds letters, digits and underscores only."""
+    return isinstance(name, str) and name.isidentifier()
+
+
+def shown(name: Any) -> str:
+    """The beginning of what is there in place of a name."""
+    return repr(name)[:60]
+
+
+def vectors_of(product: Any) -> tuple[str | None, str | None, str | None]:
+    """The weight, bias and gain that a phase or a product reads: a bias where it has a norm or multiplies with weight_hh."""
+    adds = bool(product.norm) or product.weight == "weight_hh"
+    return product.weight, product.bias if adds else None, product.gain if product.norm else None
+
+
+def _weights(products: list[Any]) -> Iterator[tuple[Any, str]]:
+    """Every name that a product reads, with what it is; the products of one weight share its bias and its gain."""
+    yield from (("weight_ih", "the weight of x"), ("bias_ih", "the bias of x"), ("gain_ih", "the gain of x"))
+    vectors: dict[Any, tuple[Any, Any]] = {}
+    for number, product in enumerate(products):
+        weight, bias, gain = vectors_of(product)
+        owner = f"product {number}" if weight is None else str(weight)[:60]
+        if weight is not None:
+            same = vectors.setdefault(weight, (bias, gain)) == (bias, gain)
+            yield weight, "a weight" if same else "one whose products have another bias or gain"
+        yield from ((name, f"the {kind} of {owner}") for name, kind in ((bias, "bias"), (gain, "gain")) if name is not None)
