@@ -16,9 +16,9 @@ from torch import Tensor
 
 from recurra import cells
 from recurra.cells import Cell
-from recurra.errors import ArgumentError, ProgramError, RunError
+from recurra.errors import ArgumentError, RunError
 from recurra.export import to_c, write_c
-from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
+from recurra.network import ACTIVATIONS, Activation, Conv, LayerNorm, Linear, Matrix, Network, Residual
 from tests.cells.zoo import BOUNDED, CoupledLSTM
 from tests.export.compiled import STRICT, Compiled, Rows, looped
 from tests.kernels.scene import CELLS
@@ -267,6 +267,7 @@ def test_texts_of_others_end_no_comment() -> None:
     text = to_c(Network((odd,), facts={"licence": "MIT */"}))
     assert "Licence: MIT * /." in text and "* / int x; / * ? ?/ ? ? '" in text
     assert text.isascii() and "*/ int" not in text
+    assert "Licence: *| MIT." in to_c(Network((odd,), facts={"licence": "*\\ MIT"}))
 
 
 @pytest.mark.parametrize("name", ["", "1st", "my-net", "a b", "naïve", "_net", "net\n", 3])
@@ -285,24 +286,6 @@ def test_weights_must_be_finite() -> None:
         to_c(alone(Linear(Matrix(np.uint16([[0x7F80]])))))
     with pytest.raises(ArgumentError, match=r"^l0_weight_scales must be finite|^l0_weight must be finite"):
         to_c(alone(Linear(Matrix(np.int8([[1]]), np.float32([math.nan])))))
-
-
-def _changed(layer: Recurrent, number: int, **change: Any) -> Network:
-    nodes = list(layer.program.nodes)
-    nodes[number] = nodes[number]._replace(**change)
-    return alone(dataclasses.replace(layer, program=dataclasses.replace(layer.program, nodes=tuple(nodes))))
-
-
-def test_programs_that_c_cannot_say_are_refused() -> None:
-    layer = recurrent(cells.ProjectedLSTM(3), 4, 5)
-    memory = next(i for i, node in enumerate(layer.program.nodes) if node.op == "mul")
-    output = next(i for i, node in enumerate(layer.program.nodes) if node.op == "state" and node.name == "h")
-    with pytest.raises(ProgramError, match=r"^nodes must mix values of one width, got mul of 3 and 5$"):
-        to_c(_changed(layer, memory, args=(output, memory - 1)))
-    plain = recurrent(cells.LSTM(), 4, 5)
-    gate = next(i for i, node in enumerate(plain.program.nodes) if node.op == "a")
-    with pytest.raises(ProgramError, match=r"^nodes must read products that there are, got a of phase 7, which has none$"):
-        to_c(_changed(plain, gate, phase=7))
 
 
 def test_a_file_is_what_to_c_gives_and_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

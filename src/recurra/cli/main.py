@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from recurra import __version__
 from recurra.cli.interrupt import Interrupts
+from recurra.cli.output import printable
 from recurra.errors import RecurraError
 
 COMMANDS = {
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:
         for line in _why(error, interrupts):
-            print(f"{name}: {line}", file=sys.stderr)
+            print(printable(f"{name}: {line}"), file=sys.stderr)
         return 1
     finally:
         if interrupts:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from recurra.cli.opened import HELP, is_network, open_network
-from recurra.cli.output import add_json, answer
+from recurra.cli.output import add_json, answer, write_text
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
         text = models.sample(train.open_run(args.run_folder), args.prompt, args.length, **options)
     if not args.json:
-        sys.stdout.write(args.prompt + text + "\n")
+        write_text(args.prompt + text + "\n")
         return 0
     answer(args, {"prompt": args.prompt, "text": text}, "")
     return 0

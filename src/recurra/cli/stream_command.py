@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from recurra.cli.opened import HELP, open_network
+from recurra.cli.output import printable
 from recurra.durable import check_place, write_durably
 from recurra.strict_json import dumps
 
@@ -126,7 +127,7 @@ def _reads(surprise: Surprise, text: str) -> bool:
 def _report(args: argparse.Namespace, what: str) -> bool:
     """Say what was bad; whether to stop."""
     stops = bool(args.bad == "stop")
-    print(f"recurra stream: {what}; {'stopped' if stops else 'passed over'}", file=sys.stderr, flush=True)
+    print(printable(f"recurra stream: {what}; {'stopped' if stops else 'passed over'}"), file=sys.stderr, flush=True)
     return stops
 
 

@@ -81,7 +81,6 @@ def to_c(network: Network, name: str = "model") -> str:
 
     Raises:
         ArgumentError: `name` is no such identifier, or a weight is not finite; names it.
-        ProgramError: a cell's program cannot be said in C.
 
     >>> import numpy as np
     >>> from recurra.network import Linear, Matrix
@@ -110,7 +109,7 @@ def write_c(network: Network, path: str | PathLike[str], name: str = "model") ->
         path: where; an older file there is replaced once the new one is complete.
 
     Raises:
-        ArgumentError, ProgramError: as `to_c`.
+        ArgumentError: as `to_c`.
         RunError: the file cannot be written.
 
     >>> import numpy as np, tempfile

@@ -40,7 +40,6 @@ class Layers:
 
         Raises:
             ArgumentError: a weight is not finite.
-            ProgramError: a cell's program cannot be said in C.
         """
         lines = []
         for count, layer in enumerate(layers):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from recurra.errors import ProgramError
-from recurra.export.c_text import Collection, at, bare, distinct, number, plus
+from recurra.export.c_text import Collection, at, bare, comment, distinct, number, plus
 from recurra.network import Recurrent
 from recurra.network.loop import NORM_EPS
 from recurra.program.graph import ALPHABET, Node, Product
@@ -19,9 +18,6 @@ class Step:
         collection: where its weights go.
         layer: the layer.
         place: what the names of its weights and states begin with.
-
-    Raises:
-        ProgramError: the program mixes units of two widths, or has a phase without a weight for several gates.
     """
 
     def __init__(self, collection: Collection, layer: Recurrent, place: str) -> None:
@@ -39,7 +35,7 @@ class Step:
     def lines(self) -> list[str]:
         """The statements of the step."""
         hidden, gates = self.layer.hidden, len(self.layer.program.gates)
-        lines = [f"float u[{gates * hidden}]; /* {', '.join(self.layer.program.gates)}: {hidden} each */"]
+        lines = [f"float u[{gates * hidden}]; /* {comment(', '.join(self.layer.program.gates))}: {hidden} each */"]
         bias = self._vector("bias_ih")
         norm = self.layer.program.input_norm
         lines += self.collection.fill("u", f"{self.place}_weight_ih", self.layer.matrices["weight_ih"], None if norm else bias, "x")
@@ -60,8 +56,6 @@ class Step:
             node = self.nodes[here]
             todo += node.args
             if node.op in ("a", "v"):
-                if node.phase not in self.products:
-                    raise ProgramError(f"nodes must read products that there are, got {node.op} of phase {node.phase}, which has none")
                 todo.append(self.products[node.phase].operand)
         return live
 
@@ -72,8 +66,6 @@ class Step:
             node = self.nodes[here]
             if node.op in ALPHABET:
                 widths = {found[arg] for arg in node.args if arg in found}
-                if len(widths) > 1:
-                    raise ProgramError(f"nodes must mix values of one width, got {node.op} of {' and '.join(map(str, sorted(widths)))}")
                 if widths:
                     found[here] = widths.pop()
             elif node.op != "const":
@@ -181,11 +173,9 @@ class Step:
 
     def _product(self, product: Product) -> list[str]:
         units, gates = self.layer.units[product.width], len(product.gates)
-        if product.weight is None and gates != 1:
-            raise ProgramError(f"phases without a weight must have one gate, got {', '.join(product.gates)}")
         target = f"v{next(phase for phase, each in self.products.items() if each is product)}"
         start, end = (product.first * units, (product.first + gates) * units) if product.weight else (0, units)
-        lines = [f"float {target}[{gates * units}]; /* {', '.join(product.gates)}: {units} each */"]
+        lines = [f"float {target}[{gates * units}]; /* {comment(', '.join(product.gates))}: {units} each */"]
         source = self._array(product.operand)
         if source is None:
             source = f"operand{target}"

@@ -40,9 +40,15 @@ def pointed(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Text that ends no comment before its time, at most 200 characters of it."""
-    kept = "".join(sign if " " <= sign <= "~" else "?" for sign in text[:200])
-    return kept.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
+    """Text as a comment may hold it: it ends none and begins none, at most 200 characters of it, those outside ASCII as "?".
+
+    Every text of a file that goes into a header passes here, or through `identifier`.
+
+    >>> comment("*/ int x; /*"), comment("*\\\\"), comment("a gate \u03b3")
+    ('* / int x; / *', '*|', 'a gate ?')
+    """
+    kept = "".join(sign if " " <= sign <= "~" else "?" for sign in text[:200]).replace("\\", "|")
+    return re.sub(r"\*(?=/)|/(?=\*)|\?(?=\?)", lambda found: f"{found[0]} ", kept)
 
 
 def identifier(text: str) -> str:
@@ -96,7 +102,9 @@ def distinct(names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for count, name in enumerate(names):
         text = identifier(name)
-        found[name] = f"{text}_{count}" if text in found.values() else text
+        while text in found.values():
+            text = f"{text}_{count}"
+        found[name] = text
     return found
 
 

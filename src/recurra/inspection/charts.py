@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from recurra.display import COLOURS as HUES
-from recurra.display import thin
+from recurra.display import safe, thin
 from recurra.errors import MissingDependency
 from recurra.inspection.gates import SATURATED, time_constants
 from recurra.inspection.lag import E_FOLD
@@ -66,7 +66,7 @@ def retention_chart(layers: Sequence[LayerFigures]) -> Any | None:
             middles = (edges[:-1] + edges[1:]) / 2
             lasts = [f"{low:.3g} to {high:.3g} steps" for low, high in pairwise(times)]
             hover = "kept %{x:.2f}, time constant %{customdata}, units: %{y}"
-            figure.add_bar(x=middles.tolist(), y=counts, customdata=lasts, name=layer.short, width=0.025,
+            figure.add_bar(x=middles.tolist(), y=counts, customdata=lasts, name=safe(layer.short), width=0.025,
                            marker_color=_colour(number), hovertemplate=hover)  # fmt: skip
     figure.update_layout(barmode="stack").update_xaxes(range=[0, 1])
     return figure if figure.data else None
@@ -90,7 +90,7 @@ def saturation_chart(layers: Sequence[LayerFigures]) -> Any | None:
     figure = _figure("gate", f"share within {SATURATED} of an end")
     for number, layer in enumerate(layers):
         if layer.saturation:
-            figure.add_bar(x=list(layer.saturation), y=list(layer.saturation.values()), name=layer.short,
+            figure.add_bar(x=[safe(gate) for gate in layer.saturation], y=list(layer.saturation.values()), name=safe(layer.short),
                            marker_color=_colour(number), hovertemplate="gate %{x}: %{y:.2%}")  # fmt: skip
     highest = max([share for layer in layers for share in layer.saturation.values()], default=0.0)
     figure.update_layout(barmode="group").update_yaxes(range=[0, max(0.05, 1.1 * highest)], tickformat=".0%")
@@ -144,9 +144,10 @@ def _figure(x: str, y: str, log: bool = False) -> Any:
 def _line(figure: Any, x: Sequence[Any], y: Sequence[Any], name: str, number: int, dash: str = "solid", hover: str = "") -> None:
     """A line with gaps where a figure is missing, or has no logarithm where the axis is logarithmic."""
     log = figure.layout.yaxis.exponentformat == "power"
-    shown = [None if value is None or not math.isfinite(value) or (log and value <= 0) else value for value in y]
+    shown = [None if not isinstance(value, (int, float)) or not math.isfinite(value) or (log and value <= 0) else value for value in y]
     figure.add_scatter(
-        x=list(x), y=shown, name=name, mode="lines+markers" if len(shown) < 2 else "lines",
+        x=[value if isinstance(value, (int, float)) else safe(value) for value in x], y=shown, name=safe(name),
+        mode="lines+markers" if len(shown) < 2 else "lines",
         line=dict(color=_colour(number), dash=dash), hovertemplate=hover,
     )  # fmt: skip
     if log:
