@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -82,22 +83,97 @@ def test_made_once_and_again_when_the_text_changes(tmp_path: Path, made: list[st
     assert len(made) == 4
 
 
-@pytest.mark.parametrize("damage", ["cut", "record", "gone"])
-def test_a_damaged_one_is_made_again(damage: str, tmp_path: Path, made: list[str]) -> None:
+def of_record(**fields: Any) -> Any:
+    """Damage that says something else in the record."""
+
+    def change(record: Path, tokens: Path) -> None:
+        record.write_text(json.dumps(json.loads(record.read_text()) | fields))
+
+    return change
+
+
+def of_type(kind: str) -> Any:
+    """Damage that says another type, with a file as long as it needs."""
+
+    def change(record: Path, tokens: Path) -> None:
+        count = json.loads(record.read_text())["count"]
+        tokens.write_bytes(tokens.read_bytes().ljust(count * np.dtype(kind).itemsize, b"\1"))
+        of_record(type=kind)(record, tokens)
+
+    return change
+
+
+def of_tokens(change: Any) -> Any:
+    """Damage to the tokens."""
+    return lambda record, tokens: tokens.write_bytes(bytes(change(bytearray(tokens.read_bytes()))))
+
+
+def beyond(record: Path, tokens: Path) -> None:
+    """A token that the vocabulary has not, with a digest that fits."""
+    data = b"\xff" + tokens.read_bytes()[1:]
+    tokens.write_bytes(data)
+    of_record(digest=hashlib.blake2b(data, digest_size=16).hexdigest())(record, tokens)
+
+
+DAMAGE: dict[str, tuple[Any, str]] = {
+    "cut": (of_tokens(lambda data: data[:-1]), "bytes are no"),
+    "a byte": (of_tokens(lambda data: data[:7] + b"\0" + data[8:]), "its digest is another"),
+    "its end": (of_tokens(lambda data: data[:100] + bytes(len(data) - 100)), "its digest is another"),
+    "beyond": (beyond, "a token is 255, of 28"),
+    "record": (lambda record, tokens: record.write_text(record.read_text()[:50]), "Unterminated string"),
+    "no record": (lambda record, tokens: record.write_text("[[]]"), "list indices"),
+    "digest": (of_record(digest="0" * 32), "its digest is another"),
+    "count": (of_record(count=-1), "a figure is no whole number"),
+    "starts": (of_record(starts=[5]), "its documents begin elsewhere"),
+    "starts after": (of_record(starts=[0, 10**9]), "its documents begin elsewhere"),
+    "starts of text": (of_record(starts=["x"]), "a figure is no whole number"),
+    "vocabulary": (of_record(vocabulary={"level": "character", "symbols": 3}), "vocabulary must be a record"),
+    "level": (of_record(vocabulary={"level": "byte"}), "its vocabulary is another"),
+}
+KINDS = ("O", "float64", "bool", "complex64", "uint16", "V8", "S1")
+DAMAGE |= {kind: (of_type(kind), f"type is {kind}, not uint8") for kind in KINDS}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_one_is_made_again_and_a_line_says_so(
+    damage: str, tmp_path: Path, made: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     (path,) = files(tmp_path, TEXT)
     options: dict[str, Any] = {"cache": tmp_path / "cache", "show": False}
     expected = from_text(TEXT)
     from_files(path, **options)
-    (tokens,) = (tmp_path / "cache").glob("*.tokens")
-    (record,) = (tmp_path / "cache").glob("*.json")
-    if damage == "cut":
-        tokens.write_bytes(tokens.read_bytes()[:-1])
-    elif damage == "gone":
-        tokens.unlink()
-    else:
-        record.write_text(record.read_text()[:50])
+    change, why = DAMAGE[damage]
+    change(next((tmp_path / "cache").glob("*.json")), next((tmp_path / "cache").glob("*.tokens")))
+    assert capsys.readouterr().err == ""
     same(from_files(path, **options), expected)
     assert len(made) == 2 and not list((tmp_path / "cache").glob("*.part"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("recurra: the token file ") and why in line and line.endswith("; it is made again")
+    same(from_files(path, **options), expected)
+    assert len(made) == 2 and capsys.readouterr().err == ""
+
+
+def test_vocabulary_of_another_is_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, held = files(tmp_path, TEXT, OTHER[::-1])
+    options: dict[str, Any] = {"cache": tmp_path / "cache", "show": False}
+    expected = from_files(train, held, **options)
+    for record in (tmp_path / "cache").glob("*.json"):
+        found = json.loads(record.read_text())
+        symbols = found["vocabulary"]["symbols"]
+        record.write_text(json.dumps(found | {"vocabulary": {"level": "character", "symbols": symbols[::-1]}}))
+    again = from_files(train, held, **options)
+    assert again.vocabulary.record() != expected.vocabulary.record(), "what was learnt cannot be held to anything"
+    assert capsys.readouterr().err == "", "and the file of that vocabulary is another"
+
+
+@pytest.mark.parametrize("suffix", [".tokens", ".json"])
+def test_one_that_is_gone_is_made_again(suffix: str, tmp_path: Path, made: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = files(tmp_path, TEXT)
+    options: dict[str, Any] = {"cache": tmp_path / "cache", "show": False}
+    from_files(path, **options)
+    next((tmp_path / "cache").glob(f"*{suffix}")).unlink()
+    same(from_files(path, **options), from_text(TEXT))
+    assert len(made) == 2 and capsys.readouterr().err == ""
 
 
 def test_a_source_makes_the_corpus_again(tmp_path: Path) -> None:

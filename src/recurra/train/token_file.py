@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,15 @@ import numpy as np
 from filelock import FileLock
 
 from recurra.durable import sync, write_durably
-from recurra.errors import DataError
+from recurra.errors import DataError, RecurraError
 from recurra.train.building import Building
 from recurra.train.text_blocks import between_words, text_blocks
 from recurra.vocabulary.levels import from_record, learn_vocabulary
 from recurra.vocabulary.vocabulary import Vocabulary
 
 FORMAT = 1
+AT_ONCE = 1 << 22
+"""Tokens that are looked at together."""
 
 
 class TokenFile(NamedTuple):
@@ -62,15 +65,15 @@ def token_file(
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{name}.lock"):
-            record = _read(cache / f"{name}.json", cache / f"{name}.tokens", sources)
-            if record is None:
+            found = _find(cache / name, sources, level, vocabulary)
+            if found is None:
                 record = _make(paths, level, vocab_size, vocabulary, cache / name, show) | {"sources": sources}
                 write_durably(cache / f"{name}.json", lambda beside: beside.write_text(json.dumps(record), encoding="utf-8"))
+                found = _opened(cache / name, record)
     except OSError as error:
         text = f"cache must be a folder with room that can be written, got {str(cache)!r} ({error.strerror})"
         raise DataError(f"{text}; name another in RECURRA_CACHE") from None
-    tokens = np.memmap(cache / f"{name}.tokens", record["type"], "r") if record["count"] else np.zeros(0, record["type"])
-    return TokenFile(tokens, tuple(record["starts"]), record["unknown"], from_record(record["vocabulary"]), record["digest"])
+    return found
 
 
 def _source(path: Path) -> list[Any]:
@@ -81,14 +84,66 @@ def _source(path: Path) -> list[Any]:
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]
 
 
-def _read(record: Path, tokens: Path, sources: list[list[Any]]) -> dict[str, Any] | None:
-    """The record of a token file that is whole and of the texts as they are; else None."""
+def _find(place: Path, sources: list[list[Any]], level: str, vocabulary: Vocabulary | None) -> TokenFile | None:
+    """The token file of the texts as they are; None where there is none, or none that can be trusted: a line says so."""
     try:
-        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        whole = tokens.stat().st_size == found["count"] * np.dtype(found["type"]).itemsize
-        return found if whole and found["sources"] == sources else None
-    except (OSError, ValueError, KeyError, TypeError):
+        record: Any = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+        if record["sources"] != sources:
+            return None
+        found = _opened(place, record)
+        _check(found, len(sources))
+        if found.vocabulary.level != level or (vocabulary and found.vocabulary.record() != vocabulary.record()):
+            raise ValueError("its vocabulary is another")
+        return found
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, RecurraError) as error:
+        why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        print(f"recurra: the token file {str(place)!r} is damaged ({why!r}); it is made again", file=sys.stderr)
+        return None
+
+
+def _opened(place: Path, record: Mapping[str, Any]) -> TokenFile:
+    """The tokens that a record describes, mapped; nothing is believed but the types of what it holds.
+
+    Raises:
+        ValueError, KeyError, TypeError, RecurraError: it is no such record.
+    """
+    vocabulary, kind, count = from_record(record["vocabulary"]), record["type"], record["count"]
+    if kind != _kind(vocabulary):
+        raise ValueError(f"type is {str(kind)[:40]}, not {_kind(vocabulary)}")
+    numbers = [count, record["unknown"], *record["starts"]]
+    if not isinstance(record["digest"], str) or any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError("a figure is no whole number, or the digest no text")
+    size = place.with_suffix(".tokens").stat().st_size
+    if size != count * np.dtype(kind).itemsize:
+        raise ValueError(f"{size} bytes are no {count} tokens")
+    tokens = np.memmap(place.with_suffix(".tokens"), kind, "r") if count else np.zeros(0, kind)
+    return TokenFile(tokens, tuple(record["starts"]), record["unknown"], vocabulary, record["digest"])
+
+
+def _check(file: TokenFile, documents: int) -> None:
+    """Raise unless tokens and documents are as they were written.
+
+    Raises:
+        ValueError: they are not.
+    """
+    digest, largest = hashlib.blake2b(digest_size=16), -1
+    for begin in range(0, len(file.tokens), AT_ONCE):
+        block = np.asarray(file.tokens[begin : begin + AT_ONCE])
+        digest.update(block.tobytes())
+        largest = max(largest, int(block.max()))
+    if digest.hexdigest() != file.digest:
+        raise ValueError("its digest is another")
+    if largest >= len(file.vocabulary):
+        raise ValueError(f"a token is {largest}, of {len(file.vocabulary)}")
+    if len(file.starts) != documents or list(file.starts) != sorted(file.starts) or max(file.starts) > len(file.tokens) or file.starts[0]:
+        raise ValueError("its documents begin elsewhere")
+
+
+def _kind(vocabulary: Vocabulary) -> str:
+    """The smallest type that holds the tokens of a vocabulary."""
+    return next(kind for kind in ("uint8", "uint16", "uint32") if len(vocabulary) <= np.iinfo(kind).max + 1)
 
 
 def _make(
@@ -98,7 +153,7 @@ def _make(
     with Building(passes * sum(path.stat().st_size for path in paths), show) as building:
         if vocabulary is None:
             vocabulary = learn_vocabulary(building.watch(_all(paths, level), "vocabulary"), level, vocab_size)
-        kind = np.dtype(next(kind for kind in ("uint8", "uint16", "uint32") if len(vocabulary) <= np.iinfo(kind).max + 1))
+        kind = np.dtype(_kind(vocabulary))
         starts, count, unknown, digest = [], 0, 0, hashlib.blake2b(digest_size=16)
         beside = place.with_suffix(".part")
         try:
