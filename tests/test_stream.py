@@ -203,6 +203,13 @@ def test_load_refuses_what_is_no_stream(tmp_path: Path) -> None:
     assert_close(stream.push(x[5:]), whole(model, x)[5:])
 
 
+def test_load_refuses_rows_of_another_form(tmp_path: Path) -> None:
+    path = tmp_path / "flat"
+    states.save((torch.zeros(2, 3), torch.zeros(2, dtype=torch.bool)), path)
+    with pytest.raises(ShapeError, match="path must hold a stream's state of batch 2, got batch 2 in another form"):
+        Stream(recurra.GRU(I, H), 2).load(path)
+
+
 def test_load_refuses_another_batch_and_another_model(tmp_path: Path) -> None:
     path = tmp_path / "state"
     other = Stream(Recurrent(cells.GRU(), I, H), 2)

@@ -155,8 +155,9 @@ class Stream:
         due = loaded[1] if isinstance(loaded, tuple) and len(loaded) == 2 else None
         if not isinstance(due, Tensor) or due.dtype != torch.bool:
             raise DataError(f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of state")
-        if len(due) != self.batch:
-            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got batch {len(due)}")
+        if due.shape != (self.batch, 1):
+            got = f"batch {due.numel()}{'' if due.ndim == 2 else ' in another form'}"
+            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got {got}")
         if self.state is not None and loaded[0] is not None:
             states.same_form(loaded[0], self.state)
         device = next((weight.device for weight in self.model.parameters()), torch.device("cpu"))

@@ -193,7 +193,7 @@ class Session:
             native.leave()
 
     def _rows(self, rows: Any) -> Array:
-        chosen = np.asarray(rows)
+        chosen = np.array(rows)  # copied before it is looked at: another thread may write into the caller's
         if chosen.dtype == np.bool_ and chosen.shape == (self.batch,):
             chosen = np.flatnonzero(chosen)
         if chosen.size == 0:
