@@ -125,6 +125,7 @@ void Blueprint::check_sizes() const {
     }
     for (const PhaseList& phase : list_.phases) {
         need(phase.product.size() <= 1, "products of a phase", "be at most 1", (long long)phase.product.size());
+        need(phase.operand.empty() || !phase.product.empty(), "operand of a phase", "be none where nothing is multiplied", (long long)phase.operand.size());
         const auto writes = [](const SectionList& part) {
             return std::any_of(part.outputs.begin(), part.outputs.end(), [](const auto& o) { return std::get<1>(o) == int(To::operand); });
         };
@@ -152,6 +153,8 @@ void Blueprint::check_back_phase(const BackPhaseList& given) {
     need_index(given.phase, list_.phases.size(), "phase of backward");
     need(!ready_[std::size_t(given.phase)], "phase of backward", "come once", given.phase);
     need(given.du_first >= -2, "du_first", "be at least -2", given.du_first);
+    need(given.operand.empty() || phases_[std::size_t(given.phase)].multiplies, "operand of backward", "be none where nothing is multiplied",
+         (long long)given.operand.size());
     if (given.du_first == -2) return;
     const Phase& phase = phases_[std::size_t(given.phase)];
     need(phase.multiplies, "phase with a gradient of v", "have a product", given.phase);

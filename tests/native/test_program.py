@@ -94,6 +94,10 @@ BAD = [
     (good() | {"phases": []}, "number of phases must be at least 1"),
     (good() | {"phases": good()["phases"] * 17}, "number of phases must be at least 1 and at most 16, got 17"),
     (good() | {"phases": [([], *good()["phases"][0][1:])]}, "operand of a product must be written by a section"),
+    (
+        good() | {"phases": [good()["phases"][0], (good()["phases"][0][0], None, [])]},
+        "operand of a phase must be none where nothing is multip",
+    ),
     (with_body(outputs=[(2, GATE, 0)]), "slot 0 must be written by a section"),
     (with_body(width=0), "width of a section must be at least 1"),
     (with_body(width=4), "width of a source must be that of its section, 4, got 5"),

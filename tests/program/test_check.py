@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recurra.cells import Cell, LayerNormLSTM, PeepholeLSTM, ProjectedLSTM
+from recurra.cells import GRU, Cell, LayerNormLSTM, PeepholeLSTM, ProjectedLSTM, Zoneout
 from recurra.errors import ProgramError
 from recurra.program import from_json, to_json, trace
 from recurra.program.check import check
@@ -46,7 +46,13 @@ def mixed_widths(record: dict[str, Any]) -> None:
     record["bodies"][0][2].append(count + 1)
 
 
-PEEPHOLE, PROJECTED, NORMED = PeepholeLSTM(), ProjectedLSTM(2), LayerNormLSTM()
+def operand_of_nothing(record: dict[str, Any]) -> None:
+    """What the second phase computes, said to be an operand of a product that it has not."""
+    operand, none, nodes = record["bodies"][1]
+    record["bodies"][1] = [[*operand, *nodes], none, []]
+
+
+PEEPHOLE, PROJECTED, NORMED, ZONEOUT = PeepholeLSTM(), ProjectedLSTM(2), LayerNormLSTM(), Zoneout(GRU(), h=0.1)
 REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
     "names twice": (PEEPHOLE, lambda r: r.update(params=["p_i", "p_i", "p_o"]), "params must be names, each once, got ['p_i', 'p_i'"),
     "no gates": (PEEPHOLE, lambda r: r.update(gates={}), "program must have a cell's name, a state and a gate, got 'PeepholeLSTM()' w"),
@@ -68,6 +74,8 @@ REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
     "no weight": (PEEPHOLE, lambda r: product(r, 0, weight=None), "product of phase 0 must have a weight, or give back what it reads, got"),
     "operand the same for all": (PEEPHOLE, constant_operand, "operand of phase 0 must be there, hidden wide, got node"),
     "one of two widths": (PROJECTED, mixed_widths, "must be as wide as what it reads, ['h', 'hidden'], got 'hidden'"),
+    "an operand of nothing": (ZONEOUT, operand_of_nothing, "operand_nodes of phase 1 must be none where nothing is multiplied, got ["),
+    "computed twice": (ZONEOUT, lambda r: r["bodies"][1][2].append(r["bodies"][0][2][-1]), "must be computed once, got it again"),
     "beyond its weight": (PEEPHOLE, lambda r: product(r, 0, first=1), "product of phase 0 must lie within its 4 blocks, got"),
     "v's width": (PROJECTED, lambda r: first(r, "v", "h").__setitem__(5, "hidden"), "must be h wide, and a gate if it adds the input, got"),
 }  # fmt: skip

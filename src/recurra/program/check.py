@@ -109,6 +109,8 @@ def _check_order(program: Program) -> None:
             if operand not in ready - uniform or nodes[operand].width != body.product.reads:
                 raise ProgramError(f"operand of phase {phase} must be there, {body.product.reads} wide, got node {operand}")
             ready |= _made(program, phase, body.product)
+        elif body.operand_nodes:
+            raise ProgramError(f"operand_nodes of phase {phase} must be none where nothing is multiplied, got {list(body.operand_nodes)}")
         _check_steps(program, body.nodes, ready, uniform)
     before = {node.name: node.width for node in nodes if node.op == "state"}
     for name, number in [*program.state.items(), *program.gates.items()]:
@@ -134,6 +136,8 @@ def _check_steps(program: Program, numbers: tuple[int, ...], ready: set[int], un
         node = program.nodes[number]
         if node.op not in ALPHABET or not ready.issuperset(node.args):
             raise ProgramError(f"node {number} must be an operation on what was computed before, got {node.op} of {node.args}")
+        if number in ready:
+            raise ProgramError(f"node {number} must be computed once, got it again")
         wide = {program.nodes[arg].width for arg in node.args if arg not in uniform}
         if len(wide) > 1 or (wide and {node.width} != wide and uniform.isdisjoint(node.args)):
             raise ProgramError(f"node {number} must be as wide as what it reads, {sorted(wide)}, got {node.width!r}")
