@@ -45,22 +45,33 @@ RECURRA_INLINE void each(Range range, F f) {
     }
 }
 
-// A row's mean, and what its distances from it are multiplied with.
+// A row's mean, and what its distances from it are multiplied with; both of numbers times `shrink`, which is 1 but where squares
+// would overflow.
 template <class T>
 struct Moments {
-    T mean, scale;
+    T mean, scale, shrink;
+
+    RECURRA_INLINE auto operator()(auto x) const { return (x * shrink - mean) * scale; }
 };
 
 template <class T>
-RECURRA_INLINE Moments<T> moments(const T* x, std::int64_t size, double eps) {
-    double sum, squares;
-    totals<T, 1>(size, &sum, [=](std::int64_t i, auto at, auto add) { add(0, at(x + i)); });
+RECURRA_INLINE Moments<T> moments_of(const T* x, std::int64_t size, double eps, T shrink, double& squares) {
+    double sum;
+    totals<T, 1>(size, &sum, [=](std::int64_t i, auto at, auto add) { add(0, at(x + i) * shrink); });
     const T mean = T(sum / double(size));
     totals<T, 1>(size, &squares, [=](std::int64_t i, auto at, auto add) {
-        const auto d = at(x + i) - mean;
+        const auto d = at(x + i) * shrink - mean;
         add(0, d * d);
     });
-    return {mean, T(1.0 / __builtin_sqrt(squares / double(size) + eps))};
+    return {mean, T(1.0 / __builtin_sqrt(squares / double(size) + eps * double(shrink) * double(shrink))), shrink};
+}
+
+template <class T>
+RECURRA_INLINE Moments<T> moments(const T* x, std::int64_t size, double eps) {
+    constexpr T SMALL = sizeof(T) == 4 ? T(0x1p-90) : T(0x1p-600);  // whose product with any number has a square that sums hold
+    double squares;
+    const Moments<T> of = moments_of(x, size, eps, T(1), squares);
+    return __builtin_isfinite(squares) ? of : moments_of(x, size, eps, SMALL, squares);
 }
 
 // The units of a row that a thread has, in every block of `unit`: read at their place in the whole row, written side by side.
@@ -77,18 +88,17 @@ void normalise(const Product& product, const T* v, const T* gain, const T* bias,
         const std::int64_t size = std::int64_t(blocks) * product.unit;
         const T* x = v + start;
         const Moments<T> of = moments<T>(x, size, NORM_EPS);
-        const T mean = of.mean, scale = of.scale;
         for (std::int64_t end = block + blocks; block < end; ++block) {
             const std::int64_t from = block * part.unit;
             T* to = out + block * part.units.size() - part.units.begin;
             each<T>(part.units, [=](std::int64_t j, auto at, auto put) {
-                const auto y = (at(v + from + j) - mean) * scale;
+                const auto y = of(at(v + from + j));
                 if (kept) put(kept + from + j, y);
                 const auto scaled = gain ? y * at(gain + from + j) : y;
                 put(to + j, bias ? scaled + at(bias + from + j) : scaled);
             });
         }
-        if (kept && part.units.begin == 0 && part.units.end > 0) kept[product.columns() + group] = scale;  // one thread writes it
+        if (kept && part.units.begin == 0 && part.units.end > 0) kept[product.columns() + group] = of.scale * of.shrink;  // one thread writes it
         start += size;
         ++group;
     }

@@ -100,7 +100,8 @@ public:
         for (std::size_t i = 0; i < widths.size(); before += batch * widths[i++]) kept_.push_back({session_.state(int(i)), before, widths[i]});
         given_[0] = made(shape_);
         const nb::object& array = given_[0].array;
-        if (Buffer(array, out_, true).told_by_fields(array, out_.dtype)) in_.type = out_.type = Py_TYPE(array.ptr());
+        plain_ = Py_TYPE(array.ptr());
+        if (Buffer(array, out_, true).told_by_fields(array, out_.dtype)) in_.type = out_.type = plain_;
     }
 
     // Answers below 0 where nothing was done: x is of another kind or shape, another thread is in here, or (if `check`) something
@@ -108,8 +109,9 @@ public:
     // `check`), or of the first token beyond the table.
     enum Answer { misfit = -1, busy = -2, spoiled = -3 };
 
-    // x (B, ...) or (T, B, ...), C order.
+    // x (B, ...) or (T, B, ...), C order; of the type that `make` gives: what another has beside its numbers, as a mask, is not seen here.
     nb::object push(nb::handle given, bool check) {
+        if (Py_TYPE(given.ptr()) != plain_) return nb::int_(int(misfit));
         const Buffer in(given, in_, false);
         if (!in.there) return nb::int_(int(misfit));
         const Network& network = session_.model().network();
@@ -246,6 +248,7 @@ private:
     Session session_;
     nb::object shape_;
     ArrayKind in_, out_;
+    PyTypeObject* plain_ = nullptr;
     Output given_[2];
     bool turn_ = false;
     // Every array of the state, and what it was before a push.

@@ -114,9 +114,8 @@ private:
     void row(const float* x, const float* gain, const float* bias, float* y) const {
         const std::int64_t size = layer.in;
         const Moments<float> of = moments<float>(x, size, layer.eps);
-        const float mean = of.mean, scale = of.scale;
         each<float>({0, size}, [=](std::int64_t j, auto at, auto put) {
-            auto value = (at(x + j) - mean) * scale;
+            auto value = of(at(x + j));
             if (gain) value = value * at(gain + j);
             put(y + j, bias ? value + at(bias + j) : value);
         });

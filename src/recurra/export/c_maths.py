@@ -141,13 +141,17 @@ static inline float @_mean(const float* x, int n)
     return (((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))) / (float)n;
 }"""),
     "norm": (("mean",), """\
-/* v (n) = (v - mean) / sqrt(variance + eps); square (n) is working memory */
+/* v (n) = (v - mean) / sqrt(variance + eps), made smaller where squares would overflow; square (n) is working memory */
 static inline void @_norm(float* v, float* square, int n, float eps)
 {
+    float most = 0.0f;
+    for (int j = 0; j < n; ++j) most = fabsf(v[j]) > most ? fabsf(v[j]) : most;
+    const float shrink = most > 1e15f ? 1e15f / most : 1.0f;
+    for (int j = 0; j < n; ++j) v[j] *= shrink;
     const float mean = @_mean(v, n);
     for (int j = 0; j < n; ++j) v[j] -= mean;
     for (int j = 0; j < n; ++j) square[j] = v[j] * v[j];
-    const float deviation = sqrtf(@_mean(square, n) + eps);
+    const float deviation = sqrtf(@_mean(square, n) + eps * shrink * shrink);
     for (int j = 0; j < n; ++j) v[j] /= deviation;
 }"""),
     "log_softmax": (("exp",), """\

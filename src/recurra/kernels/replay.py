@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recurra.cells.row_norm import EPS, rows_of
+from recurra.cells.row_norm import group_norm, rows_of
 from recurra.kernels.encode import Encoded
 from recurra.kernels.launch import Arrays
 from recurra.names import vectors_of
@@ -114,6 +114,6 @@ def _norm(v: Tensor, groups: Sequence[int], gain: Tensor | None, bias: Tensor | 
     unit, start, parts = v.shape[-1] // sum(groups), 0, []
     for blocks in groups:
         rows = slice(start, start + blocks * unit)
-        parts.append(F.layer_norm(v[..., rows], (blocks * unit,), rows_of(gain, rows), rows_of(bias, rows), EPS))
+        parts.append(group_norm(v[..., rows], rows_of(gain, rows), rows_of(bias, rows)))
         start = rows.stop
     return torch.cat(parts, -1)

@@ -16,6 +16,8 @@ from recurra.program.graph import Product
 Array = npt.NDArray[Any]
 NORM_EPS = 1e-5
 """Of the row norms within a cell."""
+MOST = 1e15
+"""What a number may be before the row that is normalised is made smaller."""
 
 
 def _sigmoid(x: Array) -> Array:
@@ -196,8 +198,11 @@ class Loop:
         return normed * (1 if gain is None else self._vector(gain)) + self._vector(bias)
 
     def _norm(self, x: Array, gain: Array | None, bias: Array | None, eps: float) -> Array:
-        centred = x - x.mean(1, keepdims=True)
-        normed = centred / np.sqrt((centred * centred).mean(1, keepdims=True) + self.dtype.type(eps))
+        with np.errstate(all="ignore"):
+            most = np.abs(x).max(1, keepdims=True)
+            shrink = np.where(most > MOST, MOST / most, 1).astype(self.dtype)  # of the rows whose squares would overflow
+            centred = x * shrink - (x * shrink).mean(1, keepdims=True)
+            normed = centred / np.sqrt((centred * centred).mean(1, keepdims=True) + self.dtype.type(eps) * shrink * shrink)
         return normed * (self.dtype.type(1) if gain is None else self._vector(gain)) + self._vector(bias)
 
     def _matrix(self, matrix: Any) -> Array:

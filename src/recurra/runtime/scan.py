@@ -12,6 +12,7 @@ from recurra.errors import ArgumentError, DtypeError, ShapeError, choice_text, s
 from recurra.kernels.encode import encode
 from recurra.kernels.launch import Arrays, Made, gather, launch
 from recurra.program.graph import Program
+from recurra.runtime.arrays import refuse_mask
 
 Array = npt.NDArray[Any]
 DTYPES = {np.dtype("float32"): "float32", np.dtype("float64"): "float64"}
@@ -102,6 +103,7 @@ def _place(array: Array) -> tuple[int, int]:
 def _array(name: str, value: Any) -> Array:
     if not isinstance(value, np.ndarray):
         raise DtypeError(f"{name} must be a NumPy array, got {type(value).__name__}; use numpy.asarray")
+    refuse_mask(name, value)
     if value.dtype not in DTYPES:
         raise DtypeError(f"{name} must be float32 or float64, got {value.dtype}; use {name}.astype('float32')")
     return np.ascontiguousarray(value)
@@ -147,6 +149,7 @@ def _first(program: Program, state: Mapping[str, Array], dtype: np.dtype[Any]) -
 def _lengths(lengths: Any, steps: int) -> Array | None:
     if lengths is None:
         return None
+    refuse_mask("lengths", lengths)
     array = np.array(lengths)  # copied before it is looked at: another thread may write into the caller's
     if array.dtype.kind not in "iu":
         raise DtypeError(f"lengths must be whole numbers, got {array.dtype}")
@@ -158,6 +161,7 @@ def _lengths(lengths: Any, steps: int) -> Array | None:
 def _resets(resets: Any) -> Array | None:
     if resets is None:
         return None
+    refuse_mask("resets", resets)
     array = np.asarray(resets)
     if array.dtype != np.bool_:
         raise DtypeError(f"resets must be bool, True where a step begins a new segment, got {array.dtype}")

@@ -18,6 +18,7 @@ from recurra.errors import ArgumentError, DataError, DtypeError, RunError, Shape
 from recurra.network import Network
 from recurra.network.description import network_tables, network_text
 from recurra.network.file import checksum
+from recurra.runtime.arrays import refuse_mask
 
 if TYPE_CHECKING:
     from recurra import native
@@ -248,6 +249,7 @@ class Session:
         tokens, wide = self.network.reads_tokens, self.network.input_size
         if not isinstance(x, np.ndarray):
             raise DtypeError(f"x must be a NumPy array, got {type(x).__name__}; use numpy.asarray")
+        refuse_mask("x", x)
         if (x.dtype.kind not in "iu") if tokens else (x.dtype != np.float32):
             wanted, use = ("whole numbers", "int64") if tokens else ("float32", "float32")
             raise DtypeError(f"x must be {wanted}, got {x.dtype}; use x.astype({use!r})")
