@@ -12,11 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from recurra import cells
+from recurra.cells import Cell
 from recurra.errors import ArgumentError, DataError, RunError
 from recurra.models import Bytes, Characters, LanguageModel, files, load, save
+from recurra.models.cell_record import record_cell
 from recurra.models.language_model import CELLS
 from recurra.network.file import write
+from tests.cells.zoo import OWN, ZOO, CoupledLSTM, Decay, LeakyElman, TwoPhase
 from tests.network.nets import every_kind
 
 TEXT = "\u00e9ab\U0001f600\n"
@@ -165,7 +167,27 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_a_cell_without_a_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=re.escape("cell must be given by name to save a model, got LSTM(); save model.state_dict()")):
-        save(made(cell=cells.LSTM()), tmp_path / "m")
+@pytest.mark.parametrize("name", ZOO)
+def test_a_model_of_any_cell_comes_back_when_its_class_is_given(tmp_path: Path, name: str) -> None:
+    model, given = made(cell=ZOO[name], layers=1, dropout=0.0), [CoupledLSTM, TwoPhase, LeakyElman, Decay]
+    save(model, tmp_path / "m")
+    back, x = load(tmp_path / "m", given), torch.tensor([[0, 1], [4, 2], [3, 3]])
+    assert torch.equal(back(x)[0], model.eval()(x)[0])
+    assert repr(back.options["cell"]) in (repr(ZOO[name]), repr(record_cell(ZOO[name])))
+    if name in OWN or name == "ZoneoutOwn":
+        with pytest.raises(ArgumentError, match=r"^cells must hold .* of which the model is made, got none; give the class, cells="):
+            load(tmp_path / "m")
+
+
+def test_a_file_says_what_it_holds_without_the_class(tmp_path: Path) -> None:
+    save(made(cell=TwoPhase(0.5)), tmp_path / "m")
+    header, tensors = files.read_header(tmp_path / "m")
+    assert header["options"]["hidden"] == 4 and header["options"]["cell"]["class"] == "tests.cells.zoo:TwoPhase"
+    assert header["options"]["cell"]["options"] == '{"slope": 0.5}' and "recurrent.layers.0.weight_hh" in tensors
+
+
+def test_a_cell_without_a_program_is_refused(tmp_path: Path) -> None:
+    summed = type("Summed", (Cell,), {"gates": ("n",), "pointwise": lambda self, a, s: dict(h=a.n.sum() + a.n, n=a.n)})
+    with pytest.raises(ArgumentError, match="^cell must have a program to be saved with a model, got Summed.*; save model.state_dict"):
+        save(made(cell=summed()), tmp_path / "m")
     assert not list(tmp_path.iterdir())

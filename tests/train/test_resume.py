@@ -56,7 +56,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if not name.endswith("_s")} for row in read_history(folder)]
 
 
-def same(first: Path, second: Path) -> None:
+def same(first: Path, second: Path, cells: Any = ()) -> None:
     """Every bit of two runs' ends."""
     assert rows(first) == rows(second)
     ends = [read_newest(folder / "last") for folder in (first, second)]
@@ -65,7 +65,7 @@ def same(first: Path, second: Path) -> None:
         assert torch.equal(value, ends[1].tensors[name]), name
     records = [{name: value for name, value in end.record.items() if name not in ("sums", "history")} for end in ends]
     assert records[0] == records[1]
-    weights = [load(folder / "model.safetensors").state_dict() for folder in (first, second)]
+    weights = [load(folder / "model.safetensors", cells).state_dict() for folder in (first, second)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 

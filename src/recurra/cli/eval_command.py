@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
+from recurra.cli.opened import add_cells, open_cells
 from recurra.cli.output import add_json, answer
 
 
@@ -13,6 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: recurra eval runs/a test.txt"
     parser.add_argument("run_folder", metavar="RUN", help="a run's folder, or a model's file")
     parser.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text, .gz too; each file is a document")
+    add_cells(parser)
     add_json(parser)
 
 
@@ -23,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from recurra import train
     from recurra.errors import ArgumentError, DataError
 
-    model = train.open_run(args.run_folder)
+    model = train.open_run(args.run_folder, open_cells(args))
     if model.vocabulary is None:
         raise ArgumentError("run must hold a model with a vocabulary, got one without")
     parts = [model.vocabulary.encode(text) for text in train.read_text(args.files)]

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recurra.cli.opened import HELP, open_network
+from recurra.cli.opened import HELP, add_cells, open_cells, open_network
 from recurra.cli.output import add_json, answer
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sequence", action="store_true", help=".onnx, .pt2: a graph of a whole sequence, not of one step")
     parser.add_argument("--text", nargs="+", metavar="FILE", help="held-out text: with --int8 or --bf16, the loss before and after")
     parser.add_argument("--licence", help="written into the file")
+    add_cells(parser)
     add_json(parser)
 
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise ArgumentError(f"--sequence must go with a .onnx or .pt2 file, got {args.to!r}; leave it out")
     if args.text and not (args.int8 or args.bf16):
         raise ArgumentError("--text must go with --int8 or --bf16, whose cost it measures, got neither; leave it out")
-    network = open_network(args.run_folder)
+    network = open_network(args.run_folder, open_cells(args))
     if args.licence:
         network = replace(network, facts={**network.facts, "licence": args.licence})
     precision = "int8" if args.int8 else "bfloat16" if args.bf16 else network.precision

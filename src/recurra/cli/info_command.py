@@ -57,13 +57,14 @@ def _network(path: str) -> dict[str, Any]:
 def _model(path: str) -> dict[str, Any]:
     if is_network(path):
         return _network(path)
-    from recurra import train
+    from recurra.models.cell_record import class_of
+    from recurra.models.files import read_header
+    from recurra.train.folder import model_file
 
-    model = train.open_run(path)
-    vocabulary = model.vocabulary
-    record = {"model": type(model).__name__, **{name: value for name, value in model.options.items()}}
-    record["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    record["level"] = vocabulary.level if vocabulary else "tokens"
+    header, tensors = read_header(model_file(path))  # so that a cell of one's own need not be given
+    record = {"model": header["model"], **header["options"] | {"cell": class_of(header["options"]["cell"])}}
+    record["parameters"] = sum(tensor.numel() for tensor in tensors.values())
+    record["level"] = header["vocabulary"]["level"] if header["vocabulary"] else "tokens"
     validations = [row for row in _history(path) if row["kind"] == "validation"]
     if validations:
         best = min(validations, key=lambda row: row["validation_loss"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recurra.cli.opened import add_cells, open_cells
 from recurra.cli.output import add_json, answer
 
 MOST_STEPS = 1000
@@ -23,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="HTML", help="write one self-contained page with charts")
     parser.add_argument("--steps", type=int, metavar="T", help=f"steps of each row; twice the window if left out, at most {MOST_STEPS}")
     parser.add_argument("--rows", type=int, default=8, metavar="B", help="rows side by side")
+    add_cells(parser)
     add_json(parser)
 
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.rows < 1 or (args.steps is not None and args.steps < 2):
         raise ArgumentError(f"rows must be at least 1 and steps at least 2, got {args.rows} and {args.steps}")
-    model = train.open_run(args.run_folder)
+    model = train.open_run(args.run_folder, open_cells(args))
     recipe, history, why = _record(args.run_folder)
     window = None if recipe is None else recipe.window
     steps = args.steps or min(2 * (window or 100), MOST_STEPS)

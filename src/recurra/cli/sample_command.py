@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recurra.cli.opened import HELP, is_network, open_network
+from recurra.cli.opened import HELP, add_cells, is_network, open_cells, open_network
 from recurra.cli.output import add_json, answer, write_text
 
 
@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
     parser.add_argument("--top-p", type=float, metavar="P", help="draw from the most likely tokens of chance P together")
     parser.add_argument("--seed", type=int, help="of the draws; another text each time if left out")
+    add_cells(parser)
     add_json(parser)
 
 
@@ -27,11 +28,11 @@ def run(args: argparse.Namespace) -> int:
     if is_network(args.run_folder):
         from recurra import runtime
 
-        text = runtime.sample(runtime.Model(open_network(args.run_folder)), args.prompt, args.length, **options)
+        text = runtime.sample(runtime.Model(open_network(args.run_folder, open_cells(args))), args.prompt, args.length, **options)
     else:
         from recurra import models, train
 
-        text = models.sample(train.open_run(args.run_folder), args.prompt, args.length, **options)
+        text = models.sample(train.open_run(args.run_folder, open_cells(args)), args.prompt, args.length, **options)
     if not args.json:
         write_text(args.prompt + text + "\n")
         return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from recurra.cli.opened import HELP, open_network
+from recurra.cli.opened import HELP, add_cells, open_cells, open_network
 from recurra.cli.output import printable
 from recurra.durable import check_place, write_durably
 from recurra.strict_json import dumps
@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--save-state", metavar="FILE", help="at the end, also after Ctrl-C, SIGTERM or a closed pipe, write the state there"
     )
     parser.add_argument("--load-state", metavar="FILE", help="go on from a state that was saved")
+    add_cells(parser)
     parser.add_argument("--json", action="store_true", help="text: a JSON object for each line")
 
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from recurra.errors import ArgumentError
     from recurra.runtime import Model
 
-    model = Model(open_network(args.run_folder))
+    model = Model(open_network(args.run_folder, open_cells(args)))
     tokens, words = model.network.reads_tokens, model.network.vocabulary is not None
     form = ("text" if words else "csv") if args.format == "auto" else args.format
     if form not in (("text", "json", "csv") if tokens else ("json", "csv", "f32", "s16")):

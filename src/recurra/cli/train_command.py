@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from recurra.train import Corpus, Naive
 
 MODEL = {
-    "cell": "rnn, lstm, gru, layer_norm_lstm, min_gru and others", "embed": "width of the embedding",
+    "cell": "rnn, lstm, gru, layer_norm_lstm, min_gru and others, or one of your own: FILE.py:NAME or package.module:NAME",
+    "embed": "width of the embedding",
     "hidden": "units of each layer, or a list of them: 1150,1150,400", "layers": "recurrent layers", "dropout": "dropout between layers",
 }  # fmt: skip
 RECIPE = {
@@ -80,13 +81,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _configuration(args: argparse.Namespace) -> Any:
     from recurra.cli.flags import given
+    from recurra.cli.opened import is_cell, make_own_cell
     from recurra.models import LanguageModel
     from recurra.train import Recipe, configure, read_configuration
 
+    model = given(args, LanguageModel, NOT_FLAGS)
+    if is_cell(args.cell):
+        model["cell"] = make_own_cell(args.cell)
     data = {"level": args.level, "vocab_size": args.data_vocab_size}
     flags = {
         "data": {name: value for name, value in data.items() if value is not None},
-        "model": given(args, LanguageModel, NOT_FLAGS), "recipe": given(args, Recipe),
+        "model": model, "recipe": given(args, Recipe),
     }  # fmt: skip
     return configure(read_configuration(args.recipe) if args.recipe else {}, flags)
 
@@ -119,15 +124,22 @@ def conclude(args: argparse.Namespace, done: Any, corpus: Corpus) -> int:
         record |= {"unigram": naive.unigram, "ngram": naive.ngram, "ngram_order": naive.order}
     if corpus.test is not None and naive:
         record["test_loss"] = train.evaluate(done.model, train.TokenStreams(corpus.test.tokens, 1, corpus.test.starts))
-    answer(args, record, "\n".join(_lines(record, corpus.vocabulary.level, naive)))
+    answer(args, record, "\n".join(_lines(record, corpus.vocabulary.level, naive, resume_text(args, done.folder))))
     return 1 if done.stopped else 0
 
 
-def _lines(record: dict[str, Any], level: str, naive: Naive | None) -> list[str]:
+def resume_text(args: argparse.Namespace, folder: Any) -> str:
+    """The command to go on with, its cells included."""
+    from recurra.cli.opened import is_cell
+
+    cells = args.cells if "cells" in args else [args.cell] if is_cell(args.cell) else []
+    return " ".join(["go on with: recurra resume", str(folder), *(f"--cell {cell}" for cell in cells)])
+
+
+def _lines(record: dict[str, Any], level: str, naive: Naive | None, on: str) -> list[str]:
     from recurra.train import custom
 
     best = record["validation_loss"]
-    on = f"go on with: recurra resume {record['folder']}"
     if best is None:
         return [f"stopped before the first validation; the model as it was is in {record['folder']}", on]
     first = "stopped; best so far" if record["stopped"] else "best"
@@ -155,7 +167,7 @@ def _several(args: argparse.Namespace, done: Any) -> int:
     if mean is not None:
         text += f": mean {mean:.4f}, standard deviation {done.deviation:.4f} nats a token on validation"
     last = list(done.runs)[-1]
-    answer(args, record, f"{text}\nstopped; go on with: recurra resume {Path(args.out) / f'seed-{last}'}" if done.stopped else text)
+    answer(args, record, f"{text}\nstopped; {resume_text(args, Path(args.out) / f'seed-{last}')}" if done.stopped else text)
     return 1 if done.stopped else 0
 
 

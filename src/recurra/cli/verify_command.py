@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from recurra.cli.opened import HELP, is_network
+from recurra.cli.opened import HELP, add_cells, is_network, open_cells
 from recurra.cli.output import add_json, answer
 
 
@@ -15,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help=HELP)
     parser.add_argument("--steps", type=int, default=200, metavar="T", help="steps of each path")
     parser.add_argument("--rows", type=int, default=3, metavar="B", help="rows side by side")
+    add_cells(parser)
     add_json(parser)
 
 
@@ -24,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.steps < 3 or args.rows < 1:
         raise ArgumentError(f"steps must be at least 3 and rows at least 1, got {args.steps} and {args.rows}")
-    rows = _of_network(args) if is_network(args.run_folder) else _of_run(args)
+    cells = open_cells(args)
+    rows = _of_network(args) if is_network(args.run_folder) else _of_run(args, cells)
     record = {"holds": all(row.holds for row in rows), "rows": [row._asdict() | {"holds": row.holds} for row in rows]}
     answer(args, record, table(rows))
     return 0 if record["holds"] else 1
@@ -54,7 +56,7 @@ def _of_network(args: argparse.Namespace) -> list[Any]:
     return verify_module(module, x) + verify_exports(network, x)
 
 
-def _of_run(args: argparse.Namespace) -> list[Any]:
+def _of_run(args: argparse.Namespace, cells: list[Any]) -> list[Any]:
     """The rows of a run: every path in PyTorch, then every export."""
     import torch
 
@@ -62,7 +64,7 @@ def _of_run(args: argparse.Namespace) -> list[Any]:
     from recurra.errors import ConversionError
     from recurra.export import network_of
 
-    model = train.open_run(args.run_folder)
+    model = train.open_run(args.run_folder, cells)
     x = torch.randint(model.vocab_size, (args.steps, args.rows), generator=torch.Generator().manual_seed(0))
     rows = parity.verify(model, x)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -33,6 +33,9 @@ def make_cell(cell: str | Cell, zoneout: Any = (0.0, 0.0)) -> Cell:
     >>> make_cell("gru", (0.1, 0.0))
     Zoneout(cell=GRU(), h=0.1, c=0.0)
     """
+    if isinstance(cell, Mapping) or (isinstance(cell, str) and ":" in cell):
+        name = cell if isinstance(cell, str) else cell.get("class")
+        raise ArgumentError(f"cell must be a name or a cell, got the text {name!r}; give the cell itself, or --cell on the command line")
     if isinstance(cell, str) and cell not in CELLS:
         raise ArgumentError(choice_text("cell", cell, CELLS))
     made = CELLS[cell]() if isinstance(cell, str) else cell

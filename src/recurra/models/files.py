@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recurra.durable import write_durably
-from recurra.errors import ArgumentError, DataError, RunError
+from recurra.errors import DataError, RunError
+from recurra.models.cell_record import open_cell, record_cell
 from recurra.models.language_model import LanguageModel
 from recurra.network.file import FORMAT as EXPORTED
 from recurra.vocabulary.levels import from_record
@@ -28,17 +30,16 @@ def save(model: LanguageModel, path: str | PathLike[str]) -> None:
     """Write a model to a file, whole or not at all.
 
     Args:
-        model: a model made with a cell's name; one with a cell object is saved by its state dict instead.
+        model: the model; of a cell without a name the file holds its class's name, its options and its program.
         path: where; an older file there is replaced once the new one is complete.
 
     Raises:
-        ArgumentError: the model's cell has no name.
+        ArgumentError: the model's cell makes no program.
         RunError: the file cannot be written.
     """
-    check_named(model)
-    vocabulary = model.vocabulary and model.vocabulary.record()
+    vocabulary, options = model.vocabulary and model.vocabulary.record(), record_options(model)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    header: dict[str, Any] = {"format": FORMAT, "model": "LanguageModel", "options": model.options, "vocabulary": vocabulary}
+    header: dict[str, Any] = {"format": FORMAT, "model": "LanguageModel", "options": options, "vocabulary": vocabulary}
     header["crc32"] = _checksum(header, tensors)
     path = Path(path)
     try:
@@ -47,21 +48,50 @@ def save(model: LanguageModel, path: str | PathLike[str]) -> None:
         raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
 
 
-def check_named(model: LanguageModel) -> None:
-    """Raise unless a model can be saved: its cell is given by name."""
-    if not isinstance(model.options["cell"], str):
-        raise ArgumentError(f"cell must be given by name to save a model, got {model.options['cell']!r}; save model.state_dict()")
+def record_options(model: LanguageModel) -> dict[str, Any]:
+    """A model's options as JSON and TOML hold them.
+
+    Raises:
+        ArgumentError: its cell makes no program.
+    """
+    return model.options | {"cell": record_cell(model.options["cell"])}
 
 
-def load(path: str | PathLike[str]) -> LanguageModel:
+def load(path: str | PathLike[str], cells: Iterable[Any] = ()) -> LanguageModel:
     """Read a model written by `save`, ready to evaluate, in the dtype it was saved in.
+
+    Args:
+        path: of the file.
+        cells: the classes of cells of one's own that the model is made of, or such cells. They are never looked for: the file says
+            only what they are called, and what their program is.
+
+    Raises:
+        DataError: the file is missing, cut short, changed, or not a model of recurra.
+        ArgumentError: a class that the model is made of is not among `cells`, or is not as it was: says in what.
+    """
+    header, tensors = read_header(path)
+    with _reading(path):
+        record = header["options"].get("cell", "lstm")
+    cell = open_cell(record, cells)
+    with _reading(path):
+        vocabulary = header["vocabulary"] and _vocabulary(header["vocabulary"])
+        model = LanguageModel(**header["options"] | {"cell": cell}, vocabulary=vocabulary)
+        model.to(tensors["embedding.weight"].dtype).load_state_dict(tensors)
+    return model.eval()
+
+
+def read_header(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what a model's file says of the model, and its weights, without making one.
+
+    Returns:
+        "model", "options", "vocabulary"; and the weights by name.
 
     Raises:
         DataError: the file is missing, cut short, changed, or not a model of recurra.
     """
-    try:
+    with _reading(path):
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["recurra"])
+            header: dict[str, Any] = json.loads((file.metadata() or {})["recurra"])
         if header["format"] == EXPORTED:
             raise DataError(
                 f"path must be a model that can be trained, got {str(path)!r}, an export for streaming; give what it was made of"
@@ -71,17 +101,21 @@ def load(path: str | PathLike[str]) -> LanguageModel:
         tensors = load_file(path)
         if header.pop("crc32") != _checksum(header, tensors):
             raise DataError(f"path must be a model as it was saved, got {str(path)!r}, whose checksum is another; it is damaged")
-        vocabulary = header["vocabulary"] and _vocabulary(header["vocabulary"])
-        model = LanguageModel(**header["options"], vocabulary=vocabulary)
-        model.to(tensors["embedding.weight"].dtype).load_state_dict(tensors)
+    return header, tensors
+
+
+@contextmanager
+def _reading(path: str | PathLike[str]) -> Iterator[None]:
+    """A block in which whatever goes wrong is the file's fault."""
+    try:
+        yield
     except FileNotFoundError:
         raise DataError(f"path must be a model's file, got {str(path)!r}, which does not exist") from None
     except DataError:
         raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         line = str(error).splitlines()[0] if str(error) else repr(error)
         raise DataError(f"path must be a model saved by recurra, got {str(path)!r} ({line})") from None
-    return model.eval()
 
 
 def _vocabulary(record: Any) -> Vocabulary:

@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from recurra.errors import RunError
-from recurra.models import LanguageModel, load
+from recurra.models import LanguageModel
+from recurra.models.files import read_header
 from recurra.train import checkpoint
 from recurra.train.blame import first_not_finite, weights_not_finite
 from recurra.train.evaluation import evaluate
@@ -171,7 +172,7 @@ class Course:
         if self.best is not None:
             self.model.load_state_dict(self.best)
         elif math.isfinite(self.run.best_loss) and self.run.folder:
-            self.model.load_state_dict(load(Path(self.run.folder) / MODEL).state_dict())
+            self.model.load_state_dict(read_header(Path(self.run.folder) / MODEL)[1])
         elif self.folder and self.run.stopped:
             self.folder.keep(self.model)
         if self.folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 from recurra.errors import ArgumentError, DataError
 from recurra.models import LanguageModel
-from recurra.models.files import check_named
+from recurra.models.cell_record import open_cell
+from recurra.models.files import record_options
 from recurra.train.checkpoint import read_newest
 from recurra.train.corpus import Corpus, Part, from_source
 from recurra.train.course import Course
@@ -51,7 +52,7 @@ def fit(
 
     Raises:
         ArgumentError: the model's vocabulary is not the data's, the batch is larger than the data or not a multiple of
-            the processes, or there is an `out` but the model's cell has no name to save it by.
+            the processes, or there is an `out` but the model's cell makes no program to save it with.
         DataError: a part of the data holds no token to predict.
         RunError: `out` cannot be used, a process of the run is lost, or the loss or its gradient is not finite: says at
             which step, and what was not finite first; the best model and the last checkpoint are kept.
@@ -63,7 +64,10 @@ def fit(
     return _go_on(course)
 
 
-def resume(folder: str | PathLike[str], data: Corpus | None = None, *, show: bool = True, callbacks: Sequence[Any] = ()) -> Run:
+def resume(
+    folder: str | PathLike[str], data: Corpus | None = None, *, show: bool = True, callbacks: Sequence[Any] = (),
+    cells: Iterable[Any] = (),
+) -> Run:  # fmt: skip
     """Go on with a run from its newest whole checkpoint, bit for bit as if it had never ended.
 
     On the same machine, with the same versions and threads, the run ends with the same weights; where one of them is
@@ -73,6 +77,7 @@ def resume(folder: str | PathLike[str], data: Corpus | None = None, *, show: boo
         folder: the run's.
         data: the corpus; found again by where it came from if None.
         show, callbacks: as for `fit`.
+        cells: the classes of cells of one's own that the model is made of, as for `recurra.models.load`.
 
     Returns:
         The run.
@@ -80,14 +85,15 @@ def resume(folder: str | PathLike[str], data: Corpus | None = None, *, show: boo
     Raises:
         RunError: there is no run or no whole checkpoint there, another process uses it, or the data, the number of processes
             or the version is another.
-        DataError, ArgumentError: the data cannot be found again.
+        DataError, ArgumentError: the data cannot be found again, or a class of the model's is not among `cells` or is another.
     """
     config, found = read_config(folder), read_newest(Path(folder) / LAST)
     recipe = Recipe.of(config["recipe"])
     if data is None and "data" not in config:
         raise ArgumentError("data must be given to go on with a run whose data came from memory, got None")
     data = from_source(config["data"]) if data is None else data
-    model = LanguageModel(**config["model"], vocabulary=data.vocabulary)
+    options = config["model"]
+    model = LanguageModel(**options | {"cell": open_cell(options.get("cell", "lstm"), cells)}, vocabulary=data.vocabulary)
     model.to(next(value.dtype for name, value in found.tensors.items() if name.startswith("model.") and value.is_floating_point()))
     course = _begin(model, data, recipe, folder, callbacks, show)
     with _opened(course, folder, resume=True):
@@ -176,7 +182,7 @@ def _begin(model: LanguageModel, data: Corpus, recipe: Recipe, out: Any, callbac
     if (model.vocabulary or data.vocabulary) != data.vocabulary:
         raise ArgumentError("model must have the vocabulary of the data, got another one of the same size")
     if out is not None:
-        check_named(model)
+        record_options(model)
     if recipe.batch >= len(data.train.tokens):
         raise ArgumentError(f"batch must be less than the {len(data.train.tokens)} tokens of the training part, got {recipe.batch}")
     streams = _streams("training", data.train, recipe.batch), _streams("validation", data.validation, recipe.batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from recurra.durable import write_durably
 from recurra.errors import DataError, RunError
 from recurra.models import LanguageModel, load, save
+from recurra.models.files import record_options
 from recurra.strict_json import dumps
 from recurra.train.recipe import Recipe
 
@@ -68,7 +69,7 @@ class Folder:
 
     def configure(self, model: LanguageModel, recipe: Recipe, source: Mapping[str, Any] | None) -> None:
         """Write what the run is made of: what the model is, how it is trained, and where its data come from."""
-        options = {name: value for name, value in model.options.items() if value is not None}
+        options = {name: value for name, value in record_options(model).items() if value is not None}
         record = {"recipe": recipe.record(), "model": options} | ({"data": dict(source)} if source else {})
         with _room(self.path / CONFIG):
             write_durably(self.path / CONFIG, lambda beside: beside.write_text(tomli_w.dumps(record), encoding="utf-8"))
@@ -133,18 +134,32 @@ def read_config(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
         raise DataError(f"config must be as the run wrote it, got {str(file)!r} ({str(error) or repr(error)})") from None
 
 
-def open_run(path: str | PathLike[str]) -> LanguageModel:
+def open_run(path: str | PathLike[str], cells: Iterable[Any] = ()) -> LanguageModel:
     """Load the best model of a run, or a model's file.
+
+    Args:
+        path: the run's folder, or the file.
+        cells: the classes of cells of one's own that it is made of, as for `recurra.models.load`.
 
     Raises:
         RunError: there is no model there.
         DataError: the model's file is damaged.
+        ArgumentError: a class that the model is made of is not among `cells`, or is not as it was.
+    """
+    return load(model_file(path), cells)
+
+
+def model_file(path: str | PathLike[str]) -> Path:
+    """The file of the best model of a run, or the model's file itself.
+
+    Raises:
+        RunError: there is none.
     """
     place = Path(path)
     file = place / MODEL if place.is_dir() else place
     if not file.exists():
         raise RunError(f"run must be a run's folder or a model's file, got {str(path)!r}, which holds no {MODEL}")
-    return load(file)
+    return file
 
 
 def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
