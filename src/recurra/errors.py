@@ -32,6 +32,10 @@ class ProgramError(RecurraError, ValueError):
     """A cell's equations cannot be traced into a program; the message names what is in the way."""
 
 
+class EquationError(ProgramError, AttributeError):
+    """A cell's equations read or return a name that is not there; the message names the line."""
+
+
 class ConversionError(RecurraError, ValueError):
     """Foreign weights or a foreign node cannot be taken exactly; the message names the attribute."""
 
@@ -64,9 +68,17 @@ def choice_text(argument: str, value: object, choices: Iterable[str]) -> str:
     >>> choice_text("method", "fussed", ["loop", "fused"])
     "method must be one of 'fused', 'loop', got 'fussed'; did you mean 'fused'?"
     """
+    names = sorted(choices)
+    return f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}{near_text(value, names)}"
+
+
+def near_text(value: object, choices: Iterable[str]) -> str:
+    """Ask whether the nearest of some names was meant; empty where none is near.
+
+    >>> near_text("fussed", ["loop", "fused"]), near_text("x", ["loop"])
+    ("; did you mean 'fused'?", '')
+    """
     import difflib  # slow to load, and no run needs it that goes well
 
-    names = sorted(choices)
-    text = f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}"
-    near = difflib.get_close_matches(str(value), names, n=1)
-    return f"{text}; did you mean {near[0]!r}?" if near else text
+    near = difflib.get_close_matches(str(value), list(choices), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -44,18 +44,11 @@ def orthogonal(module: nn.Module) -> None:
     for cell, weights in parts(module):
         for name, weight in weights.items():
             if name.startswith("weight"):
-                blocks = 1 if name == "weight_hr" else _blocks(cell, name)
-                for block in weight.chunk(blocks):
+                for block in weight.chunk(len(cell.blocks(name))):
                     wide = torch.float64 if block.dtype == torch.float64 else torch.float32
                     block.copy_(nn.init.orthogonal_(torch.empty(block.shape, dtype=wide, device=block.device)))
             else:
                 weight.fill_(1.0 if name.startswith("gain") else 0.0)
-
-
-def _blocks(cell: Cell, name: str) -> int:
-    if name == "weight_ih":
-        return len(cell.gates)
-    return sum(len(phase.gates) for phase in cell.phases() if phase.weight == name)
 
 
 @torch.no_grad()
@@ -78,8 +71,9 @@ def forget_bias(module: nn.Module, value: float = 1.0) -> None:
 
 def _set_bias(cell: Cell, weights: dict[str, Tensor], gate: str, value: Tensor) -> None:
     for name in ("bias_ih", "bias_hh"):
-        if name in weights:
-            block = weights[name].chunk(len(cell.gates))[cell.gates.index(gate)]
+        gates = cell.blocks(name)
+        if name in weights and gate in gates:
+            block = weights[name].chunk(len(gates))[gates.index(gate)]
             block.copy_(value if name == "bias_ih" else torch.zeros(()))
 
 
@@ -132,7 +126,7 @@ def identity(module: nn.Module, scale: float = 1.0) -> None:
     """
     for cell, weights in parts(module):
         if "weight_hh" in weights:
-            for block in weights["weight_hh"].chunk(_blocks(cell, "weight_hh")):
+            for block in weights["weight_hh"].chunk(len(cell.blocks("weight_hh"))):
                 block.copy_(scale * torch.eye(*block.shape))
         for name in ("bias_ih", "bias_hh"):
             if name in weights:

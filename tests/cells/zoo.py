@@ -67,6 +67,31 @@ class LeakyElman(Cell):
         return dict(h=leak * s.h + (1 - leak) * n, n=n)
 
 
+class IndRNN(Cell):
+    """Li et al. 2018: every unit reads its own old state alone, so that there is no recurrent matrix."""
+
+    gates, params = ("h",), ("w",)
+
+    def pointwise(self, a: Any, s: Any) -> dict[str, Tensor]:
+        return dict(h=tanh(a.u.h + s.w * s.h))
+
+
+class HalfRead(Cell):
+    """A cell of whose four recurrent products one is read in the first phase and one in the second, out of the gates' order."""
+
+    gates = ("k", "n", "f", "o")
+
+    def phases(self) -> tuple[Phase, ...]:
+        return Phase(self.open, ("f", "k")), Phase(self.write, ("o", "n"), operand=lambda s: s.new.f * s.h)
+
+    def open(self, a: Any, s: Any) -> dict[str, Tensor]:
+        return dict(k=sigmoid(a.u.k), f=sigmoid(a.f))
+
+    def write(self, a: Any, s: Any) -> dict[str, Tensor]:
+        n, o = tanh(a.n), sigmoid(a.u.o + s.h)
+        return dict(h=s.new.f * s.h + s.new.k * o * n, n=n, o=o)
+
+
 class Decay(cells.LinearCell):
     """A user's linear cell."""
 
@@ -90,7 +115,14 @@ BUILT_IN: dict[str, Cell] = {
     "MinGRU": cells.MinGRU(),
     "MinLSTM": cells.MinLSTM(),
 }
-OWN: dict[str, Cell] = {"CoupledLSTM": CoupledLSTM(), "TwoPhase": TwoPhase(), "LeakyElman": LeakyElman(), "Decay": Decay()}
+OWN: dict[str, Cell] = {
+    "CoupledLSTM": CoupledLSTM(),
+    "TwoPhase": TwoPhase(),
+    "LeakyElman": LeakyElman(),
+    "Decay": Decay(),
+    "IndRNN": IndRNN(),
+    "HalfRead": HalfRead(),
+}
 WRAPPED: dict[str, Cell] = {
     "Zoneout": cells.Zoneout(cells.LSTM(), h=0.3, c=0.2),
     "ZoneoutProjected": cells.Zoneout(cells.ProjectedLSTM(3), h=0.3),

@@ -11,7 +11,7 @@ import torch
 import recurra
 from recurra import Recurrent, cells
 from recurra.cells import Cell
-from recurra.cells.cell import Known, Pre, Values
+from recurra.cells.values import Known, Pre, Values
 from recurra.errors import ArgumentError
 from recurra.inspection import gate_use
 from recurra.inspection.example import example_of

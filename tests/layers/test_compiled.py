@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import torch, recurra
 torch.set_num_threads(1)
@@ -17,8 +19,29 @@ layer(x)[0].sum().backward()
 assert torch.allclose(compiled, layer.weight_hh_l0.grad, atol=1e-5), (compiled - layer.weight_hh_l0.grad).abs().max()
 print("equal")
 """
+OWN = """
+import torch, recurra
+torch.set_num_threads(1)
+
+class IndRNN(recurra.Cell):
+    gates, params = ("h",), ("w",)
+    def pointwise(self, a, s): return dict(h=torch.tanh(a.u.h + s.w * s.h))
+
+class Net(torch.nn.Module):
+    def __init__(self, method):
+        super().__init__()
+        self.layer, self.method = recurra.Recurrent(IndRNN(), 3, 5), method
+    def forward(self, x): return self.layer(x, method=self.method)[0]
+
+x = torch.randn(4, 2, 3)
+for method in ("loop", "auto"):
+    net = Net(method)
+    assert torch.allclose(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x), atol=1e-6)
+print("equal")
+"""
 
 
-def test_a_layer_may_be_compiled_before_it_ever_ran() -> None:
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=200)
+@pytest.mark.parametrize("code", [CODE, OWN], ids=["recurra's", "own"])
+def test_a_layer_may_be_compiled_before_it_ever_ran(code: str) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == "equal", done.stderr[-2000:]

@@ -13,10 +13,12 @@ from recurra.network import PRECISIONS, Linear, Network
 from recurra.parity import verify_exports
 from recurra.parity.exports import COMPILERS
 from recurra.parity.paths import Row
+from tests.cells.zoo import HalfRead, IndRNN
 from tests.network.nets import every_kind, matrix, numbers, recurrent
 
 NETWORKS = {
     "every kind": (every_kind(), np.random.default_rng(0).integers(0, 11, (9, 2))),
+    "unread products": (Network((recurrent(IndRNN(), 3, 5), recurrent(HalfRead(), 5, 4))), numbers(9, 2, 3)),
     "features": (Network((recurrent(LayerNormLSTM(), 3, 5), recurrent(GRU(), 5, 4), Linear(matrix(2, 4)))), numbers(9, 2, 3)),
 }
 

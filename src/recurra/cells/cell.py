@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from recurra.cells.named import check_names, named_type
+from recurra.cells.reads import check_complete, check_returned, gates_read
 from recurra.cells.row_norm import row_norm, rows_of
+from recurra.cells.values import ByName, Known, Pre, Values, Weights
 from recurra.errors import ArgumentError
 
 RESERVED = frozenset({"u", "v", "new", "noise", "label", "values"})
-Weights = Mapping[str, Tensor]
-Values = dict[str, Tensor]
-
-
-class ByName(Protocol):
-    """Values read as attributes: `gates.f`."""
-
-    def __getattr__(self, name: str) -> Tensor: ...
 
 
 def previous_h(s: Known) -> Tensor:
@@ -38,7 +32,8 @@ class Phase(NamedTuple):
 
     Attributes:
         pointwise: the maths, elementwise only: `(a, s) -> {name: value}`.
-        gates: the blocks of v, in the weight's row order; empty where nothing is multiplied.
+        gates: the blocks of v, in the weight's row order; empty where nothing is multiplied. Those that `pointwise` does not read
+            are left out when it runs.
         operand: what is multiplied, elementwise from what is known.
         reads: the value whose width the operand has.
         weight: rows of this weight are used, after those of earlier phases that name it.
@@ -69,47 +64,13 @@ class Noise(NamedTuple):
     lasting: bool = False
 
 
-class Pre:
-    """Pre-activations by gate: `a.f` is u.f + v.f; the parts are `a.u.f` (input) and `a.v.f` (recurrent)."""
-
-    def __init__(self, u: Values, v: Values) -> None:
-        self.u, self.v = Block("u", u), Block("v", v)
-
-    def __getattr__(self, gate: str) -> Tensor:
-        u, v = self.u.values.get(gate), self.v.values.get(gate)
-        if u is None:
-            return getattr(self.v, gate) if v is None else v
-        return u if v is None else u + v
-
-
-class Block:
-    """Values by name, read as attributes."""
-
-    def __init__(self, label: str, values: Values) -> None:
-        self.label, self.values = label, values
-
-    def __getattr__(self, name: str) -> Tensor:
-        try:
-            return self.values[name]
-        except KeyError:
-            have = ", ".join(self.values) or "nothing"
-            raise AttributeError(f"{self.label}.{name} must be one of: {have}") from None
-
-
-class Known(Block):
-    """What a phase may read: `s.h` the old state, `s.p_i` a parameter, `s.new.c` found in this step, `s.noise`."""
-
-    def __init__(self, values: Values, noise: Values) -> None:
-        super().__init__("s", values)
-        self.new, self.noise = Block("s.new", {}), noise
-
-
 class Cell:
     """A recurrent cell: its state, its gates and its equations; everything else is derived from them.
 
     Subclass it, name `state` (the output first) and `gates`, and write `pointwise`; a cell with a second
-    product, a norm or a projection says so in `phases`. What you write runs by every method that a built-in
-    cell has. Make subclasses with options frozen dataclasses, so that equal cells compare equal.
+    product, a norm or a projection says so in `phases`. A gate that reads `a.u.f` in place of `a.f` has no
+    recurrent product. What you write runs by every method that a built-in cell has. Make subclasses with
+    options frozen dataclasses, so that equal cells compare equal.
 
     >>> from torch import sigmoid, tanh
     >>> class CoupledLSTM(Cell):
@@ -165,6 +126,27 @@ class Cell:
 
     # What follows from it
 
+    def active_phases(self) -> tuple[Phase, ...]:
+        """The phases as they run: of a product only the blocks that the equations read are multiplied, or have weights.
+
+        Raises:
+            EquationError: the equations read or return a name that is not there.
+        """
+        pairs = zip(self.phases(), gates_read(self))
+        return tuple(phase if phase.gates == gates else phase._replace(gates=gates) for phase, gates in pairs)
+
+    def blocks(self, name: str) -> tuple[str, ...]:
+        """The gates that a weight, a bias or a gain has a block for, in the order of its rows.
+
+        >>> from recurra.cells import ResetBeforeGRU
+        >>> ResetBeforeGRU().blocks("weight_hh")
+        ('r', 'z', 'n')
+        """
+        if name in ("weight_ih", "bias_ih", "gain_ih"):
+            return self.gates
+        named = [(phase, (phase.weight, *shifts(phase))) for phase in self.active_phases()]
+        return tuple(gate for phase, names in named if name in names for gate in phase.gates)
+
     def weights(self, input_size: int, hidden_size: int, biases: int = 2) -> dict[str, tuple[int, ...]]:
         """The shape of each weight, in torch.nn's names and order.
 
@@ -175,13 +157,13 @@ class Cell:
         """
         if biases not in (0, 1, 2):
             raise ArgumentError(f"biases must be 0, 1 or 2, got {biases!r}")
-        named = [(phase.weight, phase.gates) for phase in self.phases() if phase.gates]
+        phases, named = self.active_phases(), [(phase.weight, phase.gates) for phase in self.phases() if phase.gates]
         if len(set(named)) < len(named):
             raise ArgumentError(f"phases of {self!r} must name different gates of each weight, got {named}")
         check_names(self)
         rows = len(self.gates) * hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
-        for phase in self.phases():
+        for phase in phases:
             unit = self.phase_width(phase, hidden_size) * len(phase.gates)
             if phase.gates and phase.weight:
                 before = shapes.get(phase.weight, (0,))[0]
@@ -190,11 +172,10 @@ class Cell:
             shapes["bias_ih"] = (rows,)
         if self.input_norm:
             shapes["gain_ih"] = (rows,)
-        for phase in self.phases():
+        for phase in phases:
             unit = self.phase_width(phase, hidden_size) * len(phase.gates)
-            shifted = unit and (phase.norm or phase.weight == "weight_hh")
-            for name in (phase.bias, phase.gain) if shifted else ():
-                if name and not (name == "bias_hh" and biases < 2):
+            for name in shifts(phase) if unit else ():
+                if not (name == "bias_hh" and biases < 2):
                     shapes[name] = (shapes.get(name, (0,))[0] + unit,)
         return shapes | {name: (self.width(name, hidden_size),) for name in self.params}
 
@@ -205,7 +186,7 @@ class Cell:
     def first_block(self, phase: Phase) -> int:
         """How many blocks of the phase's weight belong to earlier phases."""
         before = 0
-        for other in self.phases():
+        for other in self.active_phases():
             if other.gates == phase.gates and other.weight == phase.weight:
                 return before
             before += len(other.gates) if other.weight == phase.weight else 0
@@ -256,14 +237,10 @@ class Cell:
         known = {name: getattr(state, name) for name in self.state} | {name: weights[name] for name in self.params}
         s = Known(known, (noise or {}) | masks)
         blocks = dict(zip(self.gates, u.chunk(len(self.gates), -1))) if self.gates else {}
-        for phase in self.phases():
-            found = phase.pointwise(Pre(blocks, self._product(phase, weights, s)), s)
-            if not isinstance(found, dict):
-                raise ArgumentError(f"pointwise of {type(self).__name__} must return a dict by name, got {type(found).__name__}")
-            s.new.values.update(found)
+        for phase in self.active_phases():
+            s.new.values.update(check_returned(phase, phase.pointwise(Pre(blocks, self._product(phase, weights, s)), s)))
         new = s.new.values
-        if missing := [name for name in (*self.state, *self.gates) if name not in new]:
-            raise ArgumentError(f"pointwise of {type(self).__name__} must return {missing[0]!r}, got only {', '.join(new) or 'nothing'}")
+        check_complete(self, new)
         values = [new[name] for name in self.state] + [masks.get(name) for name in lasting]
         return self.state_type()(*values), self.gates_type()(*(new[name] for name in self.gates))
 
@@ -275,7 +252,7 @@ class Cell:
         gain, bias = weights.get(phase.gain or ""), weights.get(phase.bias)
         if phase.weight:
             weight = weights[phase.weight]
-            total = sum(len(p.gates) for p in self.phases() if p.weight == phase.weight)
+            total = sum(len(p.gates) for p in self.active_phases() if p.weight == phase.weight)
             if len(phase.gates) < total:
                 unit, start = weight.shape[0] // total, self.first_block(phase)
                 rows = slice(start * unit, (start + len(phase.gates)) * unit)
@@ -284,6 +261,17 @@ class Cell:
         if phase.norm:
             v = row_norm(v, phase.gates, phase.norm, gain, bias)
         return dict(zip(phase.gates, v.chunk(len(phase.gates), -1)))
+
+
+def shifts(phase: Phase) -> tuple[str, ...]:
+    """The bias and the gain that a phase's v is given: those of weight_hh, and of a norm.
+
+    >>> shifts(Phase(Cell().pointwise, ("n",))), shifts(Phase(Cell().pointwise, ("h",), weight="weight_hr"))
+    (('bias_hh',), ())
+    """
+    if not phase.norm:
+        return (phase.bias,) if phase.weight == "weight_hh" else ()
+    return (phase.bias, phase.gain) if phase.gain else (phase.bias,)
 
 
 def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, generator: torch.Generator | None = None) -> Values:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, relu, tanh
 
-from recurra.cells.cell import ByName, Cell, Known, Pre, Values
+from recurra.cells.cell import Cell
+from recurra.cells.values import ByName, Known, Pre, Values
 from recurra.errors import ArgumentError, choice_text
 
 NONLINEARITIES = {"tanh": tanh, "relu": relu}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, sigmoid, tanh
 
-from recurra.cells.cell import ByName, Cell, Known, Phase, Pre, Values
+from recurra.cells.cell import Cell, Phase
+from recurra.cells.values import ByName, Known, Pre, Values
 
 
 @dataclass(frozen=True)

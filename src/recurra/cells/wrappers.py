@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from recurra.cells.cell import ByName, Cell, Known, Noise, Phase, Pre, Values
+from recurra.cells.cell import Cell, Noise, Phase
+from recurra.cells.values import ByName, Known, Pre, Values
 from recurra.errors import ArgumentError
 
 
@@ -135,7 +136,7 @@ class RecurrentDropout(Wrapper):
         rate: the chance that a unit is dropped, in [0, 1).
 
     Raises:
-        ArgumentError: `rate` is outside [0, 1).
+        ArgumentError: `rate` is outside [0, 1), or the cell has no recurrent product.
 
     Source: Gal & Ghahramani (2016), arXiv:1512.05287, the recurrent half, one mask for all gates.
 
@@ -151,6 +152,8 @@ class RecurrentDropout(Wrapper):
         super().__post_init__()
         if not 0 <= self.rate < 1:
             raise ArgumentError(f"rate must be in [0, 1), got {self.rate}")
+        if not self.cell.blocks("weight_hh"):
+            raise ArgumentError(f"cell must have a recurrent product, whose operand is dropped, got {self.cell!r}; use Zoneout")
 
     def phases(self) -> tuple[Phase, ...]:
         inner = self.cell.phases()

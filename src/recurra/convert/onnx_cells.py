@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recurra.cells import Cell, Known, Phase, Pre
-from recurra.cells.cell import Values
+from recurra.cells.values import Values
 from recurra.errors import ConversionError, choice_text
 
 FUNCTIONS: dict[str, Callable[[Tensor, float, float], Tensor]] = {

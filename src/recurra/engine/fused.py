@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recurra.cells import Cell
-from recurra.engine.compiling import constant
+from recurra.compiling import constant
 from recurra.engine.job import Job, Scan
 from recurra.engine.transforms import transform_active
 from recurra.errors import ProgramError

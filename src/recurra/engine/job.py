@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recurra.cells import Cell
-from recurra.cells.cell import Values, Weights
+from recurra.cells.values import Values, Weights
 from recurra.errors import ArgumentError, DtypeError, ShapeError, choice_text, shape_text
 
 KEEPS = ("states", "gates")

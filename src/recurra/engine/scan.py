@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recurra.cells import LSTM, Cell, Probed, ProjectedLSTM
 from recurra.cells.cell import Values, Weights
+from recurra.cells.values import Values, Weights
 from recurra.cells.wrappers import probe_name
 from recurra.engine import checkpointed, fused, loop, parallel, single, vendor
 from recurra.engine.context import Probe, forced, probes_wanted, tell

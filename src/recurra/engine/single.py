@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from recurra.cells import Cell
-from recurra.cells.cell import Weights
+from recurra.cells.values import Weights
 from recurra.engine.context import watched
 from recurra.engine.job import Scan, check_weights, initial_state
 from recurra.engine.transforms import transform_active

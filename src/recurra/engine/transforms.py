@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.autograd import forward_ad
 
-from recurra.engine.compiling import constant
+from recurra.compiling import constant
 
 
 def transform_active() -> bool:

@@ -163,17 +163,16 @@ def keeping(cell: Cell) -> dict[str, float]:
 
 def keeping_bias(job: Job) -> Tensor | None:
     """(H,), the biases of the gate that keeps the state, both together, turned so that more keeps more; None without one."""
-    cell, biases = job.cell, [job.weights[name] for name in ("bias_ih", "bias_hh") if name in job.weights]
+    cell = job.cell
     while isinstance(cell, Wrapper):
         cell = cell.cell
     signs = keeping(cell)
-    if len(signs) != 1 or not biases:
+    named = {name: cell.blocks(name) for name in ("bias_ih", "bias_hh") if name in job.weights}
+    if len(signs) != 1 or not named:
         return None
     ((gate, sign),) = signs.items()
-    blocks = [
-        bias.double().chunk(len(cell.gates))[cell.gates.index(gate)] for bias in biases if len(bias) == len(cell.gates) * job.hidden_size
-    ]
-    return sign * torch.stack(blocks).sum(0)
+    biases = [job.weights[name].double().chunk(len(gates))[gates.index(gate)] for name, gates in named.items() if gate in gates]
+    return sign * torch.stack(biases).sum(0)
 
 
 def time_constants(kept: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def spectral_radius(cell: Cell, weights: Mapping[str, Tensor], seed: int = 0) ->
 
 def recurrent_blocks(cell: Cell, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The recurrent weights of each gate, (H, H)."""
-    gates = [gate for phase in cell.phases() if phase.weight == "weight_hh" for gate in phase.gates]
+    gates = cell.blocks("weight_hh")
     if not gates or "weight_hh" not in weights:
         return {}
     blocks = dict(zip(gates, weights["weight_hh"].chunk(len(gates))))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.cells import Cell, Known, Phase, Pre
+from recurra.cells.reads import check_complete, check_returned
 from recurra.errors import ProgramError
 from recurra.program.derivative import Ops, differentiate
 from recurra.program.graph import ALPHABET, Body, Builder, Product, Program
@@ -131,16 +132,14 @@ class _Tracer:
         else:
             middle = start
         found = self.run(number, lambda: phase.pointwise(Pre(self.u, v), self.s))
-        if not isinstance(found, dict):
-            raise ProgramError(f"{self.cell!r}: pointwise must return a dict by name, got {type(found).__name__}")
-        for name, value in found.items():
+        for name, value in check_returned(phase, found).items():
             self.node(value, name)
         self.s.new.values.update(found)
         return Body(self.operations(start, middle), product, self.operations(middle, len(self.builder.nodes)))
 
     def product(self, phase: Phase, operand: int) -> Product:
         """A phase's product with its rows spelt out."""
-        total = sum(len(p.gates) for p in self.cell.phases() if p.weight == phase.weight)
+        total = sum(len(p.gates) for p in self.cell.active_phases() if p.weight == phase.weight)
         return Product(
             operand, phase.gates, phase.weight, phase.bias, phase.gain, tuple(map(len, phase.norm)),
             self.cell.first_block(phase), total,
@@ -201,11 +200,9 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
 def _trace(cell: Cell, noise: tuple[str, ...]) -> Program:
     with torch.inference_mode(False):  # there torch would hand composite operations over whole
         tracer = _Tracer(cell, noise)
-        bodies = tuple(tracer.phase(number, phase) for number, phase in enumerate(cell.phases()))
+        bodies = tuple(tracer.phase(number, phase) for number, phase in enumerate(cell.active_phases()))
     new = tracer.s.new.values
-    for name in (*cell.state, *cell.gates):
-        if name not in new:
-            raise ProgramError(f"{cell!r}: pointwise must return {name!r}, got only {', '.join(new) or 'nothing'}")
+    check_complete(cell, new)
     state, gates = ({name: tracer.number[id(new[name])] for name in names} for names in (cell.state, cell.gates))
     derivative = differentiate(tracer.builder, bodies, state)
     widths = tuple(name for name, units in tracer.widths.items() if units != tracer.hidden)
