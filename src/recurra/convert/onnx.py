@@ -249,7 +249,7 @@ def _weights(form: Form, cell: Cell, inputs: dict[str, Tensor], number: int) -> 
     found = {"weight_ih": inputs["W"][number], "weight_hh": inputs["R"][number]}
     if "B" in inputs:
         found["bias_ih"], found["bias_hh"] = inputs["B"][number].chunk(2)
-    weights = {name: reorder(rows, form.theirs, form.ours, negate) for name, rows in found.items()}
+    weights = {name: reorder(rows, form.theirs, "".join(cell.blocks(name)), negate) for name, rows in found.items()}
     if "P" in inputs:
         weights |= dict(zip(("p_i", "p_o", "p_f"), inputs["P"][number].chunk(3)))
     return weights

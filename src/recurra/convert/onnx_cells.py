@@ -121,13 +121,13 @@ class OnnxLSTM(Cell):
     Args:
         f, g, h: the activations of the gates, of the candidate and of the exposed memory.
         clip: bound of the gates' inputs, or None.
-        input_forget: what is written is what is forgotten; the rows of f are not used then.
+        input_forget: what is written is what is forgotten; no recurrent product of f is made then.
         peepholes: whether there are p_i, p_f, p_o; they are 0 otherwise.
 
     Source: ONNX operator LSTM, version 22; clip as ONNX Runtime applies it.
 
     >>> OnnxLSTM(input_forget=True).weights(input_size=3, hidden_size=4)["weight_hh"]
-    (16, 4)
+    (12, 4)
     """
 
     f: Activation = SIGMOID

@@ -135,12 +135,14 @@ def _arrays(op: str, parts: list[Part]) -> dict[str, np.ndarray]:
     """W, R, B and P, rows in ONNX's order."""
     form = FORMS[op]
 
-    def rows(part: Part, tensor: torch.Tensor) -> torch.Tensor:
-        return reorder(tensor, form.ours, form.theirs, "z" if isinstance(part.cell, ResetBeforeGRU) else "")
+    def rows(part: Part, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        have = "".join(part.cell.blocks(name))
+        return reorder(tensor, have, form.theirs, "z" if isinstance(part.cell, ResetBeforeGRU) else "")
 
-    found = {"W": [rows(p, p.weights["weight_ih"]) for p in parts], "R": [rows(p, p.weights["weight_hh"]) for p in parts]}
+    named = {"W": "weight_ih", "R": "weight_hh"}
+    found = {role: [rows(part, name, part.weights[name]) for part in parts] for role, name in named.items()}
     if any("bias_ih" in part.weights for part in parts):
-        found["B"] = [torch.cat([rows(part, bias) for bias in both_biases(part)]) for part in parts]
+        found["B"] = [torch.cat(list(map(rows, (part, part), named.values(), both_biases(part)))) for part in parts]
     if any("p_i" in part.weights for part in parts):
         zero = torch.zeros(3 * found["R"][0].shape[-1]).to(found["R"][0])
         found["P"] = [

@@ -20,7 +20,7 @@ class Part(NamedTuple):
 
 
 def reorder(rows: Tensor, have: str, want: str, negate: str = "") -> Tensor:
-    """Put the blocks of a weight or bias, one letter each, into another order; some change sign.
+    """Put the blocks of a weight or bias, one letter each, into another order; some change sign, and one that was not there is zero.
 
     Args:
         rows: (G*H, ...), in blocks in the order `have`.
@@ -31,7 +31,8 @@ def reorder(rows: Tensor, have: str, want: str, negate: str = "") -> Tensor:
     tensor([ 2., -1.,  3.])
     """
     blocks = dict(zip(have, rows.chunk(len(have))))
-    return torch.cat([-blocks[gate] if gate in negate else blocks[gate] for gate in want])
+    zero = torch.zeros_like(blocks[have[0]])
+    return torch.cat([-blocks[gate] if gate in negate else blocks.get(gate, zero) for gate in want])
 
 
 def layer_with(cell: Cell, weights: dict[str, Tensor]) -> Recurrent:
@@ -87,5 +88,5 @@ def direction(layer: nn.Module, what: str, target: str) -> tuple[Cell, dict[str,
 
 def both_biases(part: Part) -> tuple[Tensor, Tensor]:
     """`bias_ih` and `bias_hh`, zero where the layer has none."""
-    zero = part.weights["weight_hh"].new_zeros(len(part.weights["weight_hh"]))
-    return part.weights.get("bias_ih", zero), part.weights.get("bias_hh", zero)
+    zeros = [part.weights[name].new_zeros(len(part.weights[name])) for name in ("weight_ih", "weight_hh")]
+    return part.weights.get("bias_ih", zeros[0]), part.weights.get("bias_hh", zeros[1])

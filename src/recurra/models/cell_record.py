@@ -15,6 +15,7 @@ from recurra.cells import Cell
 from recurra.errors import ArgumentError, DataError, ProgramError
 from recurra.models.cell import CELLS
 from recurra.program import Program, from_json, show, to_json, trace
+from recurra.program.evaluation import forward_only
 
 PLAIN = (str, int, float, bool, type(None))
 
@@ -223,18 +224,16 @@ def _difference(cell: Cell, saved: Mapping[str, Program], record: Mapping[str, A
         if name not in now:
             return "without the random factors that were saved"
         after = from_json(now[name])
-        if _step(after) != _step(before):
+        if _step_text(after) != _step_text(before):
             return _first_difference(before, after)
     if now.get("noises") != record.get("noises"):
         return f"whose random factors are {now.get('noises', 'none')}, where {record.get('noises', 'none')} were saved"
     return None
 
 
-def _step(program: Program) -> str:
+def _step_text(program: Program) -> str:
     """All that says what a step computes; its derivative follows from it by rules that may get better."""
-    forward = next((i for i, node in enumerate(program.nodes) if node.op == "grad"), len(program.nodes))
-    parts = (program.bodies, program.state, program.gates, program.noise, program.params, program.widths, program.input_norm)
-    return json.dumps([program.nodes[:forward], parts])
+    return to_json(dataclasses.replace(forward_only(program), cell=""))
 
 
 def _first_difference(before: Program, after: Program) -> str:
