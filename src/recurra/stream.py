@@ -14,6 +14,7 @@ from recurra import state as states
 from recurra.display import card, note, one_line, table
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, choice_text, shape_text
 from recurra.layers import SequenceModule
+from recurra.layers.sequence import run_time_first
 from recurra.models.mode import evaluating
 
 NAN = ("error", "pass", "reset")
@@ -99,20 +100,15 @@ class Stream:
         bad = self._bad(chunk)
         if bad is not None:
             chunk = chunk.masked_fill(bad[..., None], 0)
-        turned = getattr(self.model, "batch_first", False)
         with torch.no_grad(), evaluating(self.model):
             resets = self._resets(chunk, bad)
             done = self.model.step_at_once(x, self.state) if x.ndim == axes and resets is None else None
             if done is not None:
                 y, self.state = done
                 return y
-            y, state = self.model(
-                chunk.transpose(0, 1) if turned else chunk, self.state,
-                resets=resets.T if turned and resets is not None else resets,
-            )  # fmt: skip
+            y, state = run_time_first(self.model, chunk, self.state, resets=resets)
         self.state = states.transform(state, _alone)
         self._due = torch.zeros_like(self._due) if bad is None else bad[-1].cpu()
-        y = y.transpose(0, 1) if turned else y
         if bad is not None:
             y = y.masked_fill(bad[(...,) + (None,) * (y.ndim - 2)], math.nan)
         return y[0] if x.ndim == axes else y

@@ -221,9 +221,14 @@ Call = Callable[[str, nn.Module, Flow], Any]
 def contained(path: Path, name: str, module: Any, flow: Flow, call: Call) -> Any:
     """A flow through the modules of a container, each by `call`."""
     if isinstance(module, (nn.Sequential, nn.ModuleList, Stack)):
-        done: Any = flow
+        turns = getattr(module, "batch_first", False)
+        if turns:
+            path.narrow(name, flow, lambda now: now[:2] == "BT", "read (B, T, ...), as Stack with batch_first=True does")
+        done: Any = _turned(path, name, flow) if turns else flow
         for number, child in enumerate(module.layers if isinstance(module, Stack) else module):
             done = call(f"{name}.{number}", child, first(done))
+        if turns:
+            done = _turned(path, name, first(done))
         return (first(done), Past(name)) if isinstance(module, Stack) else done
     if isinstance(module, ResidualLayer):
         inner = first(call(f"{name}.layer", module.layer, flow))
@@ -238,6 +243,11 @@ def contained(path: Path, name: str, module: Any, flow: Flow, call: Call) -> Any
         return adaptive(path, f"{name}.adaptive", module.adaptive, flow), Past(name)
     weight = module.embedding.weight if module.decoder is None else module.decoder
     return multiplied(path, f"{name}.decoder", weight, module.decoder_bias, flow), Past(name)
+
+
+def _turned(path: Path, name: str, flow: Flow) -> Flow:
+    """A flow with its first two axes exchanged."""
+    return path.moved(name, flow, lambda axes: (1, 0, *range(2, axes)))
 
 
 def first(done: Any) -> Flow:

@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recurra.cells import Cell
 from recurra.errors import ArgumentError, ShapeError
+from recurra.layers.door import turn_time_first
+from recurra.layers.dropout import check_rate, warn_of_idle_dropout
+from recurra.layers.recurrent import Recurrent, check_size
 from recurra.layers.sequence import FORWARD, SequenceModule, unchanged, zero_past
 
 
@@ -18,16 +23,19 @@ class Stack(SequenceModule):
     Args:
         layers: modules over time, or plain modules that act on each step alone (Linear, LayerNorm, Dropout);
             a plain module's state is None, and past a row's length it sees and gives zero.
+        dropout: rate of the dropout of what each layer but the last gives, when training, drawn anew at each step.
+        batch_first: input and output are (B, T, .) in place of (T, B, .), and `resets` too; the state is as ever.
 
     Raises:
-        ArgumentError: there is no layer, or one is not a module, takes the batch first or is torch.nn's own.
+        ArgumentError: there is no layer, one is not a module, takes the batch first or is torch.nn's own, or `dropout` is outside
+            [0, 1).
 
     >>> net = Stack([recurra.Recurrent(recurra.cells.GRU(), 3, 4), nn.Linear(4, 2)])
     >>> net(torch.zeros(5, 1, 3))[0].shape
     torch.Size([5, 1, 2])
     """
 
-    def __init__(self, layers: Iterable[nn.Module]) -> None:
+    def __init__(self, layers: Iterable[nn.Module], dropout: float = 0.0, batch_first: bool = False) -> None:
         super().__init__()
         layers = list(layers)
         for layer in layers:
@@ -38,23 +46,69 @@ class Stack(SequenceModule):
             _check_time_major("layers", layer)
         if not layers:
             raise ArgumentError("layers must hold at least one module, got none")
+        if not isinstance(batch_first, bool):
+            raise ArgumentError(f"batch_first must be True or False, got {batch_first!r}")
+        self.dropout, self.batch_first = check_rate(dropout, "dropout"), batch_first
+        if self.dropout and len(layers) == 1:
+            warn_of_idle_dropout("Stack", dropout, "one layer")
         self.layers = nn.ModuleList(layers)
 
+    @classmethod
+    def of(
+        cls, cell: Cell, input_size: int, hidden_size: int, num_layers: int = 1, *, bidirectional: bool = False, dropout: float = 0.0,
+        batch_first: bool = False, **options: Any,
+    ) -> Stack:  # fmt: skip
+        """Layers of one cell, with the options of torch.nn.LSTM.
+
+        Args:
+            cell: the equations, as for `Recurrent`.
+            input_size, hidden_size: I of the first layer, and H of each.
+            num_layers: how many.
+            bidirectional: also run from each row's end; the outputs are side by side, and a layer's state is the pair of both.
+            dropout, batch_first: as for a stack.
+            options: of each `Recurrent`: biases, learned_state, init, device, dtype, recompute.
+
+        Returns:
+            A stack of `Recurrent` layers, or of `Bidirectional` ones.
+
+        Raises:
+            ArgumentError: an option is outside its range.
+
+        >>> net = Stack.of(recurra.cells.LayerNormLSTM(), 3, 4, num_layers=2, bidirectional=True, batch_first=True)
+        >>> net(torch.zeros(2, 5, 3))[0].shape
+        torch.Size([2, 5, 8])
+        """
+        check_size("num_layers", num_layers)
+        layers: list[nn.Module] = []
+        for _ in range(num_layers):
+            both = [Recurrent(cell, input_size, hidden_size, **options) for _ in range(2 if bidirectional else 1)]
+            layers.append(Bidirectional(*both) if bidirectional else both[0])
+            input_size = both[0].output_size * len(both)
+        return cls(layers, dropout, batch_first)
+
     def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
-        """Run every layer in turn; arguments and returns as for `Recurrent`."""
+        """Run every layer in turn; arguments and returns as for `Recurrent`, in the order of axes that the stack takes."""
         if state is None:
             state = (None,) * len(self.layers)
         if not isinstance(state, tuple) or len(state) != len(self.layers):
             got = len(state) if isinstance(state, tuple) else type(state).__name__
             raise ShapeError(f"state must be a tuple of {len(self.layers)}, one for each layer, got {got}")
+        if self.batch_first:
+            x, resets = turn_time_first(x, resets)
         after = []
-        for layer, before in zip(self.layers, state):
+        for number, (layer, before) in enumerate(zip(self.layers, state)):
             if isinstance(layer, SequenceModule):
                 x, before = layer(x, before, lengths=lengths, resets=resets)
             else:
                 x = zero_past(lengths, layer(zero_past(lengths, x)))
+            x = self._drop(number, x)
             after.append(before)
-        return x, tuple(after)
+        return x.transpose(0, 1) if self.batch_first else x, tuple(after)
+
+    def _drop(self, number: int, x: Tensor) -> Tensor:
+        """What a layer gives, with dropout where another follows."""
+        drops = self.dropout and self.training and number < len(self.layers) - 1
+        return F.dropout(x, self.dropout) if drops else x
 
     def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
         if not unchanged(self, Stack, FORWARD):
@@ -64,7 +118,7 @@ class Stack(SequenceModule):
         if not isinstance(state, tuple) or len(state) != len(self.layers):
             return None
         after = []
-        for layer, before in zip(self.layers, state):
+        for number, (layer, before) in enumerate(zip(self.layers, state)):
             if isinstance(layer, SequenceModule):
                 done = layer.step_at_once(x, before)
                 if done is None:
@@ -73,6 +127,7 @@ class Stack(SequenceModule):
                 x, before = done
             else:
                 x = layer(x[None])[0]
+            x = self._drop(number, x)
             after.append(before)
         return x, tuple(after)
 
@@ -81,6 +136,10 @@ class Stack(SequenceModule):
             if isinstance(layer, SequenceModule) and (why := layer.streaming_obstacle()):
                 return f"layer {number}: {why}"
         return None
+
+    def extra_repr(self) -> str:
+        named = [f"dropout={self.dropout}"] * bool(self.dropout) + ["batch_first=True"] * self.batch_first
+        return ", ".join(named)
 
 
 class Bidirectional(SequenceModule):

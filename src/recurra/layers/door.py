@@ -53,14 +53,26 @@ def enter(x: Any, batch_first: bool, input_size: int, lengths: Any, resets: Any)
         return _enter_one(x, lengths, resets)
     _check_width(x, input_size, ("B", "T", input_size) if batch_first else ("T", "B", input_size), 3)
     if batch_first:
-        x = x.transpose(0, 1)
-        if resets is not None:
-            resets = torch.as_tensor(resets, device=x.device)
-            if tuple(resets.shape) != (x.shape[1], x.shape[0]):
-                wanted = (x.shape[1], x.shape[0])
-                raise ShapeError(f"resets must have shape {shape_text(wanted)}, as the first axes of input, got {shape_text(resets.shape)}")
-            resets = resets.transpose(0, 1)
+        x, resets = turn_time_first(x, resets)
     return Arrival(x, lengths, resets)
+
+
+def turn_time_first(x: Tensor, resets: Any) -> tuple[Tensor, Any]:
+    """A batch (B, T, ...) and its resets (B, T), or None, with the time in front.
+
+    Raises:
+        ShapeError: `resets` has not the first axes of `x`.
+
+    >>> turn_time_first(torch.zeros(2, 5, 3), None)[0].shape
+    torch.Size([5, 2, 3])
+    """
+    if resets is not None:
+        resets = torch.as_tensor(resets, device=x.device)
+        if resets.shape != x.shape[:2]:
+            wanted = shape_text(x.shape[:2])
+            raise ShapeError(f"resets must have shape {wanted}, as the first axes of input, got {shape_text(resets.shape)}")
+        resets = resets.transpose(0, 1)
+    return x.transpose(0, 1), resets
 
 
 def _enter_one(x: Tensor, lengths: Any, resets: Any) -> Arrival:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -109,6 +110,12 @@ class WeightDropout(SequenceModule):
 
     def extra_repr(self) -> str:
         return f"{self.rate}, names={self.names}"
+
+
+def warn_of_idle_dropout(kind: str, rate: float, why: str, stacklevel: int = 3) -> None:
+    """Warn that dropout between layers has none to act between; `why` says how many there are."""
+    text = f"dropout of {kind} acts between layers, so dropout={rate} does nothing with {why}; use recurra.LockedDropout after the layer"
+    warnings.warn(text, stacklevel=stacklevel)
 
 
 def check_rate(rate: Any, name: str = "rate") -> float:

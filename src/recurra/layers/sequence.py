@@ -43,7 +43,7 @@ class SequenceModule(nn.Module):
             raise ArgumentError(f"step must be called on a module that can stream, got {type(self).__name__}: {why}")
         if not torch.compiler.is_compiling() and (done := self.step_at_once(x, state)) is not None:
             return done
-        y, state = self(x[None], state)
+        y, state = run_time_first(self, x[None], state)
         return y[0], state
 
     def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
@@ -80,6 +80,19 @@ def unchanged(module: nn.Module, kind: type[nn.Module], methods: Set[str]) -> bo
     if not own.keys().isdisjoint(methods) or module._compiled_call_impl is not None or "parametrizations" in module._modules:
         return False
     return not _has_any_global_hook() and (actual is kind or all([getattr(actual, name) is getattr(kind, name) for name in methods]))
+
+
+def run_time_first(module: nn.Module, x: Tensor, state: Any = None, *, resets: Any = None, **options: Any) -> tuple[Tensor, Any]:
+    """Run a module over time on (T, B, ...), with resets (T, B), whatever order of axes it takes.
+
+    >>> run_time_first(recurra.GRU(3, 4, batch_first=True), torch.zeros(5, 2, 3))[0].shape
+    torch.Size([5, 2, 4])
+    """
+    turns = getattr(module, "batch_first", False)
+    if resets is not None:
+        options["resets"] = resets.T if turns else resets
+    y, state = module(x.transpose(0, 1) if turns else x, state, **options)
+    return y.transpose(0, 1) if turns else y, state
 
 
 def zero_past(lengths: Any, x: Tensor) -> Tensor:

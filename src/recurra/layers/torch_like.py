@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from recurra.cells import Cell, Elman, ProjectedLSTM
 from recurra.engine import scan, single
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.layers import door
+from recurra.layers.dropout import warn_of_idle_dropout
 from recurra.layers.recurrent import check_size, weights_of
 from recurra.layers.sequence import SequenceModule, unchanged
 
@@ -276,8 +276,4 @@ def _check(kind: str, input_size: Any, hidden_size: Any, options: Options) -> No
     if not isinstance(proj_size, int) or proj_size < 0 or proj_size >= hidden_size:
         raise ArgumentError(f"proj_size must be between 0 (none) and hidden_size - 1 = {hidden_size - 1}, got {proj_size!r}")
     if rate > 0 and options.num_layers == 1:
-        warnings.warn(
-            f"dropout of {kind} acts between layers, so dropout={rate} does nothing with num_layers=1; "
-            "use recurra.LockedDropout after the layer",
-            stacklevel=4,
-        )
+        warn_of_idle_dropout(kind, rate, "num_layers=1", stacklevel=5)

@@ -13,6 +13,7 @@ from recurra import state as states
 from recurra.engine import forcing
 from recurra.errors import ArgumentError, MethodUnavailable
 from recurra.layers import SequenceModule
+from recurra.layers.sequence import run_time_first
 
 CHUNKS = (1, 2, 7, 64)
 
@@ -48,7 +49,7 @@ def verify(model: SequenceModule, x: Tensor) -> list[Row]:
 
     Args:
         model: a module over time that can stream; it is run as at evaluation and left as it is.
-        x: (T, B, ...), what it is run on; T at least 3, B at least 1.
+        x: (T, B, ...), what it is run on, whatever order of axes it takes; T at least 3, B at least 1.
 
     Returns:
         A row for each path.
@@ -73,8 +74,8 @@ def verify(model: SequenceModule, x: Tensor) -> list[Row]:
     with torch.no_grad():
         for kind, options in _kinds(x):
             with forcing("loop"):
-                reference = _flat(double(wide, **options))
-                loop = _flat(model(x, **options))
+                reference = _flat(run_time_first(double, wide, **options))
+                loop = _flat(run_time_first(model, x, **options))
             bound = _bound(loop, reference, single)
             for path, run in _paths(kind, model, x, options):
                 try:
@@ -102,7 +103,7 @@ def _kinds(x: Tensor) -> Iterator[tuple[str, dict[str, Any]]]:
 def _paths(kind: str, model: SequenceModule, x: Tensor, options: dict[str, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What is run on one kind of batch."""
     yield f"loop{kind}", lambda: _forced("loop", model, x, options)
-    yield f"whole{kind}", lambda: model(x, **options)
+    yield f"whole{kind}", lambda: run_time_first(model, x, **options)
     yield f"fused{kind}", lambda: _forced("fused", model, x, options)
     for size in CHUNKS:
         if size < len(x):
@@ -113,7 +114,7 @@ def _paths(kind: str, model: SequenceModule, x: Tensor, options: dict[str, Any])
 
 def _forced(method: str, model: SequenceModule, x: Tensor, options: dict[str, Any]) -> Any:
     with forcing(method):
-        return model(x, **options)
+        return run_time_first(model, x, **options)
 
 
 def in_chunks(model: SequenceModule, x: Tensor, size: int, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
@@ -122,7 +123,7 @@ def in_chunks(model: SequenceModule, x: Tensor, size: int, *, lengths: Any = Non
     for start in range(0, len(x), size):
         part = x[start : start + size]
         here = None if lengths is None else (lengths - start).clamp(0, len(part))
-        y, state = model(part, state, lengths=here, resets=None if resets is None else resets[start : start + size])
+        y, state = run_time_first(model, part, state, lengths=here, resets=None if resets is None else resets[start : start + size])
         outputs.append(y)
     return torch.cat(outputs), state
 
