@@ -12,12 +12,13 @@ import recurra
 from recurra import Recurrent, cells
 from recurra.cells import Cell
 from recurra.cells.values import Known, Pre, Values
+from recurra.engine.job import prepare
 from recurra.errors import ArgumentError
 from recurra.inspection import gate_use
 from recurra.inspection.example import example_of
-from recurra.inspection.gates import keeping, ranges, time_constants
+from recurra.inspection.gates import keeping, keeping_bias, ranges, time_constants
 from recurra.inspection.measurement import measure
-from tests.cells.zoo import assert_close
+from tests.cells.zoo import HalfRead, assert_close
 
 UNIT, SIGNED, LINE = (0.0, 1.0), (-1.0, 1.0), (-math.inf, math.inf)
 
@@ -57,6 +58,14 @@ def silent(cell: Cell, units: int = 4, **biases: float) -> Recurrent:
 )
 def test_ranges_are_found(cell: Cell, expected: dict[str, tuple[float, float]]) -> None:
     assert ranges(cell) == expected
+
+
+def test_the_keeping_gates_biases_are_found_in_the_order_of_the_rows() -> None:
+    kept = type("Kept", (HalfRead,), {"retention": lambda self, gates: gates.f})()
+    weights = {name: torch.zeros(shape) for name, shape in kept.weights(2, 3).items()}
+    weights["bias_ih"][6:9], weights["bias_hh"][:3], weights["bias_hh"][3:] = 2.0, 0.5, 9.0
+    bias = keeping_bias(prepare(kept, weights, torch.zeros(4, 1, 2), None))
+    assert torch.equal(bias, torch.full((3,), 2.5))
 
 
 @pytest.mark.parametrize(
