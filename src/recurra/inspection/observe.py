@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from recurra.cells import Cell
-from recurra.cells.cell import Values
 from recurra.cells.values import Values
 from recurra.cells.wrappers import probe_name
 from recurra.engine import Job, Scan, listening, probing, scan
