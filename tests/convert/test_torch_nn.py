@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import recurra
 from recurra import cells
 from recurra.convert import from_torch, to_torch
-from recurra.errors import ConversionError
+from recurra.errors import ArgumentError, ConversionError
 
 T, B, I, H = 7, 3, 5, 4
 
@@ -110,3 +111,27 @@ def test_unequal_directions_are_refused() -> None:
 def test_a_wide_projection_is_refused() -> None:
     with pytest.raises(ConversionError, match=r"proj_size must be less than hidden_size = 4 in torch\.nn, got 4"):
         to_torch(recurra.Recurrent(cells.ProjectedLSTM(4), I, H))
+
+
+def test_tied_parameters_stay_tied() -> None:
+    ours = recurra.GRU(H, H, num_layers=2, bidirectional=True, dtype=torch.float64)
+    ours.weight_hh_l1_reverse = ours.weight_hh_l1 = ours.weight_hh_l0
+    theirs = to_torch(ours)
+    assert theirs.weight_hh_l1_reverse is theirs.weight_hh_l1 is theirs.weight_hh_l0 is ours.weight_hh_l0
+    x = torch.randn(T, B, H, dtype=torch.float64)
+    assert_same(ours(x), theirs(x))
+    cell = recurra.GRUCell(H, H)
+    cell.weight_ih = cell.weight_hh
+    assert to_torch(cell).weight_ih is cell.weight_hh
+
+
+def test_a_computed_weight_is_refused() -> None:
+    ours = recurra.GRU(I, H)
+    nn.utils.parametrizations.weight_norm(ours, "weight_hh_l0")
+    text = "weight_hh_l0 must be a parameter of GRU, got Tensor; take hooks and parametrisations off first"
+    with pytest.raises(ConversionError, match="module must be a Recurrent, RNN, LSTM or GRU layer for torch.nn"):
+        to_torch(ours)
+    pruned = recurra.GRU(I, H)
+    prune.l1_unstructured(pruned, "weight_hh_l0", 0.5)
+    with pytest.raises(ArgumentError, match=re.escape(text)):
+        to_torch(pruned)

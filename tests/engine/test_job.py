@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
+import recurra
 from recurra import cells
 from recurra.engine import METHODS, listening, scan
-from recurra.errors import ArgumentError, ShapeError
+from recurra.errors import ArgumentError, DtypeError, ShapeError
 
 
 def weights_of(cell: cells.Cell, biases: int = 2) -> dict[str, torch.Tensor]:
@@ -66,3 +69,25 @@ def test_a_single_step_is_not_given_to_what_packs_weights(cell: cells.Cell, meth
         for shape in ((1, 5, 3), (2, 5, 3), (1, 4, 3)):
             scan(cell, weights_of(cell), torch.randn(shape))
     assert chosen == [method, "fused", "fused"]
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_every_weight_must_be_where_the_first_is_and_of_its_dtype(method: str) -> None:
+    cell, x = cells.LSTM(), torch.randn(4, 2, 3)
+    good = weights_of(cell) | {"initial_h": torch.randn(5)}
+    for name in good.keys() - {"weight_ih"}:
+        text = re.escape(f"weights['{name}'] must be on the device of weights['weight_ih'], cpu, got meta; load the weights first")
+        with pytest.raises(DtypeError, match=text):
+            scan(cell, good | {name: good[name].to("meta")}, x, method=method)
+        text = re.escape(f"weights['{name}'] must have the dtype of weights['weight_ih'], torch.float64, got torch.float32; use weight.to(")
+        with pytest.raises(DtypeError, match=text):
+            scan(cell, good | {name: good[name].float()}, x, method=method)
+
+
+def test_a_cell_of_one_step_looks_at_every_weight_too() -> None:
+    cell = recurra.GRUCell(3, 4)
+    cell.bias_hh = torch.nn.Parameter(cell.bias_hh.float())
+    with pytest.raises(
+        DtypeError, match=r"weights\['bias_hh'\] must have the dtype of weights\['weight_ih'\], torch.float64, got torch.float32"
+    ):
+        cell(torch.zeros(2, 3))

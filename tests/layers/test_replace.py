@@ -125,3 +125,67 @@ def test_what_was_done_is_a_line_its_text_and_a_table() -> None:
     assert repr(done) == "Replacement(1 replaced, 1 left)" and str(done) == "replaced 1: GRU(4, 5)\nleft 2: it has hooks"
     assert Markup(done._repr_html_()).cells[1:] == [["1", "replaced", "GRU(4, 5)"], ["2", "left", "it has hooks"]]
     assert "no recurrent module" in Markup(replace(nn.Linear(2, 2))._repr_html_()).words
+
+
+class Tied(nn.Module):
+    """One weight across layers, one across directions, one in two modules, one twice in a cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.GRU(4, 4, num_layers=2)
+        self.a.weight_hh_l1 = self.a.weight_hh_l0
+        self.b = nn.LSTM(4, 4, num_layers=2, bidirectional=True)
+        for name in ("weight_ih_l0", "weight_hh_l1", "bias_ih_l0"):
+            setattr(self.b, f"{name}_reverse", getattr(self.b, name))
+        self.c = nn.GRU(8, 4, bias=False)
+        self.c.weight_hh_l0 = self.a.weight_hh_l0
+        self.d = nn.RNNCell(4, 4)
+        self.d.weight_ih = self.d.weight_hh
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.a(x)
+        y, _ = self.b(y)
+        y, _ = self.c(y)
+        return self.d(y[-1], y[0])
+
+
+def ties(model: nn.Module) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        found.setdefault(id(parameter), []).append(name)
+    return found
+
+
+def test_tied_parameters_stay_tied() -> None:
+    model, x = Tied(), torch.randn(5, 2, 4)
+    expected, before = model(x), ties(model)
+    gradients = torch.autograd.grad(expected.sum(), list(model.parameters()))
+    assert sorted(map(len, before.values()))[-1] == 3
+    replace(model)
+    assert ties(model) == before
+    assert_close(model(x), expected)
+    for found, gradient in zip(torch.autograd.grad(model(x).sum(), list(model.parameters())), gradients):
+        assert_close(found, gradient)
+
+
+def test_tied_parameters_go_both_ways_in_state_dicts() -> None:
+    theirs, ours = Tied(), Tied()
+    replace(ours)
+    x = torch.randn(5, 2, 4)
+    assert theirs.state_dict().keys() == ours.state_dict().keys()
+    for source, target in ((theirs, ours), (ours, theirs)):
+        with torch.no_grad():
+            source.a.weight_hh_l0.normal_()
+        before = ties(target)
+        target.load_state_dict(source.state_dict())
+        assert ties(target) == before
+        assert_close(target(x), source(x))
+
+
+def test_a_weight_that_is_no_parameter_is_left() -> None:
+    model = nn.Sequential(nn.GRU(3, 4), nn.LSTMCell(3, 4, bias=False))
+    for module, name in ((model[0], "weight_hh_l0"), (model[1], "weight_ih")):
+        weight = getattr(module, name)
+        delattr(module, name)
+        setattr(module, name, weight.detach())
+    assert replace(model).left == {"0": "its weight_hh_l0 is no parameter", "1": "its weight_ih is no parameter"}

@@ -191,3 +191,17 @@ def test_a_cell_without_a_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="^cell must have a program to be saved with a model, got Summed.*; save model.state_dict"):
         save(made(cell=summed()), tmp_path / "m")
     assert not list(tmp_path.iterdir())
+
+
+def test_layers_that_share_a_weight_go_on_sharing_it(tmp_path: Path) -> None:
+    model, path = LanguageModel(vocab_size=5, embed=4, hidden=4), tmp_path / "m.safetensors"
+    layers = model.recurrent.layers
+    one, other = layers[0], layers[-1]
+    assert one.cell == other.cell and one is not other
+    other.weight_hh = one.weight_hh
+    save(model, path)
+    again = load(path)
+    assert again.recurrent.layers[-1].weight_hh is again.recurrent.layers[0].weight_hh
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+    with safe_open(path, framework="pt") as file:
+        assert list(json.loads(file.metadata()["recurra"])["tied"]) == [f"recurrent.layers.{len(layers) - 1}.weight_hh"]

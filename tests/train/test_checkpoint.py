@@ -111,3 +111,10 @@ def test_a_disk_that_does_not_take_it(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(checkpoint, "write_durably", refuse)
     with pytest.raises(RunError, match="no checkpoint stands$"):
         checkpoint.write(tmp_path / "other", 2, TENSORS, RECORD)
+
+
+def test_two_names_of_one_tensor_are_both_kept(tmp_path: Path) -> None:
+    one = torch.arange(3.0)
+    checkpoint.write(tmp_path, 1, {"a": one, "b": one, "c": one[1:]}, {})
+    found = checkpoint.read_newest(tmp_path).tensors
+    assert [found[name].tolist() for name in "abc"] == [[0, 1, 2], [0, 1, 2], [1, 2]]

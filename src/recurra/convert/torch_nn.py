@@ -9,7 +9,7 @@ from torch import nn
 from recurra.cells import GRU, LSTM, Elman, ProjectedLSTM
 from recurra.convert.weights import Part, single_layer
 from recurra.errors import ConversionError
-from recurra.layers.replace import CELLS, LAYERS
+from recurra.layers.replace import CELLS, LAYERS, give_parameters
 
 KINDS: dict[type, Any] = {Elman: nn.RNN, LSTM: nn.LSTM, ProjectedLSTM: nn.LSTM, GRU: nn.GRU}
 """The torch.nn layer whose equations a cell's are."""
@@ -30,6 +30,7 @@ def to_torch(module: nn.Module) -> nn.Module:
 
     Raises:
         ConversionError: torch.nn has no module with these equations; names the cell or the option.
+        ArgumentError: a weight is computed by a hook or a parametrisation, and so no parameter; names it.
 
     >>> to_torch(recurra.Recurrent(recurra.cells.GRU(), 3, 4))
     GRU(3, 4)
@@ -59,8 +60,7 @@ def _same_name(kind: Any, module: Any) -> nn.Module:
     new = kind(module.input_size, module.hidden_size, device="meta", **options)
     if kind in LAYERS:
         new.dropout = module.dropout
-    for name, parameter in module.named_parameters():
-        setattr(new, name, parameter)
+    give_parameters(module, new)
     return new.train(module.training)
 
 

@@ -97,6 +97,7 @@ def prepare(
     if not isinstance(cell, Cell):
         raise ArgumentError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
     check_weights(cell, weights)
+    check_together(weights)
     _check_x(weights, x)
     steps, rows = x.shape[:2]
     lengths = check_lengths(lengths, steps, rows, x.device)
@@ -146,6 +147,20 @@ def _check_x(weights: Weights, x: Any) -> None:
     if not x.shape[0] or not x.shape[1]:
         raise ShapeError(f"x must have at least one step and one row, got shape {shape_text(x.shape)}")
     check_placement("x", x, weight)
+
+
+def check_together(weights: Weights) -> None:
+    """Raise unless every weight is on the device of `weight_ih` and, but for autocast, of its dtype."""
+    first = weights["weight_ih"]
+    for name, weight in weights.items():
+        if weight.device != first.device:
+            use = "load the weights first" if weight.device.type == "meta" else f"move the whole module to {str(first.device)!r}"
+            raise DtypeError(f"weights[{name!r}] must be on the device of weights['weight_ih'], {first.device}, got {weight.device}; {use}")
+        if weight.dtype != first.dtype and not autocasting(first.device):
+            raise DtypeError(
+                f"weights[{name!r}] must have the dtype of weights['weight_ih'], {first.dtype}, got {weight.dtype}; "
+                f"use weight.to({first.dtype})"
+            )
 
 
 def check_placement(name: str, x: Tensor, weight: Tensor) -> None:

@@ -83,6 +83,11 @@ def _obstacle(module: nn.Module) -> str | None:
         return "it has parametrisations"
     if any(getattr(module, kind) for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")):
         return "it has hooks"
+    bias = [name for name in ("bias_ih", "bias_hh") if module.bias]
+    names = module._flat_weights_names if isinstance(module, nn.RNNBase) else ["weight_ih", "weight_hh", *bias]
+    for name in names:
+        if name not in module._parameters:
+            return f"its {name} is no parameter"
     return None
 
 
@@ -116,6 +121,28 @@ def from_torch(module: nn.Module) -> nn.Module:
     new.init = "torch"
     if type(module) in LAYERS:
         new.dropout = module.dropout  # not through the constructor: torch has warned already where it does nothing
-    for name, parameter in module.named_parameters():
-        new.register_parameter(name, parameter)
+    give_parameters(module, new)
     return new.train(module.training)
+
+
+def give_parameters(module: nn.Module, new: nn.Module) -> None:
+    """Put a module's own parameters into a new one of the same names; two names of one parameter stay two names of one.
+
+    Raises:
+        ArgumentError: a weight that the new module needs is no parameter; names it.
+
+    >>> theirs = nn.GRU(4, 4, num_layers=2)
+    >>> theirs.weight_hh_l1 = theirs.weight_hh_l0
+    >>> ours = from_torch(theirs)
+    >>> ours.weight_hh_l1 is ours.weight_hh_l0
+    True
+    """
+    for name, parameter in new._parameters.items():
+        if parameter is not None and module._parameters.get(name) is None:
+            got = type(getattr(module, name, None)).__name__
+            raise ArgumentError(
+                f"{name} must be a parameter of {type(module).__name__}, got {got}; take hooks and parametrisations off first"
+            )
+    for name, parameter in module._parameters.items():  # named_parameters would name a tied one once
+        if parameter is not None:
+            setattr(new, name, parameter)

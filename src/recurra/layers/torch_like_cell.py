@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recurra import init as initialisers
 from recurra.cells import GRU, LSTM, Cell, Elman
-from recurra.engine.job import check_placement, check_value, initial_state
+from recurra.engine.job import check_placement, check_together, check_value, initial_state
 from recurra.errors import ShapeError, shape_text
 from recurra.layers.recurrent import check_size
 
@@ -55,6 +55,7 @@ class TorchLikeCell(nn.Module):
             raise ShapeError(f"input must have shape (B, {self.input_size}) or ({self.input_size},), got {got}")
         x = input if input.ndim == 2 else input[None]
         weights = {name: getattr(self, name) for name in self._names}
+        check_together(weights)
         check_placement("input", x, weights["weight_ih"])
         state = self._enter_state(hx, x, weights, input.ndim == 1)
         after, _ = self.cell.step(weights, self.cell.project(weights, x), state)

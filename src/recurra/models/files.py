@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from recurra.durable import write_durably
 from recurra.errors import DataError, RunError
@@ -38,8 +38,10 @@ def save(model: LanguageModel, path: str | PathLike[str]) -> None:
         RunError: the file cannot be written.
     """
     vocabulary, options = model.vocabulary and model.vocabulary.record(), record_options(model)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors, ties = separate(model.state_dict()), tied(model)
     header: dict[str, Any] = {"format": FORMAT, "model": "LanguageModel", "options": options, "vocabulary": vocabulary}
+    if ties:
+        header["tied"] = ties
     header["crc32"] = _checksum(header, tensors)
     path = Path(path)
     try:
@@ -76,6 +78,7 @@ def load(path: str | PathLike[str], cells: Iterable[Any] = ()) -> LanguageModel:
     with _reading(path):
         vocabulary = header["vocabulary"] and _vocabulary(header["vocabulary"])
         model = LanguageModel(**header["options"] | {"cell": cell}, vocabulary=vocabulary)
+        tie(model, header.get("tied", {}))
         model.to(tensors["embedding.weight"].dtype).load_state_dict(tensors)
     return model.eval()
 
@@ -123,6 +126,37 @@ def _vocabulary(record: Any) -> Vocabulary:
         return from_record(record)
     except DataError as error:
         raise ValueError(str(error)) from None
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors on the CPU, each in memory of its own: a file of tensors takes no two names of one memory.
+
+    >>> one = torch.ones(2)
+    >>> done = separate({"a": one, "b": one})
+    >>> done["a"].data_ptr() == done["b"].data_ptr()
+    False
+    """
+    return {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+
+
+def tied(model: nn.Module) -> dict[str, str]:
+    """Every further name of a parameter that has several, with its first.
+
+    >>> gru = nn.GRU(4, 4, num_layers=2)
+    >>> gru.weight_hh_l1 = gru.weight_hh_l0
+    >>> tied(gru)
+    {'weight_hh_l1': 'weight_hh_l0'}
+    """
+    firsts: dict[Tensor, str] = {}
+    names = [(name, firsts.setdefault(weight, name)) for name, weight in model.named_parameters(remove_duplicate=False)]
+    return {name: first for name, first in names if name != first}
+
+
+def tie(model: nn.Module, names: Mapping[str, str]) -> None:
+    """Make each name that of the parameter of another name, as `tied` lists them."""
+    for name, first in names.items():
+        parent, _, own = name.rpartition(".")
+        setattr(model.get_submodule(parent), own, model.get_parameter(first))
 
 
 def checksum(text: str, tensors: Mapping[str, Tensor]) -> int:

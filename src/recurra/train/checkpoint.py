@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recurra.durable import write_durably
 from recurra.errors import RunError
-from recurra.models.files import checksum
+from recurra.models.files import checksum, separate
 
 FORMAT, KEPT = 1, 2
 """The version of the form, and how many of the newest are kept."""
@@ -44,7 +44,7 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], record: Mappin
     Raises:
         RunError: the disk does not take it; the checkpoints before are as they were.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = separate(tensors)
     text = json.dumps(record)
     header = {"recurra_checkpoint": str(FORMAT), "record": text, "crc32": str(checksum(text, plain))}
     path = folder / f"{step:010d}.safetensors"
