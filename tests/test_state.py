@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import recurra
 from recurra import state
 from recurra.cells.named import named_type
-from recurra.errors import DataError, DtypeError, ShapeError
+from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
 from tests.cells.zoo import assert_close, tensors
 
 Pair = named_type("State", ("h", "c"))
@@ -149,10 +149,10 @@ def test_what_is_no_saved_state_is_refused(tmp_path: Path) -> None:
     [
         (DtypeError, "state must be a tensor or a tuple of states, got list", lambda: state.detach([torch.zeros(1)])),
         (DtypeError, "state must be a tensor or a tuple of states, got float", lambda: state.select((torch.zeros(1, 2), 1.0), [0])),
-        (ShapeError, "rows must have shape (3,) as a mask, got (2,)", lambda: state.reset(nested(), [True, False])),
-        (ShapeError, "rows must be a list of numbers from 0 to 2, got [3]", lambda: state.reset(nested(), [3])),
-        (ShapeError, "rows must be a list of numbers from 0 to 2, got [-1]", lambda: state.select(nested(), [-1])),
-        (ShapeError, "rows must be a list of numbers from 0 to 2, got 1", lambda: state.select(nested(), 1)),
+        (ShapeError, "rows must have shape (3,) as a bool mask, got (2,)", lambda: state.reset(nested(), [True, False])),
+        (ArgumentError, "rows must be in 0..2, got 3", lambda: state.reset(nested(), [3])),
+        (ArgumentError, "rows must be in 0..2, got -1", lambda: state.select(nested(), [-1])),
+        (ArgumentError, "rows must be whole numbers (N,) or a bool mask (3,), got int64 of shape ()", lambda: state.select(nested(), 1)),
         (ShapeError, "state must have shape (3, 4), got (2, 4)", lambda: state.reset(nested(), [0], nested(2))),
         (
             ShapeError,

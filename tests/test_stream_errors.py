@@ -119,21 +119,6 @@ def test_what_does_not_fit_is_named_and_the_state_kept(name: str, x: Any, error:
     assert_close(found[:, 1], whole(model, good[5:, 1:2])[:, 0])
 
 
-@pytest.mark.parametrize("rows", [[3], [-1], [0, 5], torch.tensor([7])], ids=str)
-def test_a_row_outside_is_refused(rows: Any) -> None:
-    numbers = rows.tolist() if isinstance(rows, Tensor) else rows
-    with pytest.raises(ArgumentError, match=f"^{re.escape(f'rows must be in 0..2, got {numbers}')}$"):
-        Stream(recurra.GRU(I, H), B).reset(rows)
-
-
-@pytest.mark.parametrize(
-    ("rows", "got"), [(1, "torch.int64 of shape ()"), ([0.5], "torch.float64 of shape (1,)"), ([True, False], "torch.bool of shape (2,)")]
-)
-def test_rows_of_another_kind_are_refused(rows: Any, got: str) -> None:
-    with pytest.raises(ArgumentError, match=f"^{re.escape(f'rows must be whole numbers (N,) or bool (3,), got {got}')}$"):
-        Stream(recurra.GRU(I, H), B).reset(rows)
-
-
 # What cannot stream
 
 FUTURE = "a bidirectional layer needs the whole future before its first output"

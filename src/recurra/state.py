@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recurra.cells.named import named_type
+from recurra.check import row_numbers
 from recurra.errors import DataError, DtypeError, ShapeError, shape_text
 
 
@@ -72,14 +73,15 @@ def reset(state: Any, rows: Sequence[int] | Tensor, initial: Any = None) -> Any:
 
     Args:
         state: the state.
-        rows: which rows: their numbers, or (B,) bool.
+        rows: which rows: their numbers, each once, or (B,) bool.
         initial: the first state, of the same form; zero if None.
 
     Returns:
         A new state.
 
     Raises:
-        ShapeError: `rows` or `initial` does not fit the state.
+        ShapeError: a mask or `initial` does not fit the state.
+        ArgumentError: `rows` are no row numbers, or zeros and ones that look like a mask.
 
     >>> reset((torch.ones(2, 1),), [0])[0].flatten()
     tensor([0., 1.])
@@ -95,35 +97,43 @@ def reset(state: Any, rows: Sequence[int] | Tensor, initial: Any = None) -> Any:
             return type(now)(*parts) if hasattr(now, "_fields") else tuple(parts)
         if now is None or first is None:
             return now
-        axis, numbers = now.ndim - 2, _numbers(rows, now)
+        axis, numbers = now.ndim - 2, row_indices(rows, now.shape[-2]).to(now.device)
         return now.index_copy(axis, numbers, first.index_select(axis, numbers))
 
     return merge(state, initial)
 
 
 def select(state: Any, rows: Sequence[int] | Tensor) -> Any:
-    """Take some rows, in the order given.
+    """Take some rows, in the order given; a row may be taken twice.
+
+    Args:
+        state: the state.
+        rows: which rows: their numbers, or (B,) bool.
 
     Raises:
-        ShapeError: `rows` does not fit the batch.
+        ShapeError: a mask does not fit the batch.
+        ArgumentError: `rows` are no row numbers, or an array of zeros and ones that looks like a mask.
 
     >>> select((torch.arange(3.0)[:, None],), [2, 0])[0].flatten()
     tensor([2., 0.])
     """
-    return transform(state, lambda value: value.index_select(value.ndim - 2, _numbers(rows, value)))
+
+    def take(value: Tensor) -> Tensor:
+        return value.index_select(value.ndim - 2, row_indices(rows, value.shape[-2], repeated=True).to(value.device))
+
+    return transform(state, take)
 
 
-def _numbers(rows: Sequence[int] | Tensor, value: Tensor) -> Tensor:
-    """Row numbers, from numbers or a mask, after looking at them beside a value's batch."""
-    rows, batch = torch.as_tensor(rows, device=value.device), value.shape[-2]
-    if rows.dtype == torch.bool:
-        if tuple(rows.shape) != (batch,):
-            raise ShapeError(f"rows must have shape ({batch},) as a mask, got {shape_text(rows.shape)}")
-        return rows.nonzero().flatten()
-    rows = rows.long() if rows.numel() else rows.new_zeros(0, dtype=torch.long)
-    if rows.ndim != 1 or (rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < batch):
-        raise ShapeError(f"rows must be a list of numbers from 0 to {batch - 1}, got {rows.tolist()}")
-    return rows
+def row_indices(rows: Any, batch: int, *, repeated: bool = False) -> Tensor:
+    """Row numbers, from numbers or a mask, on the CPU; the rules are `recurra.check.row_numbers`'s.
+
+    >>> row_indices(torch.tensor([True, False, True]), 3)
+    tensor([0, 2])
+    """
+    if isinstance(rows, Tensor):
+        rows = rows.detach().cpu()
+        rows = (rows.double() if rows.is_floating_point() else rows).numpy()
+    return torch.from_numpy(row_numbers(rows, batch, repeated=repeated))
 
 
 def concat(states: Sequence[Any]) -> Any:

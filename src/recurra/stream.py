@@ -117,23 +117,16 @@ class Stream:
         """Begin anew: the next step of these rows starts from the model's own first state.
 
         Args:
-            rows: which rows: their numbers, or (B,) bool; all if None.
+            rows: which rows: their numbers, each once, or (B,) bool; all if None.
 
         Raises:
-            ArgumentError: a row is not one of the batch.
+            ArgumentError: a row is not one of the batch, or `rows` look like a mask that is not bool.
+            ShapeError: a mask is not as long as the batch.
         """
         if rows is None:
             self.state, self._due = None, torch.zeros_like(self._due)
             return
-        rows = torch.as_tensor(rows, device="cpu")
-        if rows.dtype == torch.bool and rows.shape == self._due.shape:
-            rows = rows.nonzero().flatten()
-        if rows.numel() and (rows.ndim != 1 or rows.dtype == torch.bool or rows.is_floating_point()):
-            raise ArgumentError(f"rows must be whole numbers (N,) or bool ({self.batch},), got {rows.dtype} of shape {tuple(rows.shape)}")
-        rows = rows.long()
-        if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= self.batch):
-            raise ArgumentError(f"rows must be in 0..{self.batch - 1}, got {rows.tolist()}")
-        self._due[rows] = True
+        self._due[states.row_indices(rows, self.batch)] = True
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the state to a safetensors file."""

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from recurra.check import row_numbers
 from recurra.display import card
 from recurra.errors import ArgumentError, DataError, DtypeError, RunError, ShapeError, choice_text, shape_text
 from recurra.network import Network
@@ -90,12 +91,13 @@ class Session:
         """Begin anew: rows go back to the model's own first state.
 
         Args:
-            rows: their numbers, or (B,) bool; all if None.
+            rows: their numbers, each once, or (B,) bool; all if None.
 
         Raises:
-            ArgumentError: a row is not one of the batch.
+            ArgumentError: a row is not one of the batch, or `rows` look like a mask that is not bool.
+            ShapeError: a mask is not as long as the batch.
         """
-        chosen = slice(None) if rows is None else self._rows(rows)
+        chosen = slice(None) if rows is None else row_numbers(rows, self.batch)
         with self._turn("reset"):
             for name, array in self._state.items():
                 array[chosen] = self._first[name]
@@ -139,9 +141,10 @@ class Session:
             rows: their numbers, or (B,) bool.
 
         Raises:
-            ArgumentError: a row is not one of the batch, or there is none.
+            ArgumentError: a row is not one of the batch, or there is none, or `rows` look like a mask that is not bool.
+            ShapeError: a mask is not as long as the batch.
         """
-        chosen = self._rows(rows)
+        chosen = row_numbers(rows, self.batch, repeated=True)
         if not len(chosen):
             raise ArgumentError("rows must hold at least one row, got none")
         taken = Session(self.network, self._packed, self._fingerprint, len(chosen), self.nan)
@@ -192,16 +195,6 @@ class Session:
             yield
         finally:
             native.leave()
-
-    def _rows(self, rows: Any) -> Array:
-        chosen = np.array(rows)  # copied before it is looked at: another thread may write into the caller's
-        if chosen.dtype == np.bool_ and chosen.shape == (self.batch,):
-            chosen = np.flatnonzero(chosen)
-        if chosen.size == 0:
-            return np.zeros(0, np.int64)
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= self.batch:
-            raise ArgumentError(f"rows must be whole numbers (N,) in 0..{self.batch - 1} or bool ({self.batch},), got {rows!r}")
-        return chosen.astype(np.int64)
 
     def _again(self, x: Any, answer: int) -> Array:
         """Say why nothing was done, or do it: convert what means the same, and step over what is to begin anew."""
