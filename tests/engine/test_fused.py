@@ -268,7 +268,7 @@ def test_ten_thousand_small_calls_leave_memory_flat() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # torch warns that shapes are fixed, and that torch.jit is old
 def test_traced_layer_goes_by_another_method() -> None:
-    layer, x = recurra.Recurrent(ZOO["CoupledLSTM"], 3, 4).requires_grad_(False), torch.randn(5, 2, 3)
+    layer, x = recurra.Recurrent(cells.LSTM(), 3, 4).requires_grad_(False), torch.randn(5, 2, 3)
     with torch.no_grad():
         traced = torch.jit.trace(lambda x: layer(x)[0], (x,), check_trace=False)
         assert_close(traced(2 * x), layer(2 * x)[0])

@@ -8,7 +8,7 @@ from torch import Tensor
 from recurra.cells import Cell
 from recurra.compiling import constant
 from recurra.engine.job import Job, Scan
-from recurra.engine.transforms import transform_active
+from recurra.engine.transforms import tracing, transform_active
 from recurra.errors import ProgramError
 from recurra.kernels.encode import Encoded, encode
 from recurra.kernels.forward import run as run_native
@@ -29,7 +29,7 @@ def reason(job: Job) -> str | None:
         return f"no fused {job.cell_text} on cpu for {str(dtype).removeprefix('torch.')} (float32 and float64 are)"
     if transform_active():
         return "the fused scan has no rules for function transforms and forward mode"
-    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if tracing():
         return "torch.jit.trace sees nothing of the native module (torch.export does)"
     if "gates" in job.keep and gradient_wanted(job):
         return "the fused scan finds no gradient of gates that are kept"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.job import Job, Scan
+from recurra.engine.transforms import tracing
 
 
 def reason(job: Job) -> str | None:
@@ -18,7 +19,8 @@ def reason(job: Job) -> str | None:
 
 def run(job: Job) -> Scan:
     """Run the cell's `step` over time, the state carried along."""
-    u = job.cell.project(job.weights, job.clean_x)
+    x = job.clean_x.view(1, *job.x.shape[1:]) if tracing() else job.clean_x  # the recorded graph then refuses any other number of steps
+    u = job.cell.project(job.weights, x)
     resets = [None] * len(u) if job.resets is None else job.resets
     valid = [None] * len(u) if job.valid is None else job.valid
     state, outputs, states, gates = job.state, [], [], []

@@ -14,6 +14,7 @@ from recurra.cells.wrappers import probe_name
 from recurra.engine import checkpointed, fused, loop, parallel, single, vendor
 from recurra.engine.context import Probe, forced, probes_wanted, tell
 from recurra.engine.job import Job, Scan, prepare
+from recurra.engine.transforms import tracing
 from recurra.errors import ArgumentError, MethodUnavailable, choice_text
 
 METHODS: dict[str, ModuleType] = {
@@ -106,6 +107,8 @@ def choose_method(job: Job, method: str) -> Choice:
     """Resolve a method's name for a job: "auto" by the fixed rule, any other only if it fits."""
     if job.recompute:
         return _recomputing(job, method)
+    if tracing() and method in ("auto", *METHODS):
+        return _traced(job, method)
     if method == "auto":
         refused: dict[str, str] = {}
         for name in AUTO:
@@ -118,6 +121,21 @@ def choose_method(job: Job, method: str) -> Choice:
     if (why := METHODS[method].reason(job)) is not None:
         raise MethodUnavailable(f"method {method!r} cannot run this: {why}; use method='auto' or 'loop'")
     return Choice(method, "asked for", {})
+
+
+def _traced(job: Job, method: str) -> Choice:
+    """What torch.jit.trace may record: PyTorch's operator, which takes any number of steps, or one step alone."""
+    name = "vendor" if method == "auto" else method
+    why = METHODS[name].reason(job)
+    if why is None and name == "vendor":
+        return Choice(name, WHY[name] if method == "auto" else "asked for", {})
+    if job.x.shape[0] == 1 and (name == "loop" or method == "auto"):
+        return Choice("loop", "torch.jit.trace records one step", {} if why is None else {name: why})
+    reason = why or "it would record the steps of this input, and go wrong on any other number of them"
+    raise MethodUnavailable(
+        f"method {method!r} cannot run this while torch.jit.trace records it: {reason}; "
+        "trace one step, or use torch.export, recurra.export.to_onnx or torch.onnx.export(dynamo=True)"
+    )
 
 
 def _recomputing(job: Job, method: str) -> Choice:

@@ -17,7 +17,7 @@ from recurra.cells import Cell
 from recurra.cells.values import Weights
 from recurra.engine.context import watched
 from recurra.engine.job import Scan, check_weights, initial_state
-from recurra.engine.transforms import transform_active
+from recurra.engine.transforms import tracing, transform_active
 from recurra.errors import RecurraError
 from recurra.kernels.encode import MOST_KEPT, encode
 from recurra.kernels.launch import NONE, Array
@@ -141,8 +141,7 @@ def _ordinary(x: Any) -> bool:
     """Whether an input is one step of numbers on the CPU, and nothing is at work that must see, or changes, what is done."""
     return (
         not torch.compiler.is_compiling() and type(x) in PLAIN and x.is_cpu and x.dtype in DTYPES and x.layout is torch.strided
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-        and (x.ndim < 3 or x.shape[0] == 1) and not watched() and not torch._C._len_torch_dispatch_stack()
+        and not tracing() and (x.ndim < 3 or x.shape[0] == 1) and not watched() and not torch._C._len_torch_dispatch_stack()
         and not torch._C._len_torch_function_stack() and not torch.is_autocast_enabled("cpu") and not transform_active()
     )  # fmt: skip
 

@@ -1,11 +1,16 @@
-"""Is the call inside a function transform (vmap, grad, jvp) or forward-mode differentiation?"""
+"""Is the call inside a function transform (vmap, grad, jvp), forward-mode differentiation or torch.jit.trace?"""
 
 from __future__ import annotations
+
+import warnings
 
 import torch
 from torch.autograd import forward_ad
 
 from recurra.compiling import constant
+
+# What recurra compares while torch.jit.trace records are sizes, which it checks; PyTorch does the same for its own modules.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"recurra\.")
 
 
 def transform_active() -> bool:
@@ -20,3 +25,12 @@ def transform_active() -> bool:
 @constant  # torch.compile guards the transforms itself
 def _interpreted() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def tracing() -> bool:
+    """Whether torch.jit.trace, or torch.onnx.export(dynamo=False) by it, records what is done: a Python loop's steps are then fixed.
+
+    >>> tracing()
+    False
+    """
+    return bool(torch.jit.is_tracing())  # type: ignore[no-untyped-call]

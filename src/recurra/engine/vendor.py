@@ -14,7 +14,8 @@ from recurra.cells import GRU, LSTM, Elman, ProjectedLSTM
 from recurra.engine.checkpointed import join
 from recurra.engine.job import Job, Scan, state_dtype
 from recurra.engine.loop import choose
-from recurra.engine.transforms import transform_active
+from recurra.engine.transforms import tracing, transform_active
+from recurra.errors import ArgumentError
 
 OPERATORS: dict[type, Any] = {LSTM: torch.lstm, ProjectedLSTM: torch.lstm, GRU: torch.gru}
 """The operator of each cell; an Elman cell has one for each nonlinearity."""
@@ -28,6 +29,8 @@ def reason(job: Job) -> str | None:
         return f"PyTorch's operator does not return {' and '.join(sorted(job.keep))}"
     if transform_active():
         return "PyTorch's operator has no rules for function transforms and forward mode"
+    if tracing() and job.resets is not None:
+        return "the steps at which rows are reset depend on data, which torch.jit.trace does not see"
     if torch.compiler.is_compiling() and (job.lengths is not None or job.resets is not None):
         return "lengths and resets depend on data, which torch.compile does not see"
     if torch.compiler.is_compiling() and type(job.cell) is LSTM and job.x.device.type == "cpu" and torch.is_grad_enabled():
@@ -62,10 +65,8 @@ def run(job: Job) -> Scan:
 def _run(job: Job) -> Scan:
     """Run one stretch without resets."""
     if job.reverse:
-        order = _reversal(job)
-        there = replace(job, x=_reorder(job.x, order), reverse=False)
-        scan = _run(there)
-        return scan._replace(h=_reorder(scan.h, order))
+        scan = _run(replace(job, x=_reverse(job.x, job.lengths), reverse=False))
+        return scan._replace(h=_reverse(scan.h, job.lengths))
     if job.lengths is None:
         h, final = _operator(job, job.x, job.state)
         return Scan(h, final)
@@ -77,7 +78,9 @@ def _run_ragged(job: Job, lengths: Tensor) -> Scan:
     steps, rows = job.x.shape[:2]
     some = lengths.nonzero().flatten().to(job.x.device)
     width = job.state[0].shape[-1]
-    if not len(some):
+    if not some.shape[0]:
+        if tracing():
+            raise ArgumentError("lengths must hold a row with a step while torch.jit.trace records, got only zeros")
         return Scan(job.x.new_zeros(steps, rows, width, dtype=job.state[0].dtype), job.state)
     packed = pack_padded_sequence(job.x[:, some], lengths[lengths > 0], enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
@@ -112,13 +115,10 @@ def _flat(job: Job) -> tuple[list[Tensor], bool]:
     return ([*flat, weights["weight_hr"]] if "weight_hr" in weights else flat), has_biases
 
 
-def _reversal(job: Job) -> Tensor:
-    """For each step and row, the step that a row run from its own last one meets; padding stays in place."""
-    steps = torch.arange(len(job.x), device=job.x.device)[:, None]
-    if job.lengths is None:
-        return steps.flip(0).expand(-1, job.x.shape[1])
-    return torch.where(steps < job.lengths, job.lengths - 1 - steps, steps)
-
-
-def _reorder(values: Tensor, order: Tensor) -> Tensor:
+def _reverse(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each row's steps from its own last one to its first; padding stays in place."""
+    if lengths is None:
+        return values.flip(0)
+    steps = torch.arange(values.shape[0], device=values.device)[:, None]
+    order = torch.where(steps < lengths, lengths - 1 - steps, steps)
     return values.gather(0, order[..., None].expand_as(values))

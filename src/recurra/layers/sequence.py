@@ -104,5 +104,5 @@ def zero_past(lengths: Any, x: Tensor) -> Tensor:
     """
     if lengths is None:
         return x
-    valid = torch.arange(len(x), device=x.device)[:, None] < torch.as_tensor(lengths, device=x.device)
+    valid = torch.arange(x.shape[0], device=x.device)[:, None] < torch.as_tensor(lengths, device=x.device)
     return torch.where(valid[(...,) + (None,) * (x.ndim - 2)], x, torch.zeros((), dtype=x.dtype, device=x.device))
