@@ -13,6 +13,7 @@ from recurra.cells import GRU, LSTM, Cell, Elman, ResetBeforeGRU
 from recurra.convert.weights import Part, both_biases, direction, layer_with, reorder, single_layer
 from recurra.errors import ArgumentError, ConversionError, choice_text, shape_text
 from recurra.layers import Bidirectional, Recurrent, SequenceModule
+from recurra.layers.weight_hooks import compute_weights
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 OURS = {Elman: "h", LSTM: "ifgo", GRU: "rzn", ResetBeforeGRU: "rzn"}
@@ -43,6 +44,7 @@ class Backward(SequenceModule):
 
     def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
         """Run a sequence; arguments and returns as for `Recurrent`, the output's steps in the order they ran."""
+        compute_weights(self.layer)
         done = self.layer.scan(x, state, lengths=lengths, resets=resets, reverse=True)
         return done.h.flip(0), done.final
 
@@ -184,6 +186,7 @@ def to_keras_weights(module: nn.Module) -> list[np.ndarray]:
     [(3, 12), (4, 12), (2, 12)]
     """
     if type(module) is Backward:
+        compute_weights(module, at_evaluation=True)
         parts = [Part(*direction(module.layer, "layer of the Backward", "Keras"))]
     else:
         parts = single_layer(module, "Keras")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.layers import Recurrent, SequenceModule
+from recurra.layers.weight_hooks import compute_weights
 
 
 class OnnxLayer(SequenceModule):
@@ -74,6 +75,7 @@ class OnnxLayer(SequenceModule):
         before = None if state is None else self._enter(state)
         lengths = self.sequence_lens if lengths is None else lengths
         outs, finals = [], []
+        compute_weights(self)
         for number, (layer, reverse) in enumerate(zip(self.directions, self.reversed)):
             weights = layer.weights() | self._initial(number, x)
             first = None if before is None else tuple(value[number] for value in before)

@@ -15,6 +15,7 @@ from recurra.convert.onnx_cells import SIGMOID, TAKES_ALPHA, TAKES_BETA, TANH, A
 from recurra.convert.onnx_layer import OnnxLayer
 from recurra.convert.weights import Part, both_biases, reorder, single_layer
 from recurra.errors import ArgumentError, ConversionError, choice_text
+from recurra.layers.weight_hooks import compute_weights
 
 FED = ("sequence_lens", "initial_h", "initial_c")
 LSTM_ACTIVATIONS, GRU_ACTIVATIONS = (SIGMOID, TANH, TANH), (SIGMOID, TANH)
@@ -97,6 +98,7 @@ def _take_apart(module: nn.Module, layout: int) -> tuple[list[Part], str, dict[s
     arrays = {role: value.transpose(0, 1) if layout else value for role, value in held.items() if value is not None}
     if module.sequence_lens is not None:
         arrays["sequence_lens"] = module.sequence_lens.to(torch.int32)
+    compute_weights(module, at_evaluation=True)
     parts = [Part(layer.cell, layer.weights()) for layer in module.directions]
     return parts, module.direction, {role: value.detach().cpu().numpy() for role, value in arrays.items()}
 

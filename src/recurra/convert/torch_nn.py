@@ -82,5 +82,7 @@ def _layer(parts: list[Part]) -> nn.Module:
         for name in ("bias_ih", "bias_hh") if bias else ():
             setattr(new, name + suffix, nn.Parameter(part.weights["weight_ih"].new_zeros(rows), requires_grad=False))
         for name, weight in part.weights.items():
+            if not isinstance(weight, nn.Parameter):
+                raise ConversionError(f"{name} must be a parameter, got one that a hook or a parametrisation computes; take it off first")
             setattr(new, name + suffix, weight)
     return new

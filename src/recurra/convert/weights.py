@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from recurra.cells import Cell
 from recurra.errors import ConversionError
 from recurra.layers import GRU, LSTM, RNN, Bidirectional, Recurrent
+from recurra.layers.weight_hooks import compute_weights
 
 
 class Part(NamedTuple):
@@ -61,6 +62,8 @@ def single_layer(module: nn.Module, target: str) -> list[Part]:
     Raises:
         ConversionError: it is something else, has several layers or a learned first state.
     """
+    with torch.no_grad():
+        compute_weights(module, at_evaluation=True)
     parts = [Part(cell, weights) for cell, weights in _parts(module, target)]
     for part in parts:
         if learned := [name for name in part.weights if name.startswith("initial_")]:

@@ -16,6 +16,7 @@ from recurra.export.torch_flow import ORDERS, Flow, Path, led
 from recurra.export.torch_forward import followed
 from recurra.export.torch_layers import contained, contains, first, is_known, taken
 from recurra.layers import SequenceModule
+from recurra.layers.weight_hooks import compute_weights
 from recurra.models import LanguageModel
 from recurra.network import Layer, Network
 
@@ -79,6 +80,7 @@ def layers_of(module: nn.Module, example: Any = None) -> tuple[tuple[Layer, ...]
     """The layers of a module's network, and the orders of the axes that the module takes and gives, such as "BTC"; see `network_of`."""
     try:
         with evaluating(module), torch.no_grad():
+            compute_weights(module)
             shape = None if example is None else torch.as_tensor(example)
             orders = ORDERS if shape is None else _orders(shape)
             widths = {} if shape is None else {order: shape.shape[order.index("C")] for order in orders if "C" in order}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from recurra.errors import ConversionError, shape_text
 from recurra.export.torch_layers import ONE_STEP, contains
+from recurra.layers.weight_hooks import copy_module
 from recurra.models.softmax import log_chances
 from recurra.network import Conv, Loop, Network
 from recurra.network.network import walk
@@ -59,7 +59,7 @@ def outputs(module: nn.Module, x: Tensor, orders: tuple[str, str]) -> Tensor:
     """
     weight = next(module.parameters(), torch.zeros(()))
     if weight.dtype in (torch.float16, torch.bfloat16):
-        module = copy.deepcopy(module).float()
+        module = copy_module(module).float()
         weight = weight.float()
     taken, given = orders
     x = x.to(weight.device, weight.dtype if x.is_floating_point() else x.dtype, copy=True)

@@ -74,7 +74,6 @@ def taken(path: Path, name: str, module: nn.Module, flow: Flow) -> Any:
     Raises:
         ConversionError: the module does not stream, or cannot read this flow.
     """
-    _refresh(module)
     if isinstance(module, OVER_TIME):
         return _over_time(path, name, module, flow), Past(name)
     if isinstance(module, ONE_STEP):
@@ -138,13 +137,6 @@ def normed(path: Path, name: str, module: Any, flow: Flow) -> Flow:
     path.narrow(name, flow, lambda now: now[-1:] == "C", "read features in the last axis")
     gain, bias = path.weights.vector(f"{name}.weight", module.weight), path.weights.vector(f"{name}.bias", module.bias)
     return path.then(name, flow, LayerNorm(module.normalized_shape[0], gain, bias, module.eps))
-
-
-def _refresh(module: nn.Module) -> None:
-    """Compute anew what torch.nn.utils.weight_norm computes when a module is called; after loading it is out of date."""
-    for hook in module._forward_pre_hooks.values():
-        if type(hook).__module__ == "torch.nn.utils.weight_norm":
-            hook(module, ())  # type: ignore[call-arg]
 
 
 def _plain(path: Path, name: str, module: nn.Module, flow: Flow) -> Flow:

@@ -15,6 +15,7 @@ from recurra.layers.door import turn_time_first
 from recurra.layers.dropout import check_rate, warn_of_idle_dropout
 from recurra.layers.recurrent import Recurrent, check_size
 from recurra.layers.sequence import FORWARD, SequenceModule, unchanged, zero_past
+from recurra.layers.weight_hooks import compute_weights
 
 
 class Stack(SequenceModule):
@@ -170,6 +171,7 @@ class Bidirectional(SequenceModule):
             state = (None, None)
         if not isinstance(state, tuple) or len(state) != 2:
             raise ShapeError(f"state must be a pair (forward, backward), got {type(state).__name__}")
+        compute_weights(self)
         there = self.forward_layer.scan(x, state[0], lengths=lengths, resets=resets)
         back = self.backward_layer.scan(x, state[1], lengths=lengths, resets=resets, reverse=True)
         return torch.cat([there.h, back.h], -1), (there.final, back.final)

@@ -15,6 +15,7 @@ from recurra.engine import Scan
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
 from recurra.layers.recurrent import METHODS, Recurrent
 from recurra.layers.sequence import FORWARD, SequenceModule, unchanged
+from recurra.layers.weight_hooks import compute_weights
 
 Locked = named_type("State", ("mask",))
 
@@ -102,6 +103,7 @@ class WeightDropout(SequenceModule):
 
     def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
         """As `Recurrent`, with the dropped weights."""
+        compute_weights(self.layer)
         done = self.scan(x, state, lengths=lengths, resets=resets)
         return done.h, done.final
 

@@ -14,6 +14,7 @@ from recurra.engine import forcing
 from recurra.errors import ArgumentError, MethodUnavailable
 from recurra.layers import SequenceModule
 from recurra.layers.sequence import run_time_first
+from recurra.layers.weight_hooks import copy_module
 
 CHUNKS = (1, 2, 7, 64)
 
@@ -66,7 +67,7 @@ def verify(model: SequenceModule, x: Tensor) -> list[Row]:
         raise ArgumentError(f"model must be able to stream, got {type(model).__name__}: {why}")
     if len(x) < 3:
         raise ArgumentError(f"x must have at least 3 steps, got {len(x)}")
-    model = copy.deepcopy(model).eval()
+    model = copy_module(model)
     double = copy.deepcopy(model).double()
     wide = x.double() if x.is_floating_point() else x
     single = next(model.parameters()).dtype == torch.float32
