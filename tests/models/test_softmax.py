@@ -171,3 +171,8 @@ def test_compiled_in_one_graph_the_cost_is_the_same() -> None:
     logits, compiled = torch.randn(T, B, V), torch.compile(cross_entropy, fullgraph=True, backend="aot_eager")
     for y in (TARGETS["all clusters"], TARGETS["some ignored"]):
         assert_close(compiled(logits, y), F.cross_entropy(logits.flatten(0, 1), y.flatten()))
+
+
+def test_targets_that_are_no_tensor_are_refused() -> None:
+    with pytest.raises(DtypeError, match=r"^y must be a tensor of tokens, got list; use torch.as_tensor$"):
+        cross_entropy(torch.zeros(T, B, V), [[0] * B] * T)  # type: ignore[arg-type]

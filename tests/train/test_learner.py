@@ -12,7 +12,7 @@ from recurra.models import LanguageModel
 from recurra.train import Recipe, TokenStreams, evaluate, fit, from_text
 from recurra.train.learner import Learner
 from recurra.train.processes import Alone
-from recurra.train.streams import Cut
+from recurra.train.windows import Cut
 from tests.train.moments import Chunks
 
 DOCUMENTS = ["to be or not to be", "that is the question", "whether tis nobler in the mind to suffer"] * 8

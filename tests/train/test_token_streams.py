@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recurra.errors import ArgumentError, DataError
+from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
 from recurra.train import Chunk, Cut, Streams, TokenStreams, contiguous, count_chunks, cuts, tbptt
 
 
@@ -88,3 +89,19 @@ def test_a_chunk_on_another_device() -> None:
     chunk = Streams(torch.zeros(3, 2), torch.zeros(3, 2), torch.ones(3, 2, dtype=torch.bool)).chunk(Cut(0, 3, 3, 3))
     moved = chunk.to(torch.device("meta"))
     assert {value.device.type for value in moved[:3]} == {"meta"} and moved[3:] == chunk[3:]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "starts", "error", "message"),
+    [
+        (np.zeros((10, 2), np.int64), (), ShapeError, "tokens must have shape (N,), got (10, 2)"),
+        (np.zeros(10), (), DtypeError, "tokens must be whole numbers, got float64"),
+        (np.arange(10), (4, 2), ArgumentError, "starts must be places in the 10 tokens, each after the one before, got (4, 2)"),
+        (np.arange(10), (2, 2), ArgumentError, "starts must be places in the 10 tokens, each after the one before, got (2, 2)"),
+        (np.arange(10), (0, 11), ArgumentError, "starts must be places in the 10 tokens, each after the one before, got (0, 11)"),
+        (np.arange(10), (-1, 3), ArgumentError, "starts must be places in the 10 tokens, each after the one before, got (-1, 3)"),
+    ],
+)
+def test_tokens_and_starts_that_do_not_fit_are_refused(tokens: Any, starts: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        TokenStreams(tokens, 2, starts)

@@ -46,8 +46,10 @@ def check_tokens(x: Any, vocab_size: int) -> None:
         check_range("x", extremes(x), vocab_size)
 
 
-def check_kind(name: str, tokens: Tensor) -> None:
-    """Raise unless tokens are whole numbers."""
+def check_kind(name: str, tokens: Any) -> None:
+    """Raise unless tokens are a tensor of whole numbers."""
+    if not isinstance(tokens, Tensor):
+        raise DtypeError(f"{name} must be a tensor of tokens, got {type(tokens).__name__}; use torch.as_tensor")
     if tokens.dtype not in (torch.int64, torch.int32):
         raise DtypeError(f"{name} must hold tokens as int64, got {tokens.dtype}")
 

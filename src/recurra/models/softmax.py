@@ -47,9 +47,9 @@ def counted(y: Tensor, shape: torch.Size, vocab_size: int) -> Tensor | None:
     >>> counted(torch.tensor([[3, -100]]), torch.Size([1, 2]), 4)
     tensor([[ True, False]])
     """
+    check_kind("y", y)
     if y.shape != shape:
         raise ShapeError(f"y must have shape {shape_text(shape)}, as the logits, got {shape_text(y.shape)}")
-    check_kind("y", y)
     if torch.compiler.is_compiling():
         return y != IGNORED
     ends = extremes(y)

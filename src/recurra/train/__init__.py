@@ -11,8 +11,9 @@ from recurra.train.progress import custom
 from recurra.train.recipe import Recipe
 from recurra.train.run import Run
 from recurra.train.seeds import Repeated, fit_seeds
-from recurra.train.streams import Chunk, Cut, Streams, TokenStreams, contiguous, count_chunks, cuts, tbptt
+from recurra.train.streams import Chunk, Streams, TokenStreams, contiguous, tbptt
 from recurra.train.tensorboard import TensorBoard
+from recurra.train.windows import Cut, count_chunks, cuts
 
 __all__ = [
     "Chunk",

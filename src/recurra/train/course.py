@@ -26,7 +26,7 @@ from recurra.train.progress import Display
 from recurra.train.recipe import Recipe
 from recurra.train.resuming import collect
 from recurra.train.run import Row, Run
-from recurra.train.streams import Cut, count_chunks, cuts
+from recurra.train.windows import Cut, count_chunks, cuts
 
 
 class Course:

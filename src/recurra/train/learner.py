@@ -15,7 +15,8 @@ from recurra.train.optimizer import Average, make_optimizer
 from recurra.train.processes import Alone
 from recurra.train.recipe import Recipe
 from recurra.train.schedule import Schedule
-from recurra.train.streams import Chunk, Cut
+from recurra.train.streams import Chunk
+from recurra.train.windows import Cut
 
 
 class Figures(NamedTuple):

@@ -12,23 +12,9 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, shape_text
+from recurra.train.windows import Cut, check_whole, cuts
 
 IGNORED = -100
-
-
-class Cut(NamedTuple):
-    """A window's place in streams.
-
-    Attributes:
-        start, stop: its first step, and the one after its last.
-        counted: how many of its last steps count in the loss: those no earlier chunk counted.
-        carry: the state after this many steps is carried to the next chunk.
-    """
-
-    start: int
-    stop: int
-    counted: int
-    carry: int
 
 
 class Chunk(NamedTuple):
@@ -58,18 +44,35 @@ class Chunk(NamedTuple):
         return self._replace(x=self.x.to(device), y=self.y.to(device), resets=resets)
 
 
-class Streams(NamedTuple):
-    """Sequences side by side, to be read from the first step to the last.
-
-    Attributes:
-        x: (T, B, ...), inputs.
-        y: (T, B, ...), targets; -100 is not counted.
-        resets: (T, B) bool, True where a step begins a new document; None where none does.
-    """
+class Columns(NamedTuple):
+    """Inputs, targets and resets, not looked at; `Streams` are."""
 
     x: Tensor
     y: Tensor
     resets: Tensor | None = None
+
+
+class Streams(Columns):
+    """Sequences side by side, to be read from the first step to the last.
+
+    Args:
+        x: (T, B, ...), inputs.
+        y: (T, B, ...), targets; -100 is not counted.
+        resets: (T, B) bool, True where a step begins a new document; None where none does.
+
+    Raises:
+        ShapeError: `x`, `y` and `resets` have not the same steps and rows, or there is none; names both shapes.
+        DtypeError: one is no tensor, or `resets` are not bool.
+
+    >>> Streams(torch.zeros(10, 2, 3), torch.zeros(10, 2)).batch
+    2
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, x: Tensor, y: Tensor, resets: Tensor | None = None) -> Streams:
+        _check_columns(x, y, resets)
+        return super().__new__(cls, x, y, resets)
 
     @property
     def steps(self) -> int:
@@ -107,6 +110,7 @@ class TokenStreams:
 
     Raises:
         DataError: there are too few tokens for the batch.
+        ShapeError, DtypeError, ArgumentError: `tokens` are not whole numbers (N,), or `starts` not places in them, in order.
 
     >>> streams = TokenStreams(np.array([5, 6, 7, 8, 9, 10], np.uint8), batch=2)
     >>> streams.chunk(Cut(1, 3, 2, 2)).y.T.tolist()
@@ -114,9 +118,16 @@ class TokenStreams:
     """
 
     def __init__(self, tokens: Any, batch: int, starts: Any = ()) -> None:
+        shape, dtype = np.shape(tokens), getattr(tokens, "dtype", None)
+        if len(shape) != 1:
+            raise ShapeError(f"tokens must have shape (N,), got {shape_text(shape)}")
+        if dtype is not None and np.dtype(dtype).kind not in "iu":
+            raise DtypeError(f"tokens must be whole numbers, got {dtype}")
         _check_batch(len(tokens), batch)
         self.source, self.count = tokens, len(tokens) - 1
         begin = np.asarray(starts, np.int64)
+        if begin.ndim != 1 or (np.diff(begin) <= 0).any() or (len(begin) and not 0 <= begin[0] <= begin[-1] <= len(tokens)):
+            raise ArgumentError(f"starts must be places in the {len(tokens)} tokens, each after the one before, got {starts!r}")
         self.starts = begin[(begin > 0) & (begin <= self.count)]
         self.batch, self.steps = batch, math.ceil(self.count / batch)
         self.first = 0
@@ -213,7 +224,7 @@ def tbptt(streams: Streams | TokenStreams, window: int, stride: int | None = Non
         An iterator of chunks.
 
     Raises:
-        ArgumentError: `window` or `stride` is outside its range.
+        ArgumentError: `window` or `stride` is outside its range, or `streams` are none.
 
     Source: Williams & Peng (1990), doi:10.1162/neco.1990.2.4.490, BPTT(h; h').
 
@@ -221,66 +232,27 @@ def tbptt(streams: Streams | TokenStreams, window: int, stride: int | None = Non
     >>> [(chunk.x.flatten().tolist(), chunk.counted) for chunk in tbptt(streams, window=4, stride=2)]
     [([0, 1, 2, 3], 4), ([2, 3, 4, 5], 2), ([4, 5, 6], 1)]
     """
+    if not hasattr(streams, "chunk"):
+        raise ArgumentError(f"streams must be Streams, got {type(streams).__name__}; use recurra.train.Streams(x, y)")
     return (streams.chunk(cut) for cut in cuts(streams.steps, window, stride))
 
 
-def cuts(steps: int, window: int, stride: int | None = None, *, generator_seed: int | None = None) -> Iterator[Cut]:
-    """The places of the chunks that `tbptt` makes.
-
-    Args:
-        steps: T.
-        window, stride: as for `tbptt`.
-        generator_seed: if given, each window is drawn: normal about `window`, or with a chance of 0.05 about its half, with
-            a standard deviation of 5 steps, and at least 5; the next chunk begins where it ends.
-
-    Raises:
-        ArgumentError: `window` or `stride` is outside its range.
-
-    Source: varied windows from Merity et al. (2018), arXiv:1708.02182, section 5.
-
-    >>> [(cut.start, cut.stop) for cut in cuts(100, 40, generator_seed=1)]
-    [(0, 44), (44, 77), (77, 100)]
-    """
-    stride = window if stride is None else stride
-    _check_whole("window", window)
-    _check_whole("stride", stride)
-    if stride > window:
-        raise ArgumentError(f"stride must be at most window = {window}, got {stride}; a longer one would skip steps")
-    return _cuts(steps, window, stride) if generator_seed is None else _varied(steps, window, generator_seed)
-
-
-def _cuts(steps: int, window: int, stride: int) -> Iterator[Cut]:
-    done, start = 0, 0
-    while done < steps:
-        stop = min(start + window, steps)
-        yield Cut(start, stop, stop - done, min(stride, stop - start))
-        done, start = stop, start + stride
-
-
-def _varied(steps: int, window: int, seed: int) -> Iterator[Cut]:
-    generator, start = np.random.default_rng(seed), 0
-    while start < steps:
-        middle = window if generator.random() < 0.95 else window / 2
-        length = min(max(5, int(generator.normal(middle, 5))), steps - start)
-        yield Cut(start, start + length, length, length)
-        start += length
-
-
-def count_chunks(steps: int, window: int, stride: int) -> int:
-    """How many chunks `tbptt` makes of T steps.
-
-    >>> count_chunks(7, window=4, stride=2)
-    3
-    """
-    return 1 + max(0, math.ceil((steps - window) / stride))
+def _check_columns(x: Any, y: Any, resets: Any) -> None:
+    for name, value in (("x", x), ("y", y), ("resets", resets)):
+        if not isinstance(value, Tensor) and not (name == "resets" and value is None):
+            raise DtypeError(f"{name} must be a tensor, got {type(value).__name__}; use torch.as_tensor")
+    if x.ndim < 2 or not x.shape[0] or not x.shape[1]:
+        raise ShapeError(f"x must have shape (T, B, ...), at least one step and one row, got {shape_text(x.shape)}")
+    if y.shape[:2] != x.shape[:2]:
+        text = f"y must have the steps and rows of x, {shape_text(x.shape)}, first, got {shape_text(y.shape)}"
+        raise ShapeError(f"{text}; both are (T, B, ...)")
+    if resets is not None and resets.shape != x.shape[:2]:
+        raise ShapeError(f"resets must have shape {shape_text(x.shape[:2])}, the steps and rows of x, got {shape_text(resets.shape)}")
+    if resets is not None and resets.dtype != torch.bool:
+        raise DtypeError(f"resets must be bool, True where a step begins a new document, got {resets.dtype}")
 
 
 def _check_batch(count: int, batch: Any) -> None:
-    _check_whole("batch", batch)
+    check_whole("batch", batch)
     if count - 1 < batch:
         raise DataError(f"tokens must be more than batch = {batch}, got {count}; give more text or a smaller batch")
-
-
-def _check_whole(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")
