@@ -149,7 +149,7 @@ class Wide(Cell):
     "make, message",
     [
         (lambda: cells.Elman("sigmoid"), "nonlinearity must be one of 'relu', 'tanh', got 'sigmoid'"),
-        (lambda: cells.ProjectedLSTM(0), "proj_size must be positive, got 0; use LSTM for no projection"),
+        (lambda: cells.ProjectedLSTM(0), "proj_size must be a positive whole number, got 0; use LSTM for no projection"),
         (
             lambda: cells.Zoneout(cells.LSTM, h=0.1),
             "cell must be a cell, got <class 'recurra.cells.lstm.LSTM'>; write Zoneout(recurra.cells.LSTM())",

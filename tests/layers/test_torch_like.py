@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 import recurra
+from recurra import cells
 from recurra.errors import ArgumentError
 from tests.cells.zoo import assert_close, gradients, tensors
 
@@ -257,3 +259,51 @@ def test_tensors_of_a_state_are_what_recurra_state_expects() -> None:
     _, (h, c) = recurra.LSTM(4, 5, num_layers=2)(torch.randn(3, 2, 4))
     kept: tuple[Tensor, ...] = recurra.state.reset((h, c), [1])
     assert float(kept[0].detach()[:, 1].abs().sum()) == 0 and float(kept[1].detach()[:, 0].abs().sum()) > 0
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("method", ["auto", "loop", "vendor", "checkpointed", "fused"])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_rows_without_a_step_have_a_graph_and_gradients_of_zero(kind: str, method: str, steps: int) -> None:
+    for bidirectional in (False, True):
+        layer = getattr(recurra, kind)(3, 4, bidirectional=bidirectional)
+        x = torch.full((steps, 2, 3), float("nan"), requires_grad=True)
+        y, state = layer(x, lengths=[0, 0], method=method)
+        for value in (y, *(state if isinstance(state, tuple) else (state,))):
+            gradients = torch.autograd.grad(value.sum(), [x, *layer.parameters()], retain_graph=True, allow_unused=True)
+            assert not any(gradient is not None and bool(gradient.any()) for gradient in gradients) and not bool(value.any())
+        y.sum().backward()
+        assert x.grad is not None and not bool(x.grad.any())
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["bias", "batch_first", "bidirectional", "recompute"])
+@pytest.mark.parametrize("value", [1, 0, "no", None, 1.0])
+def test_a_switch_must_be_true_or_false(kind: str, name: str, value: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name} must be True or False, got {value!r}$"):
+        getattr(recurra, kind)(3, 4, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: recurra.LSTM(3, 4, proj_size=True), "proj_size must be between 0 (none) and hidden_size - 1 = 3, got True"),
+        (lambda: recurra.GRU(3, 4, num_layers=True), "num_layers must be a positive whole number, got True"),
+        (lambda: recurra.GRU(3, 4, dropout=True), "dropout must be a number in [0, 1], got True"),
+        (lambda: recurra.LSTMCell(3, 4, bias=1), "bias must be True or False, got 1"),
+        (lambda: recurra.Recurrent(cells.GRU(), 3, 4, biases=True), "biases must be 0, 1 or 2, got True"),
+        (lambda: recurra.Recurrent(cells.GRU(), 3, 4, learned_state=1), "learned_state must be True or False, got 1"),
+        (lambda: recurra.Recurrent(cells.GRU(), 3, 4, recompute="no"), "recompute must be True or False, got 'no'"),
+        (lambda: recurra.Recurrent(cells.GRU(), 3, 4).scan(torch.zeros(2, 1, 3), reverse="no"), "reverse must be True or False, got 'no'"),
+        (lambda: cells.ProjectedLSTM(True), "proj_size must be a positive whole number, got True; use LSTM for no projection"),
+        (lambda: cells.ProjectedLSTM(1.5), "proj_size must be a positive whole number, got 1.5; use LSTM for no projection"),
+    ],
+)
+def test_a_number_is_no_switch_and_a_switch_no_number(call: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
+        call()
+
+
+def test_a_module_of_torch_that_took_a_number_for_a_switch_is_swapped() -> None:
+    one, both = recurra.layers.from_torch(nn.GRU(3, 4, num_layers=True)), recurra.layers.from_torch(nn.GRU(3, 4, bidirectional=1))
+    assert repr(one) == "GRU(3, 4)" and both.bidirectional is True and both(torch.randn(5, 2, 3))[0].shape == (5, 2, 8)

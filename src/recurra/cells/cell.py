@@ -155,7 +155,7 @@ class Cell:
             hidden_size: H.
             biases: 2 as in torch (`bias_ih` and `bias_hh`), 1 as in textbooks (`bias_ih`), or 0.
         """
-        if biases not in (0, 1, 2):
+        if isinstance(biases, bool) or biases not in (0, 1, 2):
             raise ArgumentError(f"biases must be 0, 1 or 2, got {biases!r}")
         phases, named = self.active_phases(), [(phase.weight, phase.gates) for phase in self.phases() if phase.gates]
         if len(set(named)) < len(named):

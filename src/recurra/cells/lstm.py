@@ -80,7 +80,7 @@ class ProjectedLSTM(Cell):
         proj_size: units of h, at least 1.
 
     Raises:
-        ArgumentError: `proj_size` is not positive.
+        ArgumentError: `proj_size` is not a positive whole number.
 
     Source: Sak et al. (2014), arXiv:1402.1128. Equal to torch.nn.LSTM with `proj_size`.
 
@@ -92,8 +92,8 @@ class ProjectedLSTM(Cell):
     state, gates = ("h", "c"), ("i", "f", "g", "o")
 
     def __post_init__(self) -> None:
-        if self.proj_size < 1:
-            raise ArgumentError(f"proj_size must be positive, got {self.proj_size}; use LSTM for no projection")
+        if not isinstance(self.proj_size, int) or isinstance(self.proj_size, bool) or self.proj_size < 1:
+            raise ArgumentError(f"proj_size must be a positive whole number, got {self.proj_size!r}; use LSTM for no projection")
 
     def width(self, name: str, hidden_size: int) -> int:
         return self.proj_size if name == "h" else hidden_size

@@ -97,6 +97,9 @@ def prepare(
     if not isinstance(cell, Cell):
         raise ArgumentError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
     check_weights(cell, weights)
+    for name, flag in (("reverse", reverse), ("recompute", recompute)):
+        if not isinstance(flag, bool):
+            raise ArgumentError(f"{name} must be True or False, got {flag!r}")
     check_together(weights)
     _check_x(weights, x)
     steps, rows = x.shape[:2]
@@ -115,7 +118,7 @@ def prepare(
         initial = state
     elif lasting := cell.lasting():
         initial = initial._replace(**{name: getattr(state, name) for name in lasting})
-    return Job(cell, weights, x, state, initial, lengths, valid, resets, reverse, drawn, keeps, bool(recompute))
+    return Job(cell, weights, x, state, initial, lengths, valid, resets, reverse, drawn, keeps, recompute)
 
 
 def check_weights(cell: Cell, weights: Weights) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -81,7 +82,9 @@ def _run_ragged(job: Job, lengths: Tensor) -> Scan:
     if not some.shape[0]:
         if tracing():
             raise ArgumentError("lengths must hold a row with a step while torch.jit.trace records, got only zeros")
-        return Scan(job.x.new_zeros(steps, rows, width, dtype=job.state[0].dtype), job.state)
+        zero = _zero_of((job.x, *job.weights.values()))
+        h = job.x.new_zeros(steps, rows, width, dtype=job.state[0].dtype)
+        return Scan(h + zero.to(h.dtype), type(job.state)(*(value + zero.to(value.dtype) for value in job.state)))
     packed = pack_padded_sequence(job.x[:, some], lengths[lengths > 0], enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
     state = type(job.state)(*(value[some][order] for value in job.state))
@@ -89,6 +92,11 @@ def _run_ragged(job: Job, lengths: Tensor) -> Scan:
     h, _ = pad_packed_sequence(packed._replace(data=data), total_length=steps)
     whole = h.new_zeros(steps, rows, width).index_copy(1, some, h)
     return Scan(whole, type(job.state)(*(old.index_copy(0, some, new[back]) for old, new in zip(job.state, final))))
+
+
+def _zero_of(tensors: Iterable[Tensor]) -> Tensor:
+    """Zero, with a graph to these tensors, through which their gradients are zero; no number of theirs is read."""
+    return torch.stack([tensor.flatten()[:0].sum() for tensor in tensors]).sum()
 
 
 def _operator(job: Job, x: Tensor, state: Any, batch_sizes: Tensor | None = None) -> tuple[Tensor, Any]:

@@ -33,7 +33,7 @@ class Recurrent(SequenceModule):
         recompute: with gradients, hold only the states for the backward pass, as for `recurra.engine.scan`.
 
     Raises:
-        ArgumentError: a size is not positive, or `biases` or `init` is unknown.
+        ArgumentError: a size is not positive, `biases` or `init` is unknown, or a switch is not True or False.
 
     >>> layer = Recurrent(recurra.cells.LSTM(), 3, 4, biases=1)
     >>> y, state = layer(torch.zeros(7, 2, 3))
@@ -50,6 +50,8 @@ class Recurrent(SequenceModule):
             raise ArgumentError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
         check_size("input_size", input_size)
         check_size("hidden_size", hidden_size)
+        check_flag("learned_state", learned_state)
+        check_flag("recompute", recompute)
         self.cell, self.input_size, self.hidden_size, self.biases = cell, input_size, hidden_size, biases
         self.output_size, self.recompute = cell.width(cell.state[0], hidden_size), recompute
         shapes = cell.weights(input_size, hidden_size, biases)
@@ -137,3 +139,9 @@ def check_size(name: str, value: Any) -> None:
     """Raise unless a size is a positive whole number."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless a switch is True or False: "no" would be true."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} must be True or False, got {value!r}")

@@ -108,9 +108,10 @@ def from_torch(module: nn.Module) -> nn.Module:
     """
     if why := _obstacle(module):
         raise ArgumentError(f"module must be a plain torch.nn recurrent module, got {type(module).__name__}: {why}")
-    options: dict[str, object] = {"bias": module.bias}
+    options: dict[str, object] = {"bias": bool(module.bias)}  # torch takes bidirectional=1
     if type(module) in LAYERS:
-        options |= {name: getattr(module, name) for name in ("num_layers", "batch_first", "bidirectional")}
+        options["num_layers"] = int(getattr(module, "num_layers"))  # noqa: B009
+        options |= {name: bool(getattr(module, name)) for name in ("batch_first", "bidirectional")}
     if isinstance(module, nn.LSTM):
         options["proj_size"] = module.proj_size
     if isinstance(module, (nn.RNN, nn.RNNCell)):

@@ -18,7 +18,7 @@ from recurra.engine import scan, single
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.layers import door
 from recurra.layers.dropout import warn_of_idle_dropout
-from recurra.layers.recurrent import check_size, weights_of
+from recurra.layers.recurrent import check_flag, check_size, weights_of
 from recurra.layers.sequence import SequenceModule, unchanged
 
 METHODS = frozenset({"forward", "layer_weights"})
@@ -233,7 +233,7 @@ class LSTM(TorchLike):
         init: Any = "orthogonal", recompute: bool = False,
     ) -> None:  # fmt: skip
         options = Options(num_layers, bias, batch_first, dropout, bidirectional, proj_size, recompute)
-        cell = ProjectedLSTM(proj_size) if isinstance(proj_size, int) and proj_size > 0 else LSTMCellEquations()
+        cell = ProjectedLSTM(proj_size) if type(proj_size) is int and proj_size > 0 else LSTMCellEquations()
         super().__init__(cell, (input_size, hidden_size), options, init, device, dtype)
 
 
@@ -270,10 +270,12 @@ def _check(kind: str, input_size: Any, hidden_size: Any, options: Options) -> No
     check_size("input_size", input_size)
     check_size("hidden_size", hidden_size)
     check_size("num_layers", options.num_layers)
+    for name in ("bias", "batch_first", "bidirectional", "recompute"):
+        check_flag(name, getattr(options, name))
     rate, proj_size = options.dropout, options.proj_size
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
         raise ArgumentError(f"dropout must be a number in [0, 1], got {rate!r}")
-    if not isinstance(proj_size, int) or proj_size < 0 or proj_size >= hidden_size:
+    if not isinstance(proj_size, int) or isinstance(proj_size, bool) or proj_size < 0 or proj_size >= hidden_size:
         raise ArgumentError(f"proj_size must be between 0 (none) and hidden_size - 1 = {hidden_size - 1}, got {proj_size!r}")
     if rate > 0 and options.num_layers == 1:
         warn_of_idle_dropout(kind, rate, "num_layers=1", stacklevel=5)

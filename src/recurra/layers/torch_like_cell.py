@@ -12,7 +12,7 @@ from recurra import init as initialisers
 from recurra.cells import GRU, LSTM, Cell, Elman
 from recurra.engine.job import check_placement, check_together, check_value, initial_state
 from recurra.errors import ShapeError, shape_text
-from recurra.layers.recurrent import check_size
+from recurra.layers.recurrent import check_flag, check_size
 
 
 class TorchLikeCell(nn.Module):
@@ -23,6 +23,7 @@ class TorchLikeCell(nn.Module):
         self.input_size, self.hidden_size = sizes
         check_size("input_size", self.input_size)
         check_size("hidden_size", self.hidden_size)
+        check_flag("bias", bias)
         self.cell, self.bias, self.init = cell, bias, init
         self._names = tuple(cell.weights(*sizes, 2 if bias else 0))
         for name, shape in cell.weights(*sizes, 2 if bias else 0).items():
