@@ -307,3 +307,21 @@ def test_a_number_is_no_switch_and_a_switch_no_number(call: Any, message: str) -
 def test_a_module_of_torch_that_took_a_number_for_a_switch_is_swapped() -> None:
     one, both = recurra.layers.from_torch(nn.GRU(3, 4, num_layers=True)), recurra.layers.from_torch(nn.GRU(3, 4, bidirectional=1))
     assert repr(one) == "GRU(3, 4)" and both.bidirectional is True and both(torch.randn(5, 2, 3))[0].shape == (5, 2, 8)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_work_in_place_on_the_output_is_never_silently_wrong(kind: str) -> None:
+    for options in ({}, {"batch_first": True}, {"bidirectional": True}):
+        layer = getattr(recurra, kind)(3, 4, **options)
+        x = torch.randn(5, 2, 3)
+        state = layer(x)[1]
+        leaves = dict(layer.named_parameters())
+        wanted = gradients([nn.functional.relu(value) for value in tensors(state)], leaves)
+        again = layer(x)[1]
+        assert_close(gradients([nn.functional.relu(value, inplace=True) for value in tensors(again)], leaves), wanted)
+        y = nn.functional.relu(layer(x)[0], inplace=True)
+        if options == {"bidirectional": True}:
+            y.sum().backward()
+        else:
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                y.sum().backward()
