@@ -319,3 +319,25 @@ print("equal")
 def test_forked_processes_and_workers_run_alone() -> None:
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100)
     assert done.stdout.strip() == "equal", done.stderr[-2000:]
+
+
+LARGE = """
+import os, signal, torch, recurra
+torch.set_num_threads(2)
+layer, x = recurra.GRU(64, 128, batch_first=True), torch.randn(64, 64, 64)
+layer(x)[0].sum().backward()
+child = os.fork()
+if child == 0:
+    signal.alarm(40)
+    layer(x)[0].sum().backward()
+    os._exit(0 if torch.get_num_threads() == 1 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "hung"
+assert torch.get_num_threads() == 2
+print("ended")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")
+def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "ended", done.stderr[-2000:]

@@ -19,9 +19,15 @@ _child = False
 
 
 def _forked() -> None:
-    """Note that this process was forked: its parent's threads are not here, and libgomp would wait for them."""
+    """In a process that was forked, run PyTorch and the scan on one thread, as workers of a DataLoader do.
+
+    The parent's threads are not here, and libgomp would wait for them in the first operation that is large enough, PyTorch's
+    own too. torch.set_num_threads says otherwise for PyTorch.
+    """
     global _child
     _child = True
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
