@@ -56,36 +56,50 @@ RECURRA_INLINE V<float> some(const float* x, std::int64_t left) {
 #endif
 }
 
+// To the nearest whole number, as `split` rounds.
+RECURRA_INLINE V<float> to_whole(V<float> x) {
+#if defined(__AVX512F__)
+    return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtps_epi32(0xffff, x));
+#else
+    return _mm256_cvtepi32_ps(_mm256_cvtps_epi32(x));
+#endif
+}
+
 // How a row becomes whole numbers: x = step q about, q = round(x inverse).
 struct Scale {
-    bool fits;  // false where floats must do the work
+    bool fits;      // false where floats must do the work: x is not finite, or so small that its inverse is not
+    bool harmless;  // what rounding loses is seen nowhere
     float step, inverse;
 };
 
-// The largest magnitude of x becomes `top`. Rounding q puts an error of 0.29 |x|max |w| / top on a sum, adding floats one of
-// 2.4e-8 |x| |w|. Where the former may be seen (|x|max |w| above `harmless`, a fifth of what the contract leaves out of account) and x has few
-// numbers as large as its largest, floats do the work: that one would drown the others. So they do where x is not finite, or so
-// small that its inverse is not.
-inline Scale scale_of(const float* x, const Fours& matrix, float top, float harmless) {
-    constexpr float SHARE = 0.3f, TINY = 1e-30f;
+// The largest magnitude of x becomes `top`. Rounding q puts errors on a sum that spread by at most step |w| / sqrt(12): five times
+// that is not reached in a session. The contract allows 16 eps whatever the plain loop's error is, and two such products may
+// meet in a gate. What the loop loses itself is not counted on: numbers that are large may meet weights that are small, or gates
+// that hide it.
+constexpr float SPREAD = 0.28867513f, ALLOWED = 16 * 1.1920929e-7f;
+constexpr float harmless(float top) { return ALLOWED * top / (2 * 5 * SPREAD); }
+
+inline Scale scale_of(const float* x, const Fours& matrix, float top) {
+    constexpr float TINY = 1e-30f;
     I<float> most = {};
-    V<float> squares = {};
     for (std::int64_t k = 0; k < matrix.depth; k += LANES<float>) {
-        const V<float> value = some(x + k, matrix.depth - k);
-        const I<float> bits = (I<float>)value & 0x7fffffff;  // magnitudes have the order of their bits, and NaN is above them all
+        const I<float> bits = (I<float>)some(x + k, matrix.depth - k) & 0x7fffffff;  // magnitudes have the order of their bits, and NaN is above them all
         most = bits > most ? bits : most;
-        squares = fma(value, value, squares);
     }
     std::int32_t highest = 0;
-    float largest, square = 0;
-    for (int lane = 0; lane < LANES<float>; ++lane) {
-        highest = most[lane] > highest ? most[lane] : highest;
-        square += squares[lane];
-    }
+    for (int lane = 0; lane < LANES<float>; ++lane) highest = most[lane] > highest ? most[lane] : highest;
+    if (highest == 0) return {true, true, 1.0f, 0.0f};
+    float largest;
     memcpy(&largest, &highest, sizeof(largest));
-    if (highest == 0) return {true, 1.0f, 0.0f};
-    const bool drowns = largest * matrix.longest > harmless && largest > SHARE * __builtin_sqrtf(square);
-    return {highest < 0x7f800000 && largest >= TINY && !drowns, largest / top, top / largest};
+    return {highest < 0x7f800000 && largest >= TINY, largest * matrix.longest <= harmless(top), largest / top, top / largest};
+}
+
+// What is left of x once it is taken as step q. The product and the difference are rounded once, together.
+inline void leave_rest(const float* x, const Fours& matrix, const Scale& scale, float* rest) {
+    for (std::int64_t k = 0; k < matrix.depth; k += LANES<float>) {
+        const V<float> value = some(x + k, matrix.depth - k);
+        store<float>(rest + k, fma(-to_whole(value * scale.inverse), all(scale.step), value));
+    }
 }
 
 #endif

@@ -12,7 +12,6 @@ namespace recurra::RECURRA_ISA {
 
 constexpr float TOP = 2097150.0f;     // 2^21 - 2: what is rounded twice still fits
 constexpr std::int64_t BLOCK = 256;   // fours whose sums fit into 32 bits: 256 * 2 * 2^15 * 127 < 2^31
-constexpr float HARMLESS = 1.0f;      // rounding q puts an error of 1.4e-7 |x|max |w| on a sum
 
 inline bool has_fours() { return true; }
 
@@ -22,12 +21,9 @@ struct Digits {
     alignas(32) std::uint8_t low[MOST_DEPTH + 16];
     float step;
 
-    // False where floats must do the work.
-    bool take(const float* x, const Fours& matrix) {
-        const Scale scale = scale_of(x, matrix, TOP, HARMLESS);
+    void take(const float* x, const Fours& matrix, const Scale& scale) {
         step = scale.step;
-        if (scale.fits) split(x, matrix.depth, scale.inverse);
-        return scale.fits;
+        split(x, matrix.depth, scale.inverse);
     }
 
 private:
@@ -60,9 +56,9 @@ struct Sums {
     }
 };
 
-// One row times N vectors of columns.
+// One row times N vectors of columns; `more`: on top of what is there.
 template <int N>
-void tile_fours(const Fours& matrix, std::int64_t first, const Digits& digits, float* out) {
+void tile_fours(const Fours& matrix, std::int64_t first, const Digits& digits, bool more, float* out) {
     const std::int8_t* panel = matrix.begin + first * matrix.groups() * BYTES;
     const __m256i ones = _mm256_set1_epi16(1);
     V<float> total[N] = {};
@@ -92,7 +88,7 @@ void tile_fours(const Fours& matrix, std::int64_t first, const Digits& digits, f
 #pragma GCC unroll 2
     for (int j = 0; j < N; ++j) {
         const std::int64_t column = (first + j) * LANES<float>;
-        store<float>(out + column, total[j] * digits.step * load(matrix.scale + column) + load(matrix.bias + column));
+        store<float>(out + column, total[j] * digits.step * load(matrix.scale + column) + load((more ? out : matrix.bias) + column));
     }
 }
 

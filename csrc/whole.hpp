@@ -12,6 +12,7 @@
 #endif
 
 #include <cstring>
+#include <type_traits>
 
 namespace recurra::RECURRA_ISA {
 
@@ -40,26 +41,47 @@ void tile_plainly(const Fours& matrix, std::int64_t first, const float* x, float
     }
 }
 
-// A panel of `wide` vectors; `digits` null: in floats.
-template <int N = WIDEST>
-RECURRA_INLINE void choose_fours(int wide, const Fours& matrix, std::int64_t first, const Digits* digits, const float* x, float* out) {
-    if (wide == N) {
-        if (digits) tile_fours<N>(matrix, first, *digits, out);
-        else tile_plainly<N>(matrix, first, x, out);
-    } else if constexpr (N > 1) {
-        choose_fours<N - 1>(wide, matrix, first, digits, x, out);
+// A panel of `wide` vectors: f is called with how many, known when it is compiled.
+template <int N = WIDEST, class F>
+RECURRA_INLINE void choose_fours(int wide, F f) {
+    if (wide == N) f(std::integral_constant<int, N>());
+    else if constexpr (N > 1) choose_fours<N - 1>(wide, f);
+}
+
+template <class F>
+RECURRA_INLINE void each_panel(const Fours& matrix, bool down, F f) {
+    for (std::int64_t i = 0, panels = (matrix.vectors() + WIDEST - 1) / WIDEST; i < panels; ++i) {
+        const std::int64_t first = WIDEST * (TURNS && down ? panels - 1 - i : i);
+        choose_fours(matrix.wide(first), [&](auto wide) { f(wide, first); });
     }
 }
 
 // operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart. `down`: the last columns first, if that pays.
+//
+// A row whose rounding might be seen is multiplied twice: its whole numbers, then, as whole numbers too, what they leave of it.
+// Where even that might be seen, beside a number 1e6 times what is harmless, floats do the work.
 inline void multiply(const Fours& matrix, std::int64_t rows, const float* operand, std::int64_t stride, float* out, std::int64_t apart, bool down) {
     Digits digits;
     for (std::int64_t r = 0; r < rows; ++r) {
         const float* x = operand + r * stride;
-        const Digits* taken = digits.take(x, matrix) ? &digits : nullptr;
-        for (std::int64_t i = 0, panels = (matrix.vectors() + WIDEST - 1) / WIDEST; i < panels; ++i) {
-            const std::int64_t first = WIDEST * (TURNS && down ? panels - 1 - i : i);
-            choose_fours(matrix.wide(first), matrix, first, taken, x, out + r * apart);
+        float* y = out + r * apart;
+        const auto whole = [&](const float* from, const Scale& scale, bool more) {
+            digits.take(from, matrix, scale);
+            each_panel(matrix, down, [&](auto wide, std::int64_t first) { tile_fours<decltype(wide)::value>(matrix, first, digits, more, y); });
+        };
+        const Scale scale = scale_of(x, matrix, TOP);
+        if (scale.fits && scale.harmless) {
+            whole(x, scale, false);
+            continue;
+        }
+        alignas(64) float rest[MOST_DEPTH + LANES<float>];
+        if (scale.fits) leave_rest(x, matrix, scale, rest);
+        const Scale finer = scale.fits ? scale_of(rest, matrix, TOP) : Scale{};
+        if (finer.harmless) {
+            whole(x, scale, false);
+            if (finer.fits && finer.inverse > 0) whole(rest, finer, true);
+        } else {
+            each_panel(matrix, down, [&](auto wide, std::int64_t first) { tile_plainly<decltype(wide)::value>(matrix, first, x, y); });
         }
     }
 }
