@@ -111,3 +111,44 @@ def test_what_is_no_module_is_one_line(name: str, text: str, nets: Path, capsys:
 def test_what_is_not_there_is_one_line(given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = said(capsys, "export", tmp_path / given, "--to", tmp_path / "m.rcr")
     assert status == 1 and not out and err.startswith("recurra export: ") and given in err and err.count("\n") == 1
+
+
+HEADS = """
+import torch
+from torch import nn
+
+class Heads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru, self.action, self.value = nn.GRU(3, 4), nn.Linear(4, 2), nn.Linear(4, 1)
+
+    def forward(self, x, state=None):
+        y, state = self.gru(x, state)
+        return state, self.action(y), self.value(y)
+
+heads = Heads().float()
+"""
+
+
+def test_one_of_several_outputs_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"w": numbers(3, 2), "v": numbers(3, 1)}
+    nodes = [node("MatMul", "x w", "action"), node("MatMul", "x v", "value")]
+    path = written(tmp_path / "m.onnx", nodes, given, outputs=["action", "value"])
+    (tmp_path / "heads.py").write_text(HEADS)
+    module = f"{tmp_path / 'heads.py'}:heads"
+    for source, names, first, second in ((path, "'action', 'value'", "action", "value"), (module, "1, 2", "1", "2")):
+        status, _, err = said(capsys, "export", source, "--to", tmp_path / "m.rcr")
+        assert status == 1 and f"got {names}; choose one by output= (--output)" in err
+        for output, size in ((first, 2), (second, 1)):
+            assert said(capsys, "export", source, "--to", tmp_path / "m.rcr", "--output", output)[0] == 0
+            assert read(tmp_path / "m.rcr").output_size == size
+        assert said(capsys, "verify", source, "--output", second, "--steps", "5", "--rows", "2")[0] == 0
+        status, _, err = said(capsys, "export", source, "--to", tmp_path / "m.rcr", "--output", "nothing")
+        assert status == 1 and "output must be one of " in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["export", "--to", "n.rcr"], ["verify"]])
+def test_a_file_of_recurras_own_has_one_output(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("m.rcr", "run"):
+        status, _, err = said(capsys, *command, tmp_path / name, "--output", "y")
+        assert status == 1 and "--output must go with an ONNX file or FILE.py:NAME, got " in err and err.count("\n") == 1

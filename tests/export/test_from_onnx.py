@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         [node("GRU", "x w r b two", "Y", hidden_size=4), node("Squeeze", "Y one", "y")], GRU_ | {"two": np.array([7, 7], np.int32)},
         "GRU of Y must run every row to its end, got sequence_lens; export the model without lengths",
     ),
-    "last state": ([*LAYER, *NAMED], GRU_, f"module {GIVES} a graph that gives none; export the part before its end"),
+    "last state": ([*LAYER, *NAMED], GRU_, f"module {GIVES} y, which is none; export the part before its end"),
     "last step": ([*LAYER, node("Gather", "Y minus", "y", axis=0)], GRU_, f"Gather of y {GIVES} a selection; export the part before it"),
     "softmax": ([node("Softmax", "x", "y")], {}, f"Softmax of y {OPERATOR} Softmax; recurra takes Gather .*"),
     "own domain": ([onnx.helper.make_node("Odd", ["x"], ["y"], domain="others")], {}, f"Odd of y {OPERATOR} others.Odd; .*"),
@@ -235,7 +235,7 @@ def test_a_further_input_is_a_first_state_or_nothing(tmp_path: Path) -> None:
 def test_an_output_that_cannot_be_taken_is_not_passed_over_for_another(tmp_path: Path) -> None:
     path = written(tmp_path / "m.onnx", [node("Softmax", "x", "y"), node("Relu", "x", "z")], {}, outputs=["y", "z"])
     with pytest.raises(ConversionError, match="^Softmax of y must be"):
-        network_of(path)
+        network_of(path, output="y")
     nodes = [*LAYER, node("Relu", "x", "z")]
     assert kinds(network_of(written(tmp_path / "m.onnx", nodes, GRU_, outputs=["Yh", "z"]))) == ["Activation"]
 

@@ -19,8 +19,8 @@ from tests.network.nets import held, matrix, numbers
 X = numbers(6, 2, 3)
 
 
-def cached(path: Path, nodes: list[Any], sizes: tuple[Any, ...] = ("b", 3, 4)) -> Path:
-    """A graph of x (b, 3, t) and its past, and the past that it leaves."""
+def cached(path: Path, nodes: list[Any], sizes: tuple[Any, ...] = ("b", 3, 4), back: tuple[Any, ...] = ()) -> Path:
+    """A graph of x (b, 3, t) and its past, and the past that it leaves, as `back` moves it."""
     described = onnx.helper.make_tensor_value_info
     inputs = [described("x", FLOAT, ("b", 3, "t")), described("past", FLOAT, sizes)]
     weights = {
@@ -29,10 +29,12 @@ def cached(path: Path, nodes: list[Any], sizes: tuple[Any, ...] = ("b", 3, 4)) -
         "end": np.array([2**31 - 1]),
         "two": np.array([2]),
         "spare": np.array([0, 3, 4]),
+        "flat": np.array([0, 12]),
     }
     arrays = [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
     outputs = [described(name, FLOAT, None) for name in ("y", "after")]
-    graph = onnx.helper.make_graph([*nodes, node("Slice", "seen last end two", "after")], "g", inputs, outputs, arrays)
+    last = [node("Slice", "seen last end two", "left"), *(back or [node("Identity", "left", "after")])]
+    graph = onnx.helper.make_graph([*nodes, *last], "g", inputs, outputs, arrays)
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 
@@ -50,12 +52,15 @@ def test_a_past_that_is_put_before_the_input_is_the_state(axis: int, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("moved", "sizes"),
-    [(node("Transpose", "past", "p", perm=[1, 2, 0]), (4, "b", 3)), (node("Reshape", "past spare", "p"), ("b", 12))],
+    ("moved", "sizes", "back"),
+    [
+        (node("Transpose", "past", "p", perm=[1, 2, 0]), (4, "b", 3), node("Transpose", "left", "after", perm=[2, 0, 1])),
+        (node("Reshape", "past spare", "p"), ("b", 12), node("Reshape", "left flat", "after")),
+    ],
     ids=["transposed", "reshaped"],
 )
-def test_a_past_whose_axes_are_moved_first(moved: Any, sizes: tuple[Any, ...], tmp_path: Path) -> None:
-    network = network_of(cached(tmp_path / "m.onnx", [moved, node("Concat", "p x", "seen", axis=2), CONV], sizes))
+def test_a_past_whose_axes_are_moved_first(moved: Any, sizes: tuple[Any, ...], back: Any, tmp_path: Path) -> None:
+    network = network_of(cached(tmp_path / "m.onnx", [moved, node("Concat", "p x", "seen", axis=2), CONV], sizes, (back,)))
     held(network, X, recurra.runtime.Model(network).session(2).push(X))
 
 
@@ -83,7 +88,7 @@ REFUSED: dict[str, tuple[list[Any], tuple[Any, ...], str]] = {
 def test_what_is_no_past_is_refused(what: str, tmp_path: Path) -> None:
     nodes, sizes, text = REFUSED[what]
     with pytest.raises(ConversionError, match=f"^{text}$"):
-        network_of(cached(tmp_path / "m.onnx", nodes, sizes))
+        network_of(cached(tmp_path / "m.onnx", nodes, sizes), output="y")
 
 
 def test_the_graph_of_one_step_is_refused(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ class Forgetful(nn.LSTMCell):
 
 
 def test_a_cells_state_is_compared_too() -> None:
-    with pytest.raises(ConversionError, match=r"module must compute what its layers say, got numbers that differ by \d\.\de-\d\d; is"):
+    with pytest.raises(ConversionError, match=r"module must go on from the state that it hands back as its layers say, got numbers that"):
         network_of(Forgetful(3, 4))
 
 
@@ -281,20 +281,6 @@ def test_what_a_module_keeps_is_as_it_was() -> None:
     network = network_of(module)
     assert module.h is None
     assert np.abs(Loop(network, 2).run(X) - rounded(module)(torch.from_numpy(X.copy())).detach().numpy()).max() < 1e-6
-
-
-def test_a_second_output_at_each_step_is_not_dropped() -> None:
-    class Heads(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gru, self.a, self.b = nn.GRU(3, 4), nn.Linear(4, 2), nn.Linear(4, 1)
-
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            y, _ = self.gru(x)
-            return self.a(y), torch.sigmoid(self.b(y))
-
-    with pytest.raises(ConversionError, match="^module must give one output at each step, got several; "):
-        network_of(Heads())
 
 
 class Kept(nn.Module):

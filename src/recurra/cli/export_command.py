@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recurra.cli.opened import HELP, add_cells, open_cells, open_network
+from recurra.cli.opened import HELP, OUTPUT, add_cells, open_cells, open_network
 from recurra.cli.output import add_json, answer
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kept.add_argument("--int8", action="store_true", help="weights of one byte, with a scale for each row")
     kept.add_argument("--bf16", action="store_true", help="weights of two bytes")
     parser.add_argument("--sequence", action="store_true", help=".onnx, .pt2: a graph of a whole sequence, not of one step")
+    parser.add_argument("--output", metavar="NAME", help=OUTPUT)
     parser.add_argument("--text", nargs="+", metavar="FILE", help="held-out text: with --int8 or --bf16, the loss before and after")
     parser.add_argument("--licence", help="written into the file")
     add_cells(parser)
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise ArgumentError(f"--sequence must go with a .onnx or .pt2 file, got {args.to!r}; leave it out")
     if args.text and not (args.int8 or args.bf16):
         raise ArgumentError("--text must go with --int8 or --bf16, whose cost it measures, got neither; leave it out")
-    network = open_network(args.run_folder, open_cells(args))
+    network = open_network(args.run_folder, open_cells(args), args.output)
     if args.licence:
         network = replace(network, facts={**network.facts, "licence": args.licence})
     precision = "int8" if args.int8 else "bfloat16" if args.bf16 else network.precision

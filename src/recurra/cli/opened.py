@@ -85,6 +85,8 @@ def make_own_cell(path: str) -> Any:
     with _own_code("--cell", "a cell", path):
         return found() if isinstance(found, type) else found
 
+OUTPUT = "which of several outputs: of an ONNX file its name, of a module its place, 0 the first, or its key"
+
 
 def is_network(path: str) -> bool:
     """Whether a path names a network, and not a run.
@@ -95,17 +97,23 @@ def is_network(path: str) -> bool:
     return Path(path).suffix in (RUNTIME, ONNX, PYTHON) or _python(path) is not None
 
 
-def open_network(path: str, cells: Sequence[Any] = ()) -> Network:
+def open_network(path: str, cells: Sequence[Any] = (), output: str | None = None) -> Network:
     """The network of a `.rcr` file, which needs no PyTorch, of an ONNX file, of a PyTorch module, or of a run.
 
     Args:
         path: of it.
         cells: the classes of cells of one's own that a run is made of.
+        output: which output of an ONNX file or a module, as for `recurra.export.network_of`; a number is a place.
 
     Raises:
-        DataError, RunError, ArgumentError: there is none, or the run needs a cell that was not given.
+        ArgumentError: there is no such output, or the run needs a cell that was not given.
+        DataError, RunError: there is none.
         ConversionError: it cannot stream; says what in it.
     """
+    if output is not None and not (Path(path).suffix == ONNX or is_module(path)):
+        from recurra.errors import ArgumentError
+
+        raise ArgumentError(f"--output must go with an ONNX file or FILE.py:NAME, got {path!r}, which has one output; leave it out")
     if Path(path).suffix == RUNTIME:
         from recurra.network.file import read
 
@@ -113,12 +121,21 @@ def open_network(path: str, cells: Sequence[Any] = ()) -> Network:
     from recurra.export import network_of
 
     if Path(path).suffix == ONNX:
-        return network_of(path)
+        return network_of(path, output=output)
     if is_network(path):
-        return network_of(open_module(path))
+        return network_of(open_module(path), output=place_of(output))
     from recurra import train
 
     return network_of(train.open_run(path, cells))
+
+
+def place_of(output: str | None) -> int | str | None:
+    """An output of a module as it is written on the command line: a number is a place.
+
+    >>> place_of("1"), place_of("action")
+    (1, 'action')
+    """
+    return int(output) if output is not None and output.isdecimal() else output
 
 
 def is_module(path: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from recurra.cli.opened import HELP, add_cells, is_network, open_cells
+from recurra.cli.opened import HELP, OUTPUT, add_cells, is_network, open_cells
 from recurra.cli.output import add_json, answer
 
 
@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=200, metavar="T", help="steps of each path")
     parser.add_argument("--rows", type=int, default=3, metavar="B", help="rows side by side")
     add_cells(parser)
+    parser.add_argument("--output", metavar="NAME", help=OUTPUT)
     add_json(parser)
 
 
@@ -25,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.steps < 3 or args.rows < 1:
         raise ArgumentError(f"steps must be at least 3 and rows at least 1, got {args.steps} and {args.rows}")
+    if args.output and not is_network(args.run_folder):
+        raise ArgumentError(f"--output must go with an ONNX file or FILE.py:NAME, got {args.run_folder!r}; leave it out")
     cells = open_cells(args)
     rows = _of_network(args) if is_network(args.run_folder) else _of_run(args, cells)
     record = {"holds": all(row.holds for row in rows), "rows": [row._asdict() | {"holds": row.holds} for row in rows]}
@@ -36,16 +39,16 @@ def _of_network(args: argparse.Namespace) -> list[Any]:
     """The rows of a network, its own precision standing for float32 and the coarser ones; of a module before them what it gives itself."""
     import numpy as np
 
-    from recurra.cli.opened import is_module, open_module, open_network
+    from recurra.cli.opened import is_module, open_module, open_network, place_of
     from recurra.parity import verify_exports
 
     module = open_module(args.run_folder) if is_module(args.run_folder) else None
     if module is None:
-        network = open_network(args.run_folder)
+        network = open_network(args.run_folder, output=args.output)
     else:
         from recurra.export import network_of
 
-        network = network_of(module)
+        network = network_of(module, output=place_of(args.output))
     draws, shape = np.random.default_rng(0), (args.steps, args.rows)
     tokens = network.reads_tokens
     x = draws.integers(0, network.input_size, shape) if tokens else draws.standard_normal((*shape, network.input_size)).astype(np.float32)
@@ -53,7 +56,7 @@ def _of_network(args: argparse.Namespace) -> list[Any]:
         return verify_exports(network, x)
     from recurra.parity import verify_module
 
-    return verify_module(module, x) + verify_exports(network, x)
+    return verify_module(module, x, place_of(args.output)) + verify_exports(network, x)
 
 
 def _of_run(args: argparse.Namespace, cells: list[Any]) -> list[Any]:

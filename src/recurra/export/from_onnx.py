@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from recurra.errors import ConversionError, DataError
-from recurra.export.from_onnx_check import compare
+from recurra.export.from_onnx_check import Signature, compare
+from recurra.export.from_onnx_elements import Elements, needed, title
 from recurra.export.from_onnx_formulas import Formula
 from recurra.export.from_onnx_nodes import taken
+from recurra.export.from_onnx_record import recorded
+from recurra.export.from_onnx_states import States
 from recurra.export.from_onnx_values import Given, Node, Sizes, Steady
 from recurra.export.onnx_sheet import require_onnx
 from recurra.export.torch_flow import ORDERS, Flow, Path, led
@@ -21,13 +24,15 @@ from recurra.network import Network
 
 
 def from_onnx(
-    path: str | PathLike[str], *, vocabulary: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None, check: bool = True,
+    path: str | PathLike[str], *, output: str | int | None = None, vocabulary: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None, check: bool = True,
 ) -> Network:  # fmt: skip
     """The network of an ONNX file; see `recurra.export.network_of`.
 
     Raises:
+        ArgumentError: the file has no such output.
         DataError: there is no such file, or it is no ONNX model.
-        ConversionError: a node cannot be taken; named, with the reason.
+        ConversionError: a node cannot be taken, or a state is not carried as a layer leaves it; named, with the reason.
         MissingDependency: the onnx package is not installed, or to check the onnxruntime package.
     """
     onnx = require_onnx("network_of")
@@ -35,19 +40,16 @@ def from_onnx(
     inputs = _inputs(model.graph)
     if not inputs or not model.graph.output:
         raise DataError(f"path must be an ONNX model with an input and an output, got {fspath(path)!r}")
-    orders, widths = _orders(onnx, inputs[0])
-    found: list[str] = []
-
-    def walk(path: Path) -> Flow:
-        flow, name = Walk(onnx, model, path).run()
-        found.append(name)
-        return flow
-
-    way, flow = led(walk, orders, widths)
+    states = States(Elements(onnx, model, inputs), [each.name for each in inputs])
+    name = states.output(output)
+    way, flow = led(lambda path: Walk(onnx, model, path).run(name), *_orders(onnx, inputs[0]))
+    order, sizes = way.orders[0], axes_of(inputs[0])
     network = Network(flow.layers, vocabulary, dict(facts or {}))
+    steps = dict(zip(order, sizes or ())).get("T")
+    carried = states.carried(name, network, one_step="T" not in order or steps == 1)
+    network = recorded(model, network)
     if check:
-        order = way.orders[0]
-        compare(model, network, (order, flow.axes[order]), found[-1], axes_of(inputs[0]))
+        compare(model, network, Signature(order, flow.axes[order], name, sizes, way.pasts), carried)
     return network
 
 
@@ -95,7 +97,7 @@ def _orders(onnx: Any, value: Any) -> tuple[list[str], dict[str, int]]:
 
 
 class Walk:
-    """Goes along a graph, node by node, as far as the first output at each step needs it.
+    """Goes along a graph, node by node, as far as an output needs it.
 
     Args:
         onnx: the package.
@@ -109,45 +111,34 @@ class Walk:
         self.sizes = axes_of(_inputs(model.graph)[0])
         self.values: dict[str, Any] = {"": None}
 
-    def run(self) -> tuple[Flow, str]:
-        """The first output that has a value at each step, and its name; states are passed over.
+    def run(self, output: str) -> Flow:
+        """What an output is.
 
         Raises:
-            ConversionError: there is none, or a node before it cannot be taken.
+            ConversionError: it has no value at each step, or a node before it cannot be taken.
         """
         first, *others = _inputs(self.graph)
         self.values |= {each.name: self.onnx.numpy_helper.to_array(each) for each in self.graph.initializer}
         self.values |= {each.name: Given(each.name, axes_of(each)) for each in others} | {first.name: self.path.begin()}
-        for output in self.graph.output:
-            for node in self._needed(output.name):
-                self._node(node)
-            done = self.values.get(output.name)
-            if isinstance(done, Formula):
-                raise done.unknown()
-            if isinstance(done, Flow):
-                return done, output.name
-        raise ConversionError("module must give an output at each step, got a graph that gives none; export the part before its end")
-
-    def _needed(self, name: str) -> list[Any]:
-        """The nodes that a value is made by and were not walked yet, in the graph's order."""
-        wanted, nodes = {name}, []
-        for node in reversed(self.graph.node):
-            if wanted.intersection(node.output):
-                wanted.update(node.input)
-                if any(each and each not in self.values for each in node.output):
-                    nodes.append(node)
-        return nodes[::-1]
+        for node in needed(self.graph, [output]):
+            self._node(node)
+        done = self.values.get(output)
+        if isinstance(done, Formula):
+            raise done.unknown()
+        if not isinstance(done, Flow):
+            raise ConversionError(f"module must give an output at each step, got {output}, which is none; export the part before its end")
+        return done
 
     def _node(self, node: Any) -> None:
         for each in node.input:
             if each not in self.values:
-                raise ConversionError(f"{_name(node)} must read what came before it, got {each!r}")
+                raise ConversionError(f"{title(node)} must read what came before it, got {each!r}")
         inputs = [self.values[each] for each in node.input]
         attributes = {each.name: self.onnx.helper.get_attribute_value(each) for each in node.attribute}
         if all(each is None or isinstance(each, np.ndarray) for each in inputs):
             done = self._known(node, inputs)
         else:
-            done = taken(self.path, Node(_name(node), node, inputs, attributes, self._known, self.sizes))
+            done = taken(self.path, Node(title(node), node, inputs, attributes, self._known, self.sizes))
         outputs = done if isinstance(done, tuple) and not isinstance(done, (Past, Given, Sizes, Steady)) else (done,)
         self.values |= {name: value for name, value in zip(node.output, outputs) if name}
 
@@ -161,9 +152,5 @@ class Walk:
             done = ReferenceEvaluator(node, opsets=self.opsets).run(None, given)
         except Exception as error:  # an operator may raise what it likes
             line = (str(error).strip().splitlines() or ["no reason given"])[0]
-            raise ConversionError(f"{_name(node)} must be an operator that gives a constant, got {node.op_type}: {line}") from error
+            raise ConversionError(f"{title(node)} must be an operator that gives a constant, got {node.op_type}: {line}") from error
         return tuple(np.asarray(each) for each in done)
-
-
-def _name(node: Any) -> str:
-    return node.name or f"{node.op_type} of {', '.join(each for each in node.output if each)}"

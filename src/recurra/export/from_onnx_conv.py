@@ -55,6 +55,7 @@ def after(path: Path, node: Node, given: Given, flow: Flow) -> Any:
         raise ConversionError(f"{given.name} must say how many steps it holds to be the past of {node.name}, got axes {sizes}")
     if not any("T" in flow.axes[order] for order in path.orders):
         raise ConversionError(f"{node.name} must come before a sequence, got the graph of one step of a Conv; give that of a sequence")
+    path.pasts.append(flow.axes)
     place = -axis if axis < 0 else len(sizes) - axis
     return CALLS["pad"](path, node.name, flow, ((0, 0) * (place - 1)) + (count, 0))
 

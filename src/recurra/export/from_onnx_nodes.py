@@ -66,7 +66,8 @@ def _state(path: Path, node: Node, given: list[Any]) -> Any:
     one = next(each for each in given if isinstance(each, Given))
     if node.op == "Concat" and len(given) == 2 and isinstance(given[0], Given) and isinstance(given[1], Flow):
         return after(path, node, *given)
-    if node.op not in STATES or any(isinstance(each, (Flow, Formula)) for each in given):
+    together = node.op == "Concat" and all(isinstance(each, Given) for each in given)
+    if not (together or node.op in STATES) or any(isinstance(each, (Flow, Formula)) for each in given):
         raise ConversionError(f"{one.name} must be the input or a first state, got {node.op} of it at {node.name}")
     return (changed(one, node),) * len(node.outputs)
 
@@ -74,9 +75,11 @@ def _state(path: Path, node: Node, given: list[Any]) -> Any:
 def _gather(path: Path, node: Node) -> Any:
     table, index = node.inputs
     if isinstance(table, np.ndarray) and isinstance(index, Flow) and table.ndim == 2 and node.get("axis", 0) in (0, -2):
-        if table.dtype.kind != "f":
+        if table.dtype.kind != "f" and table.dtype.name != "bfloat16":
             raise ConversionError(f"{node.name} must read a table of floats, got {table.dtype}; give the file with float32 weights")
         return embedded(path, node.name, path.weights.constant(table), index)
+    if isinstance(table, Flow) and isinstance(index, np.ndarray) and index.shape == () and int(index) in (0, -1):
+        return path.relabelled(node.name, table, _without(int(node.get("axis", 0))), "give an output at each step, not a selection")
     if isinstance(table, Flow):
         raise ConversionError(f"{node.name} must give an output at each step, got a selection; export the part before it")
     return NotImplemented
@@ -231,6 +234,16 @@ def _squeeze(path: Path, node: Node) -> Any:
         return "".join(axis for place, axis in enumerate(now) if place not in gone) if all(now[place] == "1" for place in gone) else None
 
     return path.relabelled(node.name, node.inputs[0], change, "take away axes of one only")
+
+
+def _without(axis: int) -> Callable[[str, str], str | None]:
+    """Takes an axis away, where it is one of one."""
+
+    def change(now: str, order: str) -> str | None:
+        place = axis % len(now)
+        return now[:place] + now[place + 1 :] if now[place] == "1" else None
+
+    return change
 
 
 def _unsqueeze(path: Path, node: Node) -> Any:

@@ -13,8 +13,8 @@ from recurra.network.file import write
 
 
 def runtime(
-    module: nn.Module | str | PathLike[str], path: str | PathLike[str], *, precision: str = "float32", example: Any = None,
-    vocabulary: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None,
+    module: nn.Module | str | PathLike[str], path: str | PathLike[str], *, precision: str = "float32", output: int | str | None = None,
+    example: Any = None, vocabulary: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write a module, or an ONNX file, as a `.rcr` file, for `recurra.runtime.load`.
 
@@ -22,11 +22,12 @@ def runtime(
         module: what `network_of` takes.
         path: where.
         precision: of the matrices: "float32", "bfloat16" or "int8" (a scale for each row).
-        example, vocabulary, facts: as for `network_of`.
+        output, example, vocabulary, facts: as for `network_of`.
 
     Raises:
         ConversionError: something in the module cannot be taken; named, with the reason.
-        ArgumentError: `precision` is unknown.
+        ArgumentError: `precision` is unknown, or there is no such `output`.
         RunError: the file cannot be written.
     """
-    write(network_of(module, example=example, vocabulary=vocabulary, facts=facts).quantised(precision), path)
+    network = network_of(module, output=output, example=example, vocabulary=vocabulary, facts=facts)
+    write(network.quantised(precision), path)

@@ -40,10 +40,16 @@ class Path:
     Args:
         orders: those that are possible.
         width: of the input, where it is known.
+
+    Attributes:
+        pasts: of what was put before a flow, the first inputs of a convolution, in which order its axes lie for each of the input's.
+        states: flows that are what a cell gives and its next state in one.
     """
 
     def __init__(self, orders: Sequence[str] = ORDERS, width: int | None = None) -> None:
         self.orders, self.width, self.weights = list(orders), width, Weights()
+        self.pasts: list[Mapping[str, str]] = []
+        self.states: list[Flow] = []
 
     def begin(self) -> Flow:
         """The input itself."""

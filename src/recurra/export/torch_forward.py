@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
 
-from recurra.errors import ConversionError, shape_text
+from recurra.errors import ArgumentError, ConversionError, shape_text
 from recurra.export.torch_calls import CALLS, Extent, Shape, Zeros, is_nothing, is_zero
-from recurra.export.torch_flow import Flow, Path
+from recurra.export.torch_flow import Flow, Path, WidthUnknown
 from recurra.export.torch_layers import TAKEN, Past, is_known
 
 Call = Callable[[str, nn.Module, Flow], Any]
@@ -25,13 +24,22 @@ class Tracer(fx.Tracer):
         return is_known(m)
 
 
-def followed(path: Path, name: str, module: nn.Module, flow: Flow, call: Call) -> Any:
-    """A flow through a forward: what it gives first, and where it gives more a tuple of it and of flows and states.
+def followed(path: Path, name: str, module: nn.Module, flow: Flow, call: Call, output: int | str | None = None) -> Any:
+    """A flow through a forward: its output, and where it gives more a tuple of it, its place or key, and a state.
+
+    Args:
+        path: what leads flows.
+        name: of the module.
+        module: what is called.
+        flow: its input.
+        call: leads a flow through a module that is known.
+        output: which of several outputs is meant; None for the only one beside its states.
 
     Raises:
-        ConversionError: torch.fx cannot follow the forward, or it does what does not stream.
+        ArgumentError: there is no such output.
+        ConversionError: torch.fx cannot follow the forward, it does what does not stream, or has several outputs.
     """
-    return Walk(path, name, module, call).run(_traced(name, module), flow)
+    return Walk(path, name, module, call).run(_traced(name, module), flow, output)
 
 
 def _traced(name: str, module: nn.Module) -> fx.Graph:
@@ -65,38 +73,61 @@ class Walk:
         self.path, self.name, self.module, self.call = path, name, module, call
         self.values: dict[fx.Node, Any] = {}
 
-    def run(self, graph: fx.Graph, flow: Flow) -> Any:
-        """What the forward gives first; beside it, where it gives more, every further flow, or a `Past`."""
-        output = next(node for node in graph.nodes if node.op == "output").args[0]
-        several = isinstance(output, (tuple, list)) and len(output) > 0
-        wanted: Any = output[0] if several else output
-        if not isinstance(wanted, fx.Node):
-            raise ConversionError(f"{self.name} must give an output, or a tuple that begins with it, got {type(wanted).__name__}")
-        needed = _needed(wanted)
-        nodes = [node for node in graph.nodes if node in needed]
-        start = next(node for node in graph.nodes if node.op == "placeholder")
-        self.values[start] = flow
-        for node in nodes:
-            if node is not start:
-                self.values[node] = self._node(node)
-        done = self.values[wanted]
+    def run(self, graph: fx.Graph, flow: Flow, wanted: int | str | None) -> Any:
+        """The forward's output; see `followed`."""
+        entries = _entries(next(node for node in graph.nodes if node.op == "output").args[0], wanted)
+        if wanted is not None and wanted not in entries:
+            names = ", ".join(repr(key) for key in entries if key is not None)
+            raise ArgumentError(f"output must be one of {names}, got {wanted!r}" if names else f"output must be left out, got {wanted!r}")
+        key = next(iter(entries)) if len(entries) == 1 else self._only(graph, flow, entries) if wanted is None else wanted
+        node = entries[key]
+        if not isinstance(node, fx.Node):
+            raise ConversionError(f"{self.name} must give an output, or a tuple that begins with it, got {type(node).__name__}")
+        done = self._value(graph, flow, node)
         done = done[0] if isinstance(done, tuple) and done and isinstance(done[0], Flow) else done
         if not isinstance(done, Flow):
             raise ConversionError(f"{self.name} must give an output at each step, got {said(done)}; export the part before it")
-        return (done, *(self._beside(graph, each, done) for each in output[1:])) if several else done
+        return done if key is None else (done, Past(self.name), key)
 
-    def _beside(self, graph: fx.Graph, output: Any, done: Flow) -> Flow | Past:
-        """A further output: another flow, or what stands for a state."""
-        orders = self.path.orders
-        with suppress(ConversionError):
-            for node in graph.nodes if isinstance(output, fx.Node) else ():
-                if node in _needed(output) and node not in self.values:
-                    self.values[node] = self._node(node)
-            found = self.values.get(output) if isinstance(output, fx.Node) else None
-            if isinstance(found, Flow) and found is not done:
-                return found
-        self.path.orders = orders
-        return Past(self.name)
+    def _value(self, graph: fx.Graph, flow: Flow, wanted: fx.Node) -> Any:
+        """What a node gives, everything that it needs led along anew."""
+        start = next(node for node in graph.nodes if node.op == "placeholder")
+        self.values = {start: flow}
+        needed = _needed(wanted)
+        for node in graph.nodes:
+            if node in needed and node is not start:
+                self.values[node] = self._node(node)
+        return self.values[wanted]
+
+    def _only(self, graph: fx.Graph, flow: Flow, entries: Mapping[int | str | None, Any]) -> int | str | None:
+        """The one of several outputs that is no state; of those that are both, the one that there is."""
+        kinds = {key: self._kind(graph, flow, entry) for key, entry in entries.items()}
+        for kind in ("output", "both"):
+            keys = [key for key in entries if kinds[key] == kind]
+            if len({id(entries[key]) for key in keys}) == 1:
+                return keys[0]
+            if keys:
+                names = ", ".join(map(repr, keys))
+                raise ConversionError(f"{self.name} must give one output beside its states, got {names}; choose one by output= (--output)")
+        return next(iter(entries))
+
+    def _kind(self, graph: fx.Graph, flow: Flow, entry: Any) -> str:
+        """Whether an output is one at each step, a "state", or "both", as what a cell gives is; one that is not known is an output."""
+        orders, kinds = self.path.orders, []
+        for node in flat(entry):
+            if isinstance(node, fx.Node):
+                try:
+                    value = self._value(graph, flow, node)
+                except WidthUnknown:
+                    raise
+                except ConversionError:
+                    kinds.append("output")
+                else:
+                    kinds += ["both" if each in self.path.states else "output" for each in flat(value) if isinstance(each, Flow)]
+                    kinds += ["state" for each in flat(value) if isinstance(each, Past)]
+                self.path.orders = orders
+        alone = isinstance(entry, fx.Node)
+        return "output" if "output" in kinds else "both" if "both" in kinds and alone and "state" not in kinds else "state"
 
     def _node(self, node: fx.Node) -> Any:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda each: self.values[each])
@@ -142,6 +173,19 @@ class Walk:
         if done is NotImplemented:
             raise ConversionError(f"{name} must be made of layers that stream, got {called} of {', '.join(map(said, args))}; {TAKEN}")
         return done
+
+
+def _entries(output: Any, wanted: int | str | None) -> dict[int | str | None, Any]:
+    """The outputs of a forward by their places, or keys; by None where it gives one alone."""
+    if isinstance(output, Mapping):
+        return dict(output)
+    names: tuple[str, ...] = ()
+    if isinstance(output, fx.Node) and isinstance(output.target, type):  # a named tuple is made by a call of its class
+        names = getattr(output.target, "_fields", ())
+        output = output.args if names else output
+    if not isinstance(output, (tuple, list)) or not output:
+        return {None: output}
+    return dict(zip(names, output)) if wanted in names else dict(enumerate(output))
 
 
 def _needed(wanted: fx.Node) -> set[fx.Node]:

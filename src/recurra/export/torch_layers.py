@@ -79,6 +79,7 @@ def taken(path: Path, name: str, module: nn.Module, flow: Flow) -> Any:
     if isinstance(module, ONE_STEP):
         path.narrow(name, flow, lambda now: now == "BC", f"read one step, (B, C), as {type(module).__name__} does")
         done = path.then(name, flow, recurrent(path, name, *_cell(module)), pointwise=False)
+        path.states.append(done)
         return (done, Past(name)) if isinstance(module, nn.LSTMCell) or len(getattr(module, "cell", cells.GRU()).state) > 1 else done
     if isinstance(module, LockedDropout):
         return flow, Past(name)

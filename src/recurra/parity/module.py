@@ -18,7 +18,7 @@ from recurra.parity.paths import Row, verify
 Array = npt.NDArray[Any]
 
 
-def verify_module(module: nn.Module, x: Array) -> list[Row]:
+def verify_module(module: nn.Module, x: Array, output: int | str | None = None) -> list[Row]:
     """Run a module as it is and compare it with the float64 loop on its network; the bound is that of `verify_exports`.
 
     A module of recurra's layers is run along every path of `verify` too.
@@ -26,6 +26,7 @@ def verify_module(module: nn.Module, x: Array) -> list[Row]:
     Args:
         module: what `recurra.export.network_of` takes, left as it is.
         x: features (T, B, I) or tokens (T, B); the module is given them in the order of axes that it takes.
+        output: which of its outputs, as for `network_of`.
 
     Returns:
         A row for each path.
@@ -37,12 +38,12 @@ def verify_module(module: nn.Module, x: Array) -> list[Row]:
     >>> [row.path for row in verify_module(gru, x) if row.holds]
     ['module, (B, T, C)']
     """
-    layers, orders = layers_of(module)
-    network, given = Network(layers), torch.from_numpy(x)
+    layers, signature = layers_of(module, output=output)
+    network, given, order = Network(layers), torch.from_numpy(x), signature.taken
     dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
     rows = verify(module, given.to(dtype) if given.is_floating_point() else given) if isinstance(module, SequenceModule) else []
-    taken = orders[0] if "T" in orders[0] else f"T{orders[0]}"
-    theirs = outputs(module, given.permute(["TBC".index(axis) for axis in taken]), orders).numpy()
+    taken = order if "T" in order else f"T{order}"
+    theirs = outputs(module, given.permute(["TBC".index(axis) for axis in taken]), signature).numpy()
     exact, bound = reference(network, x)
-    path = f"module, ({', '.join(orders[0])}){'' if 'T' in orders[0] else ', steps'}"
-    return [*rows, Row(path, largest(theirs, exact[: len(theirs)]), bound, len(theirs))]
+    path = f"module, ({', '.join(order)}){'' if 'T' in order else ', steps'}"
+    return [*rows, Row(path, largest(theirs, exact), bound, len(theirs))]
