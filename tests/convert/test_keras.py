@@ -16,6 +16,7 @@ import torch
 import recurra
 from recurra import cells
 from recurra.convert import Backward, from_keras, from_keras_weights, to_keras_weights
+from recurra.convert.onnx_cells import SIGMOID, Activation, OnnxGRU, OnnxLSTM, OnnxRNN
 from recurra.errors import ArgumentError, ConversionError
 
 keras = pytest.importorskip("keras")
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 B, T, I, H = 3, 7, 5, 4
 BOUND = {"float32": 1e-6, "float64": 1e-12}
+HARD, RELU = Activation("HardSigmoid", 1 / 6, 0.5), Activation("Relu")
 FUSED = ("LSTM", "GRU reset_after")
 """What Keras hands to PyTorch's own operator. The rest it multiplies in float32 whatever the dtype (outside
 TensorFlow its float64 is not one), so there the float64 bound is held by a transcription of its equations."""
@@ -34,6 +36,20 @@ FORMS = {
     "GRU reset_after": ("GRU", {"reset_after": True}, cells.GRU()),
     "GRU reset before": ("GRU", {"reset_after": False}, cells.ResetBeforeGRU()),
 }
+OTHERS = {
+    "SimpleRNN hard_sigmoid": ("SimpleRNN", {"activation": "hard_sigmoid"}, OnnxRNN(HARD)),
+    "SimpleRNN linear": ("SimpleRNN", {"activation": "linear"}, OnnxRNN(Activation("Affine", 1.0, 0.0))),
+    "LSTM hard_sigmoid": ("LSTM", {"recurrent_activation": "hard_sigmoid"}, OnnxLSTM(HARD)),
+    "LSTM relu": ("LSTM", {"activation": "relu"}, OnnxLSTM(SIGMOID, RELU, RELU)),
+    "LSTM both": ("LSTM", {"activation": "hard_sigmoid", "recurrent_activation": "relu"}, OnnxLSTM(RELU, HARD, HARD)),
+    "GRU hard_sigmoid": ("GRU", {"recurrent_activation": "hard_sigmoid"}, OnnxGRU(HARD, linear_before_reset=True)),
+    "GRU hard_sigmoid, reset before": ("GRU", {"recurrent_activation": "hard_sigmoid", "reset_after": False}, OnnxGRU(HARD)),
+    "GRU relu": ("GRU", {"activation": "relu"}, OnnxGRU(SIGMOID, RELU, linear_before_reset=True)),
+    "GRU both, reset before": (
+        "GRU", {"activation": "hard_sigmoid", "recurrent_activation": "relu", "reset_after": False}, OnnxGRU(RELU, HARD),
+    ),
+}  # fmt: skip
+FORMS |= OTHERS
 
 
 def keras_layer(form: str, dtype: str = "float64", bidirectional: bool = False, **options: Any) -> Any:
@@ -84,7 +100,7 @@ def printed(form: str, arrays: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     return np.stack(outputs)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form not in FUSED])
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in (*FUSED, *OTHERS)])
 def test_float64_equals_kerass_equations(form: str) -> None:
     layer = keras_layer(form)
     x = torch.randn(T, B, I, dtype=torch.float64)
@@ -155,7 +171,7 @@ def test_lengths_are_kerass_mask(go_backwards: bool) -> None:
 def test_from_keras_weights_needs_no_layer_and_copies() -> None:
     layer = keras_layer("GRU reset before")
     arrays = layer.get_weights()
-    ours = from_keras_weights("GRU", arrays, reset_after=False)
+    ours = from_keras_weights("GRU", arrays, reset_after=False, recurrent_activation="sigmoid")
     kept = ours.weight_ih.detach().clone()
     arrays[0][:] = 0
     assert torch.equal(ours.weight_ih, kept)
@@ -181,9 +197,9 @@ def test_backward_resets_and_refuses_to_stream() -> None:
 @pytest.mark.parametrize(
     ("form", "options", "message"),
     [
-        ("LSTM", {"activation": "relu"}, "activation of LSTM must be 'tanh', got 'relu'"),
-        ("SimpleRNN", {"activation": "sigmoid"}, "activation of SimpleRNN must be 'tanh' or 'relu', got 'sigmoid'"),
-        ("GRU reset_after", {"recurrent_activation": "hard_sigmoid"}, "recurrent_activation must be 'sigmoid', got 'hard_sigmoid'"),
+        ("LSTM", {"activation": "selu"}, "activation must be one of 'hard_sigmoid', 'linear', 'relu', 'sigmoid', 'tanh', got 'selu'"),
+        ("SimpleRNN", {"activation": "softplus"}, "activation must be one of 'hard_sigmoid', 'linear', 'relu', 'sigmoid', 'tanh', got"),
+        ("LSTM", {"recurrent_activation": "softsign"}, "recurrent_activation must be one of 'hard_sigmoid', 'linear', 'relu', 'sigm"),
         ("LSTM", {"dropout": 0.25}, "dropout must be 0, got 0.25; it acts in training only: from_keras_weights takes"),
         ("GRU reset_after", {"recurrent_dropout": 0.5}, "recurrent_dropout must be 0, got 0.5; it acts in training only"),
     ],
@@ -194,7 +210,7 @@ def test_options_with_other_equations_are_refused(form: str, options: dict[str, 
 
 
 def test_other_layers_are_refused() -> None:
-    with pytest.raises(ConversionError, match="layer must be one of 'GRU', 'LSTM', 'SimpleRNN', got 'Dense'"):
+    with pytest.raises(ConversionError, match="layer must be one of 'CuDNNGRU', 'CuDNNLSTM', 'GRU', 'LSTM', 'SimpleRNN', got 'Dense'"):
         from_keras(keras.layers.Dense(3))
     with pytest.raises(ConversionError, match=r"kind must be one of 'GRU', 'LSTM', 'SimpleRNN', got 'LTSM'; did you mean 'LSTM'\?"):
         from_keras_weights("LTSM", [])
@@ -218,18 +234,22 @@ def test_other_bidirectional_wrappers_are_refused() -> None:
         ("LSTM", [(5, 15), (4, 16)], {}, "kernel must have shape (5, 16), got (5, 15)"),
         ("LSTM", [(5, 16), (4, 12)], {}, "recurrent_kernel must have shape (4, 16), got (4, 12)"),
         ("LSTM", [(5, 16), (4, 16), (2, 16)], {}, "bias must have shape (16,), got (2, 16)"),
-        ("GRU", [(5, 12), (4, 12), (12,)], {}, "bias must have shape (2, 12), got (12,); reset_after says which form"),
+        ("GRU", [(5, 12), (4, 12), (12,)], {"reset_after": True}, "bias must have shape (2, 12), got (12,); reset_after says which form"),
+        ("LSTM", [(5, 15), (4, 16), (32,)], {}, "kernel must have shape (5, 16), got (5, 15)"),
         ("GRU", [(5, 12), (4, 12), (2, 12)], {"reset_after": False}, "bias must have shape (12,), got (2, 12); reset_after says"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(kind: str, shapes: list[Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConversionError, match=re.escape(message)):
-        from_keras_weights(kind, [np.zeros(shape) for shape in shapes], **options)
+        from_keras_weights(kind, [np.zeros(shape) for shape in shapes], recurrent_activation="sigmoid", **options)
 
 
 def test_cells_that_keras_does_not_have_are_refused() -> None:
-    with pytest.raises(ConversionError, match=r"cell must be one that Keras has \(Elman, LSTM, GRU, ResetBeforeGRU\), got PeepholeLSTM"):
+    with pytest.raises(ConversionError, match=r"cell must be one that Keras has \(Elman, LSTM, GRU, ResetBeforeGRU, .*\), got Peep"):
         to_keras_weights(recurra.Recurrent(cells.PeepholeLSTM(), I, H))
+    for cell in (OnnxLSTM(clip=1.0), OnnxLSTM(input_forget=True), OnnxLSTM(h=RELU), OnnxGRU(Activation("Elu", 1.0)), OnnxRNN(SIGMOID, 2.0)):
+        with pytest.raises(ConversionError, match=r"cell must be one that Keras has \(Elman, .*\), got Onnx"):
+            to_keras_weights(recurra.Recurrent(cell, I, H))
     both = recurra.Bidirectional(recurra.Recurrent(cells.GRU(), I, H), recurra.Recurrent(cells.ResetBeforeGRU(), I, H))
     with pytest.raises(ConversionError, match=r"cell must be the same both ways in Keras, got GRU\(\) and ResetBeforeGRU\(\)"):
         to_keras_weights(both)

@@ -9,16 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recurra.cells import GRU, LSTM, Cell, Elman, ResetBeforeGRU
+from recurra.cells import Cell, ResetBeforeGRU
+from recurra.convert.keras_forms import DEFAULTS, GATES, cell_of, form, function, of_cudnn, plain, version
+from recurra.convert.onnx_cells import SIGMOID
 from recurra.convert.weights import Part, both_biases, direction, layer_with, reorder, single_layer
 from recurra.errors import ArgumentError, ConversionError, choice_text, shape_text
 from recurra.layers import Bidirectional, Recurrent, SequenceModule
 from recurra.layers.weight_hooks import compute_weights
 
-KINDS = ("SimpleRNN", "LSTM", "GRU")
-OURS = {Elman: "h", LSTM: "ifgo", GRU: "rzn", ResetBeforeGRU: "rzn"}
-THEIRS = {Elman: "h", LSTM: "ifgo", GRU: "zrn", ResetBeforeGRU: "zrn"}
-"""The rows' order by cell, in our letters (Keras writes c for our g and h for our n)."""
+KINDS = {"SimpleRNN": "SimpleRNN", "LSTM": "LSTM", "GRU": "GRU", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+"""Keras' layers, by what they are called there."""
+OURS = {"SimpleRNN": "h", "LSTM": "ifgo", "GRU": "rzn"}
+THEIRS = {"SimpleRNN": "h", "LSTM": "ifgo", "GRU": "zrn"}
+"""The rows' order by kind, in our letters (Keras writes c for our g and h for our n)."""
 
 
 class Backward(SequenceModule):
@@ -56,7 +59,7 @@ class Backward(SequenceModule):
 
 
 def from_keras(layer: Any) -> SequenceModule:
-    """Make the layer of a built Keras SimpleRNN, LSTM or GRU, or of a Bidirectional around one.
+    """Make the layer of a built Keras SimpleRNN, LSTM, GRU, CuDNNLSTM or CuDNNGRU, or of a Bidirectional around one.
 
     Kernels are transposed and rows put into our order, z's rows negated where Keras resets before the product,
     as in `from_keras_weights`. `return_sequences`, `return_state` and `stateful` do not matter: the output is
@@ -72,7 +75,8 @@ def from_keras(layer: Any) -> SequenceModule:
         ConversionError: an option changes the equations in a way that no cell has; names it.
     """
     if type(layer).__name__ != "Bidirectional":
-        return from_keras_weights(type(layer).__name__, layer.get_weights(), **_options(layer))
+        options = _options(layer)
+        return from_keras_weights(KINDS[type(layer).__name__], layer.get_weights(), **options)
     if layer.merge_mode != "concat":
         raise ConversionError(f"merge_mode must be 'concat', got {layer.merge_mode!r}; convert forward_layer and backward_layer alone")
     there, back = (from_keras(one) for one in (layer.forward_layer, layer.backward_layer))
@@ -87,20 +91,20 @@ def _options(layer: Any) -> dict[str, Any]:
     if kind not in KINDS:
         raise ConversionError(choice_text("layer", kind, KINDS))
     config = layer.get_config()
-    if (recurrent := config.get("recurrent_activation", "sigmoid")) != "sigmoid":
-        raise ConversionError(f"recurrent_activation must be 'sigmoid', got {recurrent!r}")
     for name in ("dropout", "recurrent_dropout"):
         if config.get(name):
             raise ConversionError(
                 f"{name} must be 0, got {config[name]}; it acts in training only: from_keras_weights takes the weights without it"
             )
-    options = {"activation": config["activation"], "go_backwards": config.get("go_backwards", False)}
-    return options | ({"reset_after": config.get("reset_after", False)} if kind == "GRU" else {})
+    options = {"activation": config.get("activation", "tanh"), "go_backwards": config.get("go_backwards", False)}
+    names = {"SimpleRNN": (), "LSTM": ("recurrent_activation",), "GRU": ("recurrent_activation", "reset_after")}[KINDS[kind]]
+    return options | {name: config.get(name) for name in names} | {"keras": version(layer)}
 
 
 def from_keras_weights(
-    kind: str, weights: Sequence[Any], *, reset_after: bool = True, activation: str = "tanh", go_backwards: bool = False
-) -> SequenceModule:
+    kind: str, weights: Sequence[Any], *, recurrent_activation: str | None = None, activation: str = "tanh",
+    reset_after: bool | None = None, go_backwards: bool = False, keras: int | None = None,
+) -> SequenceModule:  # fmt: skip
     """Make a layer from Keras' arrays, in the order of `get_weights()`.
 
         weight_ih, weight_hh = kernel^T, recurrent_kernel^T     rows i f c o -> i f g o, z r h -> r z n
@@ -108,54 +112,85 @@ def from_keras_weights(
         GRU, reset_after=True:    the cell GRU; bias (2, 3H) gives both biases
         GRU, reset_after=False:   the cell ResetBeforeGRU, whose z takes the new where Keras' keeps the old:
                                   z's rows are negated, since sigmoid(-a) = 1 - sigmoid(a)
+        CuDNNLSTM, CuDNNGRU:      known by their bias, (8H,) or (6H,), and put into the plain layers' form
+
+    With other activations the cell is an `OnnxRNN`, `OnnxLSTM` or `OnnxGRU`, whose z keeps the old as Keras' does.
 
     Args:
         kind: "SimpleRNN", "LSTM" or "GRU".
         weights: kernel (I, G*H), recurrent_kernel (H, G*H) and, unless `use_bias` was False, bias.
-        reset_after: the form of a GRU.
-        activation: "tanh", for a SimpleRNN also "relu".
+        recurrent_activation: of the gates of an LSTM or GRU, "sigmoid", "hard_sigmoid", "relu", "tanh" or "linear"; must be said, but
+            for CuDNN's arrays, since it differs between versions of Keras.
+        activation: one of the same.
+        reset_after: the form of a GRU; None to read it off the bias.
         go_backwards: the layer runs from each row's end.
+        keras: 2 or 3, whose "hard_sigmoid" it is: clip(0.2 x + 0.5, 0, 1), or relu6(x + 3) / 6.
 
     Returns:
         A `Recurrent`, in `Backward` if the layer goes backwards. Arrays are copied.
 
     Raises:
-        ConversionError: names the option or the array that does not fit.
+        ConversionError: names the option or the array that does not fit, or that must be said.
 
     >>> import numpy as np
-    >>> from_keras_weights("LSTM", [np.zeros((3, 16)), np.zeros((4, 16)), np.zeros(16)])
+    >>> from_keras_weights("LSTM", [np.zeros((3, 16)), np.zeros((4, 16)), np.zeros(16)], recurrent_activation="sigmoid")
     Recurrent(LSTM(), 3, 4, biases=1)
     """
-    if kind not in KINDS:
-        raise ConversionError(choice_text("kind", kind, KINDS))
-    if activation != "tanh" and not (kind == "SimpleRNN" and activation == "relu"):
-        also = " or 'relu'" if kind == "SimpleRNN" else ""
-        raise ConversionError(f"activation of {kind} must be 'tanh'{also}, got {activation!r}")
+    if kind not in OURS:
+        raise ConversionError(choice_text("kind", kind, OURS))
     if len(weights) not in (2, 3):
         raise ConversionError(f"weights must be kernel, recurrent_kernel and perhaps bias, got {len(weights)} arrays; build the layer")
-    cell: Cell = {"SimpleRNN": Elman(activation), "LSTM": LSTM(), "GRU": GRU() if reset_after else ResetBeforeGRU()}[kind]
-    arrays = _checked(cell, [np.array(array) for array in weights])
-    layer = layer_with(cell, {name: _ours(cell, torch.from_numpy(array)) for name, array in arrays.items()})
+    arrays = [np.array(array) for array in weights]
+    if cudnn := of_cudnn(kind, arrays):
+        _check_cudnn(kind, recurrent_activation, activation, reset_after)
+        arrays, recurrent_activation = plain(kind, _shaped(kind, arrays, (2 * GATES[kind] * len(arrays[1]),))), "sigmoid"
+    if kind == "SimpleRNN" and recurrent_activation is not None:
+        raise ConversionError(f"recurrent_activation must be left out for SimpleRNN, which has no gates, got {recurrent_activation!r}")
+    if kind != "SimpleRNN" and recurrent_activation is None:
+        raise ConversionError(f"recurrent_activation must be given for {kind}, got none; {DEFAULTS}: the layer's config says it")
+    after = cudnn or (_resets_after(arrays) if reset_after is None and kind == "GRU" else bool(reset_after))
+    gate = SIGMOID if kind == "SimpleRNN" else function("recurrent_activation", recurrent_activation, keras)
+    cell = cell_of(kind, gate, function("activation", activation, keras), after)
+    rows = GATES[kind] * (arrays[1].shape[0] if arrays[1].ndim else 0)
+    kernel, recurrent, *biases = _shaped(kind, arrays, (2, rows) if kind == "GRU" and after else (rows,))
+    biases = [*biases[0]] if biases and biases[0].ndim == 2 else biases
+    named = {"weight_ih": kernel.T, "weight_hh": recurrent.T} | dict(zip(("bias_ih", "bias_hh"), biases))
+    layer = layer_with(cell, {name: _ours(cell, torch.from_numpy(array)) for name, array in named.items()})
     return Backward(layer) if go_backwards else layer
 
 
-def _checked(cell: Cell, weights: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays by our names, each (G*H, ...), after looking at their shapes."""
+def _check_cudnn(kind: str, recurrent_activation: str | None, activation: str, reset_after: bool | None) -> None:
+    """Raise where an option is not that of a CuDNN layer, which has no other."""
+    wanted = {"recurrent_activation": (recurrent_activation, "sigmoid"), "activation": (activation, "tanh")}
+    for name, (value, only) in (wanted | ({"reset_after": (reset_after, True)} if kind == "GRU" else {})).items():
+        if value not in (None, only):
+            raise ConversionError(f"{name} must be {only!r} for the arrays of a CuDNN{kind}, which its bias says, got {value!r}")
+
+
+def _resets_after(weights: list[np.ndarray]) -> bool:
+    """The form of a GRU, by its bias."""
+    if len(weights) == 2:
+        why = "True is the default of tf.keras 2 and Keras 3, False of Keras 2"
+        raise ConversionError(f"reset_after must be given for a GRU without bias, got none; {why}: the layer's config says it")
+    return weights[2].ndim == 2
+
+
+def _shaped(kind: str, weights: list[np.ndarray], bias: tuple[int, ...]) -> list[np.ndarray]:
+    """The arrays, after looking at their shapes."""
     kernel, recurrent = weights[:2]
     units = recurrent.shape[0] if recurrent.ndim else 0
-    rows = units * len(cell.gates)
-    bias_shape = (2, rows) if isinstance(cell, GRU) else (rows,)
-    wanted = {"kernel": (*kernel.shape[:1], rows), "recurrent_kernel": (units, rows), "bias": bias_shape}
+    rows = units * GATES[kind]
+    wanted = {"kernel": (*kernel.shape[:1], rows), "recurrent_kernel": (units, rows), "bias": bias}
     for (name, shape), array in zip(wanted.items(), weights):
         if array.shape != shape or not rows:
-            hint = "; reset_after says which form a GRU's bias has" if name == "bias" and isinstance(cell, (GRU, ResetBeforeGRU)) else ""
+            hint = "; reset_after says which form a GRU's bias has" if name == "bias" and kind == "GRU" else ""
             raise ConversionError(f"{name} must have shape {shape_text(shape)}, got {shape_text(array.shape)}{hint}")
-    biases = [*weights[2]] if bias_shape[0] == 2 and len(weights) == 3 else weights[2:]
-    return {"weight_ih": kernel.T, "weight_hh": recurrent.T} | dict(zip(("bias_ih", "bias_hh"), biases))
+    return weights
 
 
 def _ours(cell: Cell, rows: Tensor) -> Tensor:
-    return reorder(rows, THEIRS[type(cell)], OURS[type(cell)], _negated(cell))  # type: ignore[index]
+    kind, _ = form(cell)
+    return reorder(rows, THEIRS[kind], OURS[kind], _negated(cell))
 
 
 def _negated(cell: Cell) -> str:
@@ -169,6 +204,7 @@ def to_keras_weights(module: nn.Module) -> list[np.ndarray]:
         LSTM            LSTM(H)
         GRU             GRU(H, reset_after=True)
         ResetBeforeGRU  GRU(H, reset_after=False), z's rows negated
+        OnnxRNN, ...    the same with the activations of the cell, as `from_keras` makes it
 
     each with `use_bias=False` if the layer has none; both biases are added where Keras has one. A
     bidirectional layer is `Bidirectional(...)` of these, a `Backward` one has `go_backwards=True`.
@@ -191,9 +227,7 @@ def to_keras_weights(module: nn.Module) -> list[np.ndarray]:
     else:
         parts = single_layer(module, "Keras")
     for part in parts:
-        if type(part.cell) not in OURS:
-            names = ", ".join(kind.__name__ for kind in OURS)
-            raise ConversionError(f"cell must be one that Keras has ({names}), got {part.cell!r}")
+        form(part.cell)
         if part.cell != parts[0].cell:
             raise ConversionError(f"cell must be the same both ways in Keras, got {parts[0].cell!r} and {part.cell!r}")
     use_bias = any("bias_ih" in part.weights for part in parts)
@@ -203,12 +237,13 @@ def to_keras_weights(module: nn.Module) -> list[np.ndarray]:
 def _arrays(part: Part, use_bias: bool) -> list[np.ndarray]:
     """Kernel, recurrent kernel and bias of one direction."""
 
+    kind, after = form(part.cell)
+
     def theirs(rows: Tensor) -> np.ndarray:
-        kind = type(part.cell)
-        return reorder(rows.detach().cpu(), OURS[kind], THEIRS[kind], _negated(part.cell)).numpy()  # type: ignore[index]
+        return reorder(rows.detach().cpu(), OURS[kind], THEIRS[kind], _negated(part.cell)).numpy()
 
     arrays = [theirs(part.weights["weight_ih"]).T.copy(), theirs(part.weights["weight_hh"]).T.copy()]
     if not use_bias:
         return arrays
     first, second = map(theirs, both_biases(part))
-    return [*arrays, np.stack([first, second]) if isinstance(part.cell, GRU) else first + second]
+    return [*arrays, np.stack([first, second]) if after else first + second]
