@@ -12,9 +12,9 @@ import torch
 from onnx import helper, numpy_helper
 
 from recurra import cells
-from recurra.convert import from_onnx_node
+from recurra.convert import from_onnx_node, to_onnx_node
 from recurra.convert.onnx_cells import FUNCTIONS, TAKES_ALPHA, TAKES_BETA, Activation, OnnxGRU, OnnxLSTM, OnnxRNN
-from recurra.errors import ConversionError, MissingDependency
+from recurra.errors import ArgumentError, ConversionError, MissingDependency
 from tests.convert.onnx_equations import Array, run_printed, run_runtime
 
 ROLES = {"RNN": 6, "GRU": 6, "LSTM": 8}
@@ -219,8 +219,7 @@ def test_other_operators_are_refused() -> None:
     ("name", "value", "message"),
     [
         ("W", None, "W must be an initializer, got 'W', which is none"),
-        ("sequence_lens", None, "sequence_lens must be an initializer, got 'sequence_lens', which is none; drop it from the node and give"),
-        ("initial_c", None, "initial_c must be an initializer, got 'initial_c', which is none; drop it from the node and give"),
+        ("P", None, "P must be an initializer, got 'P', which is none"),
         ("W", np.zeros((2, 20, 3), np.float32), "W must have shape (1, 20, I) for direction 'forward', got (2, 20, 3)"),
         ("R", np.zeros((1, 15, 5), np.float32), "R must have shape (1, 20, 5) for direction 'forward', got (1, 15, 5)"),
         ("R", np.zeros((1, 16, 4), np.float32), "hidden_size must be 4, as R has it, got 5"),
@@ -238,6 +237,47 @@ def test_inputs_that_do_not_fit_are_refused(name: str, value: Array | None, mess
     given = {key: array for key, array in inputs.items() if key != name} | ({} if value is None else {name: value})
     with pytest.raises(ConversionError, match=re.escape(message)):
         from_onnx_node(node, given)
+
+
+FED = ("sequence_lens", "initial_h", "initial_c")
+
+
+@pytest.mark.parametrize("attributes", [{}, TWO, {"direction": "reverse"}], ids=str)
+@pytest.mark.parametrize("op", ROLES)
+def test_what_a_graph_feeds_is_given_at_the_call(op: str, attributes: dict[str, Any]) -> None:
+    node, inputs = make(op, attributes, lengths=(6, 2, 1, 4))
+    fed = [name for name in FED if name in inputs]
+    layer = from_onnx_node(node, {name: value for name, value in inputs.items() if name not in ("X", *fed)})
+    states = tuple(torch.from_numpy(inputs[name]) for name in fed[1:])
+    x, lengths = torch.from_numpy(inputs["X"]), torch.from_numpy(inputs["sequence_lens"])
+    with torch.no_grad():
+        y, after = layer(x, states if len(states) > 1 else states[0], lengths=lengths)
+    ours = [y.unflatten(-1, (len(layer.directions), -1)).transpose(1, 2), *(after if isinstance(after, tuple) else (after,))]
+    for mine, theirs in zip(ours, run_runtime(node, inputs), strict=True):
+        assert np.abs(mine.numpy() - theirs).max() <= 4e-6 * max(1.0, np.abs(theirs).max())
+    names = "h (D, B, H), c (D, B, H)" if op == "LSTM" else "h (D, B, H)"
+    text = f"state must be given, {names}, as the node reads {' and '.join(fed[1:])} from its graph's inputs, got none"
+    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
+        layer(x, lengths=lengths)
+    with pytest.raises(
+        ArgumentError, match=r"^lengths must be given, \(B,\), as the node reads sequence_lens from its graph's inputs, got none$"
+    ):
+        layer(x, states if len(states) > 1 else states[0])
+    assert list(to_onnx_node(layer)[0].input) == list(node.input)
+    assert layer.streaming_obstacle() is not None
+
+
+def test_a_node_that_is_fed_its_state_streams_from_it() -> None:
+    node, inputs = make("GRU", {}, absent=("sequence_lens",))
+    layer = from_onnx_node(node, {name: value for name, value in inputs.items() if name not in ("X", "initial_h")})
+    x, state = torch.from_numpy(inputs["X"]), torch.from_numpy(inputs["initial_h"])
+    with torch.no_grad():
+        whole = layer(x, state)[0]
+        for t in range(T):
+            y, state = layer.step(x[t], state)
+            assert (y - whole[t]).abs().max() < 1e-6
+    with pytest.raises(ArgumentError, match="^state must be given, h "):
+        layer.step(x[0])
 
 
 def test_a_node_without_recurrent_weights_is_refused() -> None:

@@ -131,3 +131,15 @@ def test_states_and_batches_that_do_not_fit_are_refused() -> None:
         layer(x, (None, None))
     with pytest.raises(ShapeError, match=r"x must have B = 3 rows, as the node's initial_h has, got shape \(7, 2, 2\)"):
         layer(normal(T, 2, I))
+
+
+def test_what_is_fed_must_be_given() -> None:
+    layer, x = layer_of(fed=["initial_c", "sequence_lens"]), normal(T, B, I)
+    state, lengths = (normal(1, B, H), normal(1, B, H)), torch.tensor([T, 2, 3])
+    with pytest.raises(ArgumentError, match=r"^state must be given, h \(D, B, H\), c \(D, B, H\), as the node reads initial_c from"):
+        layer(x, lengths=lengths)
+    with pytest.raises(ArgumentError, match=r"^lengths must be given, \(B,\), as the node reads sequence_lens from its graph's"):
+        layer(x, state)
+    bare = OnnxLayer(list(layer.directions))
+    for mine, theirs in zip(flat(layer(x, state, lengths=lengths)), flat(bare(x, state, lengths=lengths))):
+        assert torch.equal(mine, theirs)

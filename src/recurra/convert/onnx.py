@@ -48,11 +48,8 @@ BETA = {"HardSigmoid": 0.5, "Affine": 0.0}
 threshold of ThresholdedRelu is 0, against ONNX's text; the text is followed."""
 
 
-ADVICE = {
-    "sequence_lens": "; drop it from the node and give the layer lengths",
-    "initial_h": "; drop it from the node and give the layer a state",
-    "initial_c": "; drop it from the node and give the layer a state",
-}
+FED = ("sequence_lens", "initial_h", "initial_c")
+"""The inputs that need not be initializers: a graph may give them at each call."""
 
 
 def from_onnx_node(node: Any, initializers: Any) -> OnnxLayer:
@@ -68,7 +65,8 @@ def from_onnx_node(node: Any, initializers: Any) -> OnnxLayer:
     Args:
         node: an onnx.NodeProto.
         initializers: by name, NumPy arrays or TensorProtos; or a list of TensorProtos, as a graph holds them.
-            All inputs but X must be here.
+            All inputs but X must be here, and but sequence_lens, initial_h and initial_c: what of these is an input of
+            the graph must be given at each call, as `lengths` and `state`.
 
     Returns:
         An `OnnxLayer`: y (T, B, D*H), state (D, B, H), for an LSTM (h, c).
@@ -89,13 +87,15 @@ def from_onnx_node(node: Any, initializers: Any) -> OnnxLayer:
         raise ConversionError(choice_text("op_type", node.op_type if not node.domain else f"{node.domain}.{node.op_type}", FORMS))
     form = FORMS[node.op_type]
     attributes = _attributes(node, form, onnx)
-    inputs = _inputs(node, form, initializers, onnx)
+    known = initializers if isinstance(initializers, Mapping) else {tensor.name: tensor for tensor in initializers}
+    inputs = _inputs(node, form, known, onnx)
     _check_shapes(form, attributes, inputs)
     cells = _cells(node.op_type, attributes, "P" in inputs)
     layers = [layer_with(cell, _weights(form, cell, inputs, number)) for number, cell in enumerate(cells)]
     axes = (1, 0, 2) if attributes["layout"] else (0, 1, 2)
     states = {name[-1]: inputs[name].permute(axes).contiguous() for name in ("initial_h", "initial_c") if name in inputs}
-    return OnnxLayer(layers, attributes["direction"], states, inputs.get("sequence_lens"))
+    fed = [role for role, name in zip(form.inputs, node.input) if name and role in FED and role not in inputs]
+    return OnnxLayer(layers, attributes["direction"], states, inputs.get("sequence_lens"), fed)
 
 
 def require_onnx(what: str) -> ModuleType:
@@ -127,14 +127,15 @@ def _attributes(node: Any, form: Form, onnx: ModuleType) -> dict[str, Any]:
     return found
 
 
-def _inputs(node: Any, form: Form, initializers: Any, onnx: ModuleType) -> dict[str, Tensor]:
-    """The node's inputs but X as tensors of our own, by ONNX's names."""
-    known = initializers if isinstance(initializers, Mapping) else {tensor.name: tensor for tensor in initializers}
+def _inputs(node: Any, form: Form, known: Mapping[str, Any], onnx: ModuleType) -> dict[str, Tensor]:
+    """The node's inputs but X, and but those that a graph gives, as tensors of our own, by ONNX's names."""
     names = {role: name for role, name in zip(form.inputs, node.input) if name and role != "X"}
     found = {}
     for role, name in names.items():
+        if name not in known and role in FED:
+            continue
         if name not in known:
-            raise ConversionError(f"{role} must be an initializer, got {name!r}, which is none{ADVICE.get(role, '')}")
+            raise ConversionError(f"{role} must be an initializer, got {name!r}, which is none")
         value = known[name]
         array = np.array(onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value)
         kinds = ("int32", "int64") if role == "sequence_lens" else ("float16", "float32", "float64")

@@ -24,11 +24,13 @@ class OnnxLayer(SequenceModule):
         direction: "forward", "reverse" or "bidirectional".
         states: by name (`h`, `c`), the node's first state, (D, B, H); zero for a name that is missing.
         sequence_lens: (B,), the node's lengths, used where the caller gives none; or None.
+        fed: what the node reads from inputs of its graph, "sequence_lens", "initial_h" and "initial_c": a call must give it.
 
     Attributes:
         directions: the layers.
         initial_h, initial_c: the node's first state, or None.
         sequence_lens: the node's lengths, or None.
+        fed: the names that were given.
 
     Raises:
         ArgumentError: there is not one layer for each direction.
@@ -44,7 +46,7 @@ class OnnxLayer(SequenceModule):
 
     def __init__(
         self, layers: Sequence[Recurrent], direction: str = "forward", states: Mapping[str, Tensor] | None = None,
-        sequence_lens: Tensor | None = None,
+        sequence_lens: Tensor | None = None, fed: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         runs = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -56,22 +58,26 @@ class OnnxLayer(SequenceModule):
         for name in self.names:
             self.register_buffer(f"initial_{name}", (states or {}).get(name))
         self.register_buffer("sequence_lens", sequence_lens)
+        self.fed = tuple(fed)
 
     def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
         """Run a sequence.
 
         Args:
             x: (T, B, I).
-            state: the state to begin with, (D, B, H), for an LSTM (h, c); the node's own if None.
-            lengths: (B,), steps of each row; the node's own if None.
-            resets: (T, B) bool, True where a step begins a new segment, from the node's own state.
+            state: the state to begin with, (D, B, H), for an LSTM (h, c); the node's own if None, and it must not be where the
+                node reads one of them from an input of its graph.
+            lengths: (B,), steps of each row; the node's own if None, and the same holds.
+            resets: (T, B) bool, True where a step begins a new segment, from the node's own state, which is zero where it has none.
 
         Returns:
             y (T, B, D*H), and the final state in the form of `state`.
 
         Raises:
+            ArgumentError: `state` or `lengths` is missing.
             ShapeError: `x` or `state` does not fit, or has another B than the node's first state or lengths.
         """
+        self._check_fed(state, lengths)
         before = None if state is None else self._enter(state)
         lengths = self.sequence_lens if lengths is None else lengths
         outs, finals = [], []
@@ -84,6 +90,17 @@ class OnnxLayer(SequenceModule):
             finals.append(done.final)
         values = tuple(torch.stack([final[i] for final in finals]) for i in range(len(self.names)))
         return torch.cat(outs, -1), values if len(values) > 1 else values[0]
+
+    def _check_fed(self, state: Any, lengths: Any) -> None:
+        """Raise where a call lacks what the node reads from inputs of its graph."""
+        states = [name for name in self.fed if name != "sequence_lens"]
+        shapes = ", ".join(f"{name} (D, B, H)" for name in self.names)
+        if state is None and states:
+            raise ArgumentError(
+                f"state must be given, {shapes}, as the node reads {' and '.join(states)} from its graph's inputs, got none"
+            )
+        if lengths is None and "sequence_lens" in self.fed:
+            raise ArgumentError("lengths must be given, (B,), as the node reads sequence_lens from its graph's inputs, got none")
 
     def _initial(self, number: int, x: Tensor) -> dict[str, Tensor]:
         """The node's first state as one direction's own."""
@@ -112,7 +129,8 @@ class OnnxLayer(SequenceModule):
     def streaming_obstacle(self) -> str | None:
         if self.direction != "forward":
             return "a layer that runs backward needs the whole future before its first output"
-        return None if self.sequence_lens is None else "the node's sequence_lens count the steps of whole rows"
+        counted = self.sequence_lens is not None or "sequence_lens" in self.fed
+        return "the node's sequence_lens count the steps of whole rows" if counted else None
 
     def extra_repr(self) -> str:
         return self.direction

@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 from recurra.cells import GRU, LSTM, Cell, Elman, PeepholeLSTM, ResetBeforeGRU
-from recurra.convert.onnx import FORMS, require_onnx
+from recurra.convert.onnx import FED, FORMS, require_onnx
 from recurra.convert.onnx_cells import SIGMOID, TAKES_ALPHA, TAKES_BETA, TANH, Activation, OnnxGRU, OnnxLSTM, OnnxRNN
 from recurra.convert.onnx_layer import OnnxLayer
 from recurra.convert.weights import Part, both_biases, reorder, single_layer
 from recurra.errors import ArgumentError, ConversionError, choice_text
 from recurra.layers.weight_hooks import compute_weights
 
-FED = ("sequence_lens", "initial_h", "initial_c")
 LSTM_ACTIVATIONS, GRU_ACTIVATIONS = (SIGMOID, TANH, TANH), (SIGMOID, TANH)
 
 
@@ -40,7 +39,8 @@ def to_onnx_node(module: nn.Module, name: str = "", *, feeds: Iterable[str] = ()
         module: a recurra RNN, LSTM or GRU of one layer; a `Recurrent` of these cells, or a `Bidirectional` of
             two; an `OnnxLayer`, with all of its attributes.
         name: of the node; also begins the names of its initializers and outputs.
-        feeds: optional inputs that the graph feeds, by name: "sequence_lens", "initial_h", "initial_c".
+        feeds: optional inputs that the graph feeds, by name: "sequence_lens", "initial_h", "initial_c"; those of an `OnnxLayer`'s
+            `fed` are fed too.
         layout: 0, X is (T, B, I); or 1, (B, T, I), which ONNX Runtime refuses.
 
     Returns:
@@ -56,7 +56,7 @@ def to_onnx_node(module: nn.Module, name: str = "", *, feeds: Iterable[str] = ()
     ('LSTM', (1, 16, 3), (1, 32))
     """
     onnx = require_onnx("to_onnx_node")
-    feeds = _check_options(feeds, layout)
+    feeds = _check_options([*feeds, *getattr(module, "fed", ())], layout)
     parts, direction, arrays = _take_apart(module, layout)
     equations = [_equations(part.cell) for part in parts]
     first = equations[0]
