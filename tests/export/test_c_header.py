@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,3 +296,57 @@ def test_a_file_is_what_to_c_gives_and_a_folder_that_is_not_there_is_refused(tmp
     assert [path.name for path in tmp_path.iterdir()] == ["net.h"]
     with pytest.raises(RunError, match=r"^path must be a file that can be written, got '.*nowhere/net.h' \("):
         write_c(NETWORKS["linear"], tmp_path / "nowhere" / "net.h")
+
+
+FILES = {
+    "gate.h": "gate", "2 nets.h": "model_2_nets", "naïve-é.h": "naive_e", "日本.h": "u65e5u672c", "for.h": "for", "a;b\n*.h": "a_b",
+    "_x__y_.h": "x_y", "?.h": "model", "no_end": "no_end", "½.h": "model_12",
+}  # fmt: skip
+
+
+def programs(folder: Path, files: list[str], compiler: str) -> subprocess.CompletedProcess[str]:
+    """A program that includes headers, runs a step of each and prints what comes out."""
+    names = [FILES.get(file, Path(file).stem) for file in files]
+    includes = "".join(f'#include "{number}.h"\n' for number, _ in enumerate(files))
+    runs = "".join(
+        f'    {{ {name}_state s; float x[{name.upper()}_INPUT_SIZE] = {{1}}, y[{name.upper()}_OUTPUT_SIZE]; {name}_init(&s); '
+        f'{name}_step(&s, x, y); printf("%.6g\\n", y[0]); }}\n' for name in names
+    )  # fmt: skip
+    for number, file in enumerate(files):
+        (folder / f"{number}.h").write_bytes((folder / file).read_bytes())  # what a compiler is given may have no odd letters
+    main = folder / ("main.cpp" if "++" in compiler else "main.c")
+    main.write_text(f"#include <stdio.h>\n{includes}int main(void)\n{{\n{runs}    return 0;\n}}\n")
+    flags = STRICT if compiler == "gcc" else STRICT[1:]
+    built = subprocess.run([compiler, *flags, str(main), "-o", str(folder / "main"), "-lm"], capture_output=True, text=True)
+    return subprocess.run([str(folder / "main")], capture_output=True, text=True) if built.returncode == 0 else built
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+def test_headers_named_after_odd_files_stand_in_one_program(compiler: str, tmp_path: Path) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    files = [file for file in FILES if file != "?.h"]
+    networks = [alone(Linear(Matrix(np.float32([[number, 7]])))) for number, _ in enumerate(files)]
+    for file, network in zip(files, networks):
+        write_c(network, tmp_path / file)
+    done = programs(tmp_path, files, compiler)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(number) for number, _ in enumerate(files)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_names_what_is_in_it(file: str, tmp_path: Path) -> None:
+    write_c(NETWORKS["linear"], tmp_path / file)
+    assert (tmp_path / file).read_text() == to_c(NETWORKS["linear"], FILES[file])
+
+
+def test_two_models_of_one_name_are_the_compilers_error(tmp_path: Path) -> None:
+    """Under one guard the second would be passed over, and the first run in its place."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    for number, file in enumerate(("a b.h", "a-b.h", "again.h")):
+        write_c(alone(Linear(Matrix(np.float32([[min(number, 1)]])))), tmp_path / file, name="a_b")
+    (tmp_path / "a_b.h").write_bytes((tmp_path / "a b.h").read_bytes())
+    assert "redefinition of" in programs(tmp_path, ["a_b.h", "a-b.h"], "gcc").stderr
+    done = programs(tmp_path, ["a_b.h"], "gcc")
+    assert done.returncode == 0 and (tmp_path / "a-b.h").read_text() == (tmp_path / "again.h").read_text()

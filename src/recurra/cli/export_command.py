@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +83,7 @@ def _write(network: Network, path: str, form: str, sequence: bool) -> None:
     else:
         from recurra.export import write_c
 
-        name = re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII)
-        write_c(network, path, name=name if name[:1].isalpha() else f"model_{name}")
+        write_c(network, path)
 
 
 def _cost(network: Network, made: Network, tokens: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from os import PathLike
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from recurra.durable import write_durably
 from recurra.errors import ArgumentError, RunError
 from recurra.export.c_layers import Layers
 from recurra.export.c_maths import functions
-from recurra.export.c_text import Collection, comment
+from recurra.export.c_text import Collection, comment, file_identifier
 from recurra.network import Embedding, Network
 
 HEAD = """\
@@ -20,8 +21,8 @@ HEAD = """\
 
    C99 and C++; nothing is allocated, and no library but math.h is used. Compile with -O3.
    Weights: {precision}. The state takes sizeof({name}_state) bytes. */
-#ifndef RECURRA_{name}
-#define RECURRA_{name}
+#ifndef RECURRA_{name}_@SUM@
+#define RECURRA_{name}_@SUM@
 
 #include <math.h>
 #include <stdint.h>
@@ -98,15 +99,18 @@ def to_c(network: Network, name: str = "model") -> str:
     step = (TOKENS if network.reads_tokens else FEATURES).format(name=name, upper=upper, body="\n".join(f"    {line}" for line in body))
     brought = [OPEN.format(name=name), *(text.replace("@", name) for text in functions(collection.used))]
     parts = [_head(network, name), sizes, *brought, *collection.arrays, _state(name, layers), *layers.functions, step]
-    return "\n".join([part if part.endswith("\n") else f"{part}\n" for part in parts] + [CLOSE.format(name=name)])
+    text = "\n".join([part if part.endswith("\n") else f"{part}\n" for part in parts] + [CLOSE.format(name=name)])
+    # Two models of one name are then an error of the compiler's; under one guard the second would be passed over in silence.
+    return text.replace("@SUM@", f"{zlib.crc32(text.encode()):08x}")
 
 
-def write_c(network: Network, path: str | PathLike[str], name: str = "model") -> None:
+def write_c(network: Network, path: str | PathLike[str], name: str | None = None) -> None:
     """Write `to_c(network, name)` to a file, whole or not at all.
 
     Args:
-        network, name: as for `to_c`.
+        network: as for `to_c`.
         path: where; an older file there is replaced once the new one is complete.
+        name: as for `to_c`; after the file if None, so that several headers stand in one program: "2 nets.h" gives "model_2_nets".
 
     Raises:
         ArgumentError: as `to_c`.
@@ -115,11 +119,11 @@ def write_c(network: Network, path: str | PathLike[str], name: str = "model") ->
     >>> import numpy as np, tempfile
     >>> from recurra.network import Linear, Matrix
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_c(Network((Linear(Matrix(np.float32([[1.0, 0.5]]))),)), f"{folder}/sum.h", name="sum")
-    ...     print((Path(folder) / "sum.h").read_text().splitlines()[0])
-    /* A recurrent network, written by recurra.
+    ...     write_c(Network((Linear(Matrix(np.float32([[1.0, 0.5]]))),)), f"{folder}/sum.h")
+    ...     "static inline void sum_step(" in (Path(folder) / "sum.h").read_text()
+    True
     """
-    text = to_c(network, name)
+    text = to_c(network, file_identifier(path) if name is None else name)
     try:
         write_durably(Path(path), lambda beside: beside.write_text(text, encoding="ascii"))
     except OSError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +61,18 @@ def identifier(text: str) -> str:
     ('2_h', 'na_ve')
     """
     return re.sub(r"[^A-Za-z0-9_]", "_", text)
+
+
+def file_identifier(path: str | PathLike[str]) -> str:
+    """The identifier that names what a file of any name holds; it begins with a letter.
+
+    >>> [file_identifier(name) for name in ("gate.h", "2 nets.h", "naïve-é.h", "日本.h", "int.h", "__.h")]
+    ['gate', 'model_2_nets', 'naive_e', 'u65e5u672c', 'int', 'model']
+    """
+    letters = unicodedata.normalize("NFKD", Path(path).stem)
+    spelt = "".join(sign if sign.isascii() else f"u{ord(sign):x}" if sign.isalnum() else "" for sign in letters)
+    words = "_".join(re.findall(r"[A-Za-z0-9]+", spelt))
+    return words if words[:1].isalpha() else f"model_{words}" if words else "model"
 
 
 def plus(array: str, start: int) -> str:
