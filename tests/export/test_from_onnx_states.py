@@ -268,7 +268,7 @@ def heads(m: Any, x: Tensor, h: Tensor) -> Any:
 def test_of_several_outputs_one_is_chosen_by_name(tmp_path: Path) -> None:
     path = step(tmp_path / "m.onnx", heads, {"h": ONE}, ["h_out", "action", "value"])
     with pytest.raises(
-        ConversionError, match=r"^module must give one output besides its states, got 'action', 'value'; choose one by output="
+        ConversionError, match=r"^module must give one output beside its states, got 'action', 'value'; choose one by output="
     ):
         network_of(path)
     for output, size in (("action", 2), ("value", 1), ("h_out", H)):
@@ -295,7 +295,7 @@ def test_a_network_needs_only_its_own_layers_states(tmp_path: Path) -> None:
 
 def test_states_of_cells_alone_are_chosen_by_name(tmp_path: Path) -> None:
     path = step(tmp_path / "m.onnx", lambda m, x, h, c: m.lstm(x, (h, c))[1], LSTM, ["h_out", "c_out"])
-    with pytest.raises(ConversionError, match="^module must give one output besides its states, got 'h_out', 'c_out'; choose one"):
+    with pytest.raises(ConversionError, match="^module must give one output beside its states, got 'h_out', 'c_out'; choose one"):
         network_of(path)
     equals(path, NEXT, "h_out", LSTM, named=True)
     with pytest.raises(ConversionError, match="^module must give an output at each step, got c_out, which is none; "):

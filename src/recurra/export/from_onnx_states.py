@@ -80,7 +80,7 @@ class States:
         if failed:
             raise failed[0]
         names = ", ".join(map(repr, left))
-        raise ConversionError(f"module must give one output besides its states, got {names}; choose one by output= (--output)")
+        raise ConversionError(f"module must give one output beside its states, got {names}; choose one by output= (--output)")
 
     def carried(self, output: str, network: Network, one_step: bool) -> Carried:
         """How the states that an output needs are carried.
