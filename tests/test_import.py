@@ -32,17 +32,56 @@ def test_import_is_quick_and_loads_neither_torch_nor_numpy() -> None:
     assert float(seconds) < 0.5
 
 
-@pytest.mark.parametrize("name", ["LSTM", "Recurrent", "cells", "engine", "layers", "Cell", "explain", "init", "state", "replace"])
-def test_without_torch_the_error_says_how_to_get_it(name: str) -> None:
+NEED_TORCH = (
+    "bench", "cells", "convert", "engine", "init", "inspection", "layers", "models", "parity", "state", "stream", "train",
+)  # fmt: skip
+SAID = 'MissingDependency {} needs PyTorch; install it with: pip install "recurra[train]"'
+
+
+def test_without_torch_the_error_says_how_to_get_it() -> None:
+    names = [*recurra.__all__, "export.network_of", "export.runtime", "export.to_pt2", "program.show", "program.trace"]
     code = f"""
-import recurra
+import operator, recurra
+for name in {names}:
+    try:
+        operator.attrgetter(name)(recurra)
+    except ImportError as error:
+        print(type(error).__name__, error)
+"""
+    bare = {"errors", "export", "native", "network", "program", "runtime", "vocabulary"}
+    assert run(code, ("torch",)).splitlines() == [SAID.format(f"recurra.{name}") for name in names if name not in bare]
+
+
+def test_a_package_that_needs_torch_says_so_when_it_is_imported() -> None:
+    code = f"""
+import importlib
+for name in {[*NEED_TORCH, "layers.recurrent", "train.recipe"]}:
+    try:
+        importlib.import_module("recurra." + name)
+    except ImportError as error:
+        print(type(error).__name__, error)
+"""
+    assert run(code, ("torch",)).splitlines() == [SAID.format(f"recurra.{name}") for name in (*NEED_TORCH, "layers", "train")]
+
+
+@pytest.mark.parametrize(("module", "name"), [("filelock", "filelock"), ("rich", "rich"), ("tomli_w", "tomli-w")])
+def test_what_training_needs_beside_torch_is_said_too(module: str, name: str) -> None:
+    code = """
 try:
-    recurra.{name}
+    import recurra.train
 except ImportError as error:
     print(type(error).__name__, error)
 """
-    expected = f'MissingDependency recurra.{name} needs PyTorch; install it with: pip install "recurra[train]"'
-    assert run(code, ("torch",)) == expected
+    assert run(code, (module,)) == SAID.format("recurra.train").replace("PyTorch", name)
+
+
+def test_no_module_outside_those_packages_needs_torch_to_load() -> None:
+    code = """
+import importlib
+for name in ("export", "kernels", "native", "network", "program", "runtime", "vocabulary", "cli"):
+    importlib.import_module("recurra." + name)
+"""
+    assert run(code, ("torch",)) == ""
 
 
 def test_without_torch_errors_can_be_caught() -> None:

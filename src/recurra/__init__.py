@@ -5,10 +5,9 @@ Names are loaded when first used: `import recurra` is quick and does not need Py
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from recurra.errors import MissingDependency
+from recurra.errors import import_for
 
 if TYPE_CHECKING:
     from recurra import cells as cells
@@ -67,19 +66,10 @@ __all__ = sorted([*_HOME, *_MODULES])
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(_load(_HOME[name], name), name)
+        return getattr(import_for(f"recurra.{name}", _HOME[name]), name)
     if name in _MODULES:
-        return _load(f"recurra.{name}", name)
+        return import_for(f"recurra.{name}", f"recurra.{name}")
     raise AttributeError(f"module 'recurra' has no attribute {name!r}")
-
-
-def _load(module: str, name: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name == "torch":
-            raise MissingDependency(f'recurra.{name} needs PyTorch; install it with: pip install "recurra[train]"') from None
-        raise
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,9 @@ Every message reads `<argument> must <need>, got <value>; <what to do>`.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
+from types import ModuleType
 
 
 class RecurraError(Exception):
@@ -50,6 +52,48 @@ class RunError(RecurraError, RuntimeError):
 
 class MissingDependency(RecurraError, ImportError):
     """A package that this feature needs is not installed; the message gives the command."""
+
+
+INSTALL = {
+    "torch": ("PyTorch", "recurra[train]"), "accelerate": ("accelerate", "recurra[train]"), "filelock": ("filelock", "recurra[train]"),
+    "rich": ("rich", "recurra[train]"), "tomli_w": ("tomli-w", "recurra[train]"), "tomli": ("tomli", "recurra[train]"),
+    "matplotlib": ("matplotlib", "recurra[train]"), "tokenizers": ("tokenizers", "recurra[text]"),
+    "tensorboard": ("tensorboard", "recurra[tensorboard]"), "onnx": ("the onnx package", "onnx"),
+    "onnxruntime": ("the onnxruntime package", "onnxruntime"),
+}  # fmt: skip
+"""What `import recurra` does without: by module, its name and what pip installs it with."""
+
+
+def import_for(owner: str, module: str) -> ModuleType:
+    """Import a module that a part of recurra needs.
+
+    Args:
+        owner: the part, for the message.
+        module: the module, recurra's own or another's.
+
+    Raises:
+        MissingDependency: a package that recurra does without, but this part does not, is not installed.
+
+    >>> import_for("recurra.errors", "math").__name__
+    'math'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if error.name not in INSTALL:
+            raise
+        raise missing_dependency(owner, error.name) from None
+
+
+def missing_dependency(owner: str, module: str) -> MissingDependency:
+    """The error that says how to get a module's package.
+
+    >>> str(missing_dependency("recurra.LSTM", "torch"))
+    'recurra.LSTM needs PyTorch; install it with: pip install "recurra[train]"'
+    """
+    name, package = INSTALL[module]
+    package = f'"{package}"' if "[" in package else package
+    return MissingDependency(f"{owner} needs {name}; install it with: pip install {package}", name=module)
 
 
 def shape_text(shape: Iterable[int | str]) -> str:

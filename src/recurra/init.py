@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 import math
 from collections.abc import Iterator
 from typing import Any

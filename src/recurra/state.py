@@ -5,6 +5,10 @@ A state is a tensor, None (a mask that is not in use), or a tuple of states; eve
 
 from __future__ import annotations
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike

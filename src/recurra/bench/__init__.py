@@ -1,5 +1,9 @@
 """This machine against torch.nn, in one run: what `recurra bench` and `python -m benchmarks kernels` measure."""
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 from recurra.bench.agree import Disagreement
 from recurra.bench.measure import measure
 from recurra.bench.plan import Plan

@@ -1,5 +1,9 @@
 """Cells: equations as data. Start with `lstm.py`; `cell.py` says what follows from a cell's equations."""
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 from recurra.cells.cell import Cell, Noise, Phase, draw
 from recurra.cells.elman import Elman
 from recurra.cells.gru import GRU, ResetBeforeGRU

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recurra.cli.output import add_json, answer
+from recurra.errors import import_for
 
 ENOUGH = 100_000
 """Characters below which the standard library's docstrings take the place of the topics."""
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, sample, stream, verify, look inside."""
+    import_for("this command", "matplotlib")  # before minutes of training, not after
     import torch
 
     from recurra import parity, train

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from recurra import __version__
 from recurra.cli.interrupt import Interrupts
 from recurra.cli.output import printable
-from recurra.errors import RecurraError
+from recurra.errors import INSTALL, RecurraError, missing_dependency
 
 COMMANDS = {
     "train": "train a language model on text files",
@@ -64,6 +64,8 @@ def _why(error: BaseException, interrupts: Interrupts | None) -> list[str]:
         return ["interrupted"]
     if isinstance(error, RecurraError):
         return str(error).splitlines()
+    if isinstance(error, ModuleNotFoundError) and error.name in INSTALL:
+        return [str(missing_dependency("this command", error.name))]
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
         _mute()
         return [f"standard output must take what is written, got an error ({error.strerror})"]

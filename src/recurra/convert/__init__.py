@@ -1,5 +1,9 @@
 """Weights to and from other libraries: exact, or refused with the attribute named."""
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 from recurra.convert.keras import Backward, from_keras, from_keras_weights, to_keras_weights
 from recurra.convert.onnx import from_onnx_node
 from recurra.convert.onnx_layer import OnnxLayer

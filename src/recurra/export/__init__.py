@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from recurra.errors import import_for
 
 if TYPE_CHECKING:
     from recurra.export.c_header import to_c, write_c
@@ -23,5 +24,5 @@ __all__ = ["initial_states", "network_of", "runtime", "to_c", "to_onnx", "to_pt2
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(f"recurra.export.{_HOME[name]}"), name)
+        return getattr(import_for(f"recurra.export.{name}", f"recurra.export.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

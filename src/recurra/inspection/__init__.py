@@ -1,5 +1,9 @@
 """Looking inside: numbers first, drawings apart. Start with `diagnose`."""
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 from recurra.inspection.diagnosis import Diagnosis, diagnose
 from recurra.inspection.flow import GradientFlow, Reach, gradient_flow
 from recurra.inspection.gates import GateUse, gate_use

@@ -1,5 +1,9 @@
 """Modules over time: parameters and composition. The equations are in `cells`, the running in `engine`."""
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 from recurra.layers.composition import Bidirectional, Residual, Stack
 from recurra.layers.dropout import LockedDropout, WeightDropout
 from recurra.layers.recurrent import Recurrent

@@ -1,5 +1,9 @@
 """Models: layers put together for a task."""
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+
 from recurra.models.features import Features
 from recurra.models.files import load, save
 from recurra.models.generation import distribution, generate, sample

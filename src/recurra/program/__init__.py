@@ -5,9 +5,9 @@ What a program is, and its JSON, are read without PyTorch; tracing a cell and ev
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from recurra.errors import import_for
 from recurra.program.graph import ALPHABET, Body, Derivative, Node, Product, Program
 from recurra.program.serial import from_json, to_json
 
@@ -24,6 +24,6 @@ _FUNCTIONS = ("evaluate", "show", "trace")
 def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
         for each in _FUNCTIONS:
-            globals()[each] = getattr(importlib.import_module(f"recurra.program.{each}"), each)
+            globals()[each] = getattr(import_for(f"recurra.program.{name}", f"recurra.program.{each}"), each)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,12 @@
 """Training: streams cut into chunks, a recipe, a loop, and what it leaves behind and goes on from."""
 
+from recurra.errors import import_for
+
+import_for(__name__, "torch")
+import_for(__name__, "filelock")
+import_for(__name__, "rich")
+import_for(__name__, "tomli_w")
+
 from recurra.train.baseline import Naive, baseline
 from recurra.train.configuration import Configuration, configure, read_configuration
 from recurra.train.corpus import Corpus, Part, from_files, from_source, from_text, read_text
