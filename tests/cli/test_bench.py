@@ -69,12 +69,13 @@ def test_numbers_that_differ_end_with_1_and_no_speed(monkeypatch: pytest.MonkeyP
         (["--plot", "bench.tree"], "plot must end with a format that can be drawn, got 'bench.tree'"),
     ],
 )
-def test_a_wrong_option_is_one_line_before_anything_is_measured(
+def test_a_wrong_option_is_said_under_the_usage_before_anything_is_measured(
     words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     status, out, err = command(capsys, *words)
-    assert status == 1 and out == "" and message in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert status == 2 and out == "" and err.startswith("usage: recurra bench ") and not list(tmp_path.iterdir())
+    assert err.splitlines()[-1].startswith("recurra bench: error: ") and message in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("package", "words"), [("torch", []), ("rich", []), ("matplotlib", ["--plot", "bench.png"])])

@@ -117,18 +117,20 @@ def read_losses(model_file: Path, kept: Path) -> list[float]:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--to", "m.bin"], f"--to must end in one of {', '.join(f'{end} ({what})' for end, what in FORMS.items())}, got 'm.bin'"),
-        (["--to", "m.h", "--sequence"], "--sequence must go with a .onnx or .pt2 file, got 'm.h'; leave it out"),
+        (["--to", "m.bin"], f"error: --to must end in one of {', '.join(f'{end} ({what})' for end, what in FORMS.items())}, got 'm.bin'"),
+        (["--to", "m.h", "--sequence"], "error: --sequence must go with a .onnx or .pt2 file, got 'm.h'; leave it out"),
         (["--to", "no/m.rcr"], "path must be a file that can be written, got 'no/m.rcr'"),
         (["--to", "m.rcr", "--int8", "--text", "none"], "text must be a UTF-8 file, got 'none'"),
     ],
 )
-def test_wrong_use_of_export_is_one_line(
+def test_wrong_use_of_export_is_said_in_one_line(
     model_file: Path, words: list[str], text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(model_file.parent)
     status, out, err = said(capsys, "export", model_file, *words)
-    assert status == 1 and not out and err.startswith(f"recurra export: {text}") and err.count("\n") == 1
+    assert not out and err.splitlines()[-1].startswith(f"recurra export: {text}") and "Traceback" not in err
+    assert (status, err.count("\n") > 1, err.startswith("usage: recurra export ")) in ((1, False, False), (2, True, True))
+    assert (status == 2) == text.startswith("error: ")
     assert not Path("m.rcr").exists()
 
 
@@ -185,7 +187,7 @@ def test_a_stream_goes_on_from_a_saved_state(features_file: Path, tmp_path: Path
     lost = streamed(b"", features_file, "--save-state", tmp_path / "no" / "s")
     assert lost.returncode == 1 and b"--save-state must be a file that can be written" in lost.stderr
     other = streamed(b"", features_file, "--format", "text")
-    assert other.returncode == 1 and b"--format must be json, csv, f32 or s16, since the model reads features, got text" in other.stderr
+    assert other.returncode == 2 and b"--format must be json, csv, f32 or s16, since the model reads features, got text" in other.stderr
 
 
 def test_what_is_not_a_finite_number_is_named(features_file: Path) -> None:
@@ -293,7 +295,8 @@ def test_what_means_nothing_for_a_model_is_refused(features_file: Path, model_fi
         (model_file, "--format=s16", "--format must be text, json or csv, since the model reads tokens, got s16"),
     ):
         done = streamed(b"", file, option)
-        assert done.returncode == 1 and done.stderr.decode() == f"recurra stream: {text}\n"
+        usage, _, wrong = done.stderr.decode().rpartition("recurra stream: error: ")
+        assert done.returncode == 2 and usage.startswith("usage: recurra stream ") and wrong == f"{text}\n"
 
 
 def test_tokens_stream_by_their_numbers(tmp_path: Path) -> None:

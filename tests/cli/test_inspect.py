@@ -112,7 +112,8 @@ def test_mistakes_end_with_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "short.txt").write_text("th")
     status, out, err = command(capsys, str(run_folder), *words)
-    assert status == 1 and out == "" and message in err and err.count("\n") == 1
+    usage, line = err.splitlines()[:-1], err.splitlines()[-1]
+    assert out == "" and message in line and status == (2 if usage else 1) and bool(usage) == line.startswith("recurra inspect: error: ")
 
 
 def test_no_run_and_no_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,13 +101,13 @@ import sys
 import recurra.cli
 
 module = sys.modules["recurra.cli.main"]
-load = module._parser
+load = module._parsers
 
 def told(command):
     print("loading", file=sys.stderr, flush=True)
     return load(command)
 
-module._parser = told
+module._parsers = told
 sys.exit(module.main())
 """
 

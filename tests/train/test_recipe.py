@@ -21,12 +21,12 @@ NEEDS = {
     "lr": ("positive", [0, -1e-3, float("nan"), float("inf"), float("-inf"), True, "1e-3", None]),
     "vary_window": ("True or False", [1, None, "true"]),
     "accumulate": ("a positive whole number of parts", [0, 1.0, True, None]),
-    "optimizer": ("one of 'adam', 'adamw', 'sgd', 'asgd'", ["Adam", None, ["sgd"]]),
+    "optimizer": ("one of 'adam', 'adamw', 'sgd', 'asgd'", ["Nesterov", None]),
     "betas": ("two numbers in [0, 1)", [0.9, (0.9,), (0.9, 1.0), (0.9, float("nan")), (-0.1, 0.5), None]),
     "momentum": ("in [0, 1)", [1, -0.1, True, None]),
     "weight_decay": ("0 or positive", [-1e-3, float("inf"), None]),
     "average_after": ("a positive whole number of validations", [0, 1.5, None]),
-    "schedule": ("one of 'constant', 'cosine', 'one_cycle', 'decay', 'plateau'", ["cosin", None, 1, ["cosine"]]),
+    "schedule": ("one of 'constant', 'cosine', 'one_cycle', 'decay', 'plateau'", ["linear", None, 1]),
     "warmup": ("a whole number of updates, 0 or more", [-1, 1.0, True, None]),
     "decay": ("in (0, 1)", [0, 1, float("nan"), None]),
     "decay_after": ("a positive whole number, of passes for 'decay', of validations for 'plateau'", [0, 1.0, None]),
@@ -34,7 +34,7 @@ NEEDS = {
     "clip_value": ("positive, or None to switch clipping off", [0, -1.0, float("inf"), True, "1"]),
     "activation_penalty": ("0 or positive", [-1, float("nan"), None]),
     "temporal_penalty": ("0 or positive", [-1, float("nan"), None]),
-    "precision": ("one of 'float32', 'bfloat16'", ["float16", None]),
+    "precision": ("one of 'float32', 'bfloat16'", ["double", None]),
     "validate_every": ("a positive whole number of updates, or None for once a pass", [0, 1.0, True]),
     "stop_after": ("a positive whole number of validations, or None to go on to the end", [0, 1.0, True]),
     "checkpoint_s": ("a number of seconds, 0 or more", [-1, float("inf"), None]),
@@ -49,6 +49,14 @@ def test_a_field_outside_its_range(name: str, value: Any) -> None:
         Recipe(**{name: value})
     with pytest.raises(ArgumentError, match=f"^{name} must be"):
         Recipe.of({name: value})
+
+
+@pytest.mark.parametrize(("name", "value", "near"), [
+    ("optimizer", "Adam", "adam"), ("schedule", "cosin", "cosine"), ("precision", "float16", "bfloat16"),
+])  # fmt: skip
+def test_a_mistyped_name_gets_the_nearest_one(name: str, value: Any, near: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name} must be one of .*, got {re.escape(repr(value))}; did you mean {near!r}\\?$"):
+        Recipe(**{name: value})
 
 
 def test_the_edges_are_inside() -> None:

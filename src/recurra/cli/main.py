@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from recurra import __version__
 from recurra.cli.interrupt import Interrupts
 from recurra.cli.output import printable
-from recurra.errors import INSTALL, RecurraError, missing_dependency
+from recurra.cli.usage import Parser, concerns_options
+from recurra.errors import INSTALL, ArgumentError, RecurraError, missing_dependency
 
 COMMANDS = {
     "train": "train a language model on text files",
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if None: then it is the command's own, and ends after it.
 
     Returns:
-        0 if all went well, 1 if it failed or was interrupted; wrong usage exits with 2.
+        0 if all went well, 1 if it failed or was interrupted, 2 if an option was given what it does not take; what the command line
+        does not know exits with 2.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     name = " ".join(["recurra", *words[:1]])
@@ -79,28 +81,35 @@ def _mute() -> None:
 
 def _run(words: list[str], interrupts: Interrupts | None) -> int:
     """Load the command and run it."""
-    parser = _parser(words[0] if words else None)
+    parser, command = _parsers(words[0] if words else None)
     args = parser.parse_args(words)
     if not hasattr(args, "run"):
         parser.print_help()
         return 2
     if interrupts:
         interrupts.running = True
-    return int(args.run(args))
+    try:
+        return int(args.run(args))
+    except ArgumentError as error:
+        if not concerns_options(error, words):
+            raise
+        command.say_wrong(str(error))
+        return 2
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser; only the command that is called is loaded."""
-    parser = argparse.ArgumentParser("recurra", description=DESCRIPTION, epilog="example: recurra train corpus.txt --out runs/a")
+def _parsers(command: str | None) -> tuple[Parser, Parser]:
+    """The program's parser and the command's; only the command that is called is loaded."""
+    parser = Parser("recurra", description=DESCRIPTION, epilog="example: recurra train corpus.txt --out runs/a")
     parser.add_argument("--version", action="version", version=f"recurra {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands, called = parser.add_subparsers(dest="command", metavar="command"), parser
     for name, what in COMMANDS.items():
         child = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", formatter_class=_Formatter)
         if name == command:
             module = importlib.import_module(f"recurra.cli.{name}_command")
             module.configure(child)
             child.set_defaults(run=module.run)
-    return parser
+            called = child
+    return parser, called
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "asgd")
-SCHEDULES = ("constant", "cosine", "one_cycle", "decay", "plateau")
-PRECISIONS = ("float32", "bfloat16")
-DEVICES = ("auto", "cpu")
+CHOICES = {
+    "optimizer": ("adam", "adamw", "sgd", "asgd"), "schedule": ("constant", "cosine", "one_cycle", "decay", "plateau"),
+    "precision": ("float32", "bfloat16"), "device": ("auto", "cpu"),
+}  # fmt: skip
 
 
 def whole(value: Any, least: int = 1) -> bool:
@@ -25,8 +25,8 @@ def number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and abs(value) != float("inf")
 
 
-def _choice(choices: tuple[str, ...]) -> tuple[Callable[[Any], bool], str]:
-    return lambda v: v in choices, f"one of {', '.join(map(repr, choices))}"
+def _choice(name: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: v in CHOICES[name], f"one of {', '.join(map(repr, CHOICES[name]))}"
 
 
 def _share(value: Any) -> bool:
@@ -40,13 +40,13 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "vary_window": (lambda v: isinstance(v, bool), "True or False"),
     "batch": (whole, "a positive whole number of rows"),
     "accumulate": (whole, "a positive whole number of parts"),
-    "optimizer": _choice(OPTIMIZERS),
+    "optimizer": _choice("optimizer"),
     "lr": (lambda v: number(v) and v > 0, "positive"),
     "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_share, v)), "two numbers in [0, 1)"),
     "momentum": (_share, "in [0, 1)"),
     "weight_decay": (lambda v: number(v) and v >= 0, "0 or positive"),
     "average_after": (whole, "a positive whole number of validations"),
-    "schedule": _choice(SCHEDULES),
+    "schedule": _choice("schedule"),
     "warmup": (lambda v: whole(v, 0), "a whole number of updates, 0 or more"),
     "decay": (lambda v: number(v) and 0 < v < 1, "in (0, 1)"),
     "decay_after": (whole, "a positive whole number, of passes for 'decay', of validations for 'plateau'"),
@@ -54,11 +54,11 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "clip_value": (lambda v: v is None or (number(v) and v > 0), "positive, or None to switch clipping off"),
     "activation_penalty": (lambda v: number(v) and v >= 0, "0 or positive"),
     "temporal_penalty": (lambda v: number(v) and v >= 0, "0 or positive"),
-    "precision": _choice(PRECISIONS),
+    "precision": _choice("precision"),
     "validate_every": (lambda v: v is None or whole(v), "a positive whole number of updates, or None for once a pass"),
     "stop_after": (lambda v: v is None or whole(v), "a positive whole number of validations, or None to go on to the end"),
     "checkpoint_s": (lambda v: number(v) and v >= 0, "a number of seconds, 0 or more"),
-    "device": _choice(DEVICES),
+    "device": _choice("device"),
     "seed": (lambda v: whole(v, 0) and v < 2**64, "a whole number in 0..2**64 - 1"),
 }
 """By field: whether a value is in its range, and the range in words."""

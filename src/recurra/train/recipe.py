@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from recurra.errors import ArgumentError
-from recurra.train.ranges import RANGES, contradictions
+from recurra.train.ranges import CHOICES, RANGES, contradictions
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ class Recipe:
             object.__setattr__(self, "betas", tuple(self.betas))
         given, defaults = vars(self), {field.name: field.default for field in fields(self)}
         outside = {
-            name: f"{name} must be {need}, got {given[name]!r}" for name, (fits, need) in RANGES.items() if not _fits(fits, given[name])
-        }
+            name: f"{name} must be {need}, got {given[name]!r}{_near(given[name], CHOICES.get(name, ()))}"
+            for name, (fits, need) in RANGES.items() if not _fits(fits, given[name])
+        }  # fmt: skip
         inside = {name: defaults[name] if name in outside else value for name, value in given.items()}
         clashes = [text for names, text in contradictions(inside, defaults) if not names & set(outside)]
         if outside or clashes:
@@ -132,9 +133,13 @@ def unknown_keys(record: Mapping[str, Any], known: Sequence[str], owner: str) ->
     wrong = []
     for key in record:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            wrong.append(f"{key} must be a field of {owner}, got an unknown one" + (f"; did you mean {near[0]!r}?" if near else ""))
+            wrong.append(f"{key} must be a field of {owner}, got an unknown one{_near(key, known)}")
     return wrong
+
+
+def _near(value: Any, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(value, known, n=1) if isinstance(value, str) else ()
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _fits(fits: Callable[[Any], bool], value: Any) -> bool:
