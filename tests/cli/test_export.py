@@ -120,7 +120,7 @@ def read_losses(model_file: Path, kept: Path) -> list[float]:
         (["--to", "m.bin"], f"error: --to must end in one of {', '.join(f'{end} ({what})' for end, what in FORMS.items())}, got 'm.bin'"),
         (["--to", "m.h", "--sequence"], "error: --sequence must go with a .onnx or .pt2 file, got 'm.h'; leave it out"),
         (["--to", "no/m.rcr"], "path must be a file that can be written, got 'no/m.rcr'"),
-        (["--to", "m.rcr", "--int8", "--text", "none"], "text must be a UTF-8 file, got 'none'"),
+        (["--to", "m.rcr", "--int8", "--text", "none"], "file must be readable, got 'none' (No such file or directory)"),
     ],
 )
 def test_wrong_use_of_export_is_said_in_one_line(

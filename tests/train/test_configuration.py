@@ -57,3 +57,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[recipe]\nlr = = 3\n")
     with pytest.raises(DataError, match=r"^recipe must be TOML, got '.*bad.toml' \(.*line 2.*\)$"):
         read_configuration(tmp_path / "bad.toml")
+
+
+def test_a_byte_order_mark_before_a_recipe_is_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(TOML.lstrip(), encoding="utf-8-sig")
+    assert configure(read_configuration(tmp_path / "a.toml")).recipe.lr == 20

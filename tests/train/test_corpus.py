@@ -17,7 +17,11 @@ from recurra.train import from_files, from_text, read_text
 from tests.display.markup import Markup
 
 
-@given(st.lists(st.text(max_size=12), max_size=6), st.floats(0.1, 0.9), st.sampled_from(["character", "byte"]))
+@given(
+    st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\ufeff"), max_size=12), max_size=6),
+    st.floats(0.1, 0.9),
+    st.sampled_from(["character", "byte"]),
+)
 def test_the_parts_are_the_text_and_starts_are_where_documents_begin(texts: list[str], share: float, level: str) -> None:
     whole = "".join(texts)
     try:
@@ -78,7 +82,7 @@ def test_the_level_is_checked() -> None:
 
 
 def test_files_are_read_whole_and_in_order(tmp_path: Path) -> None:
-    texts = ["caf\u00e9 \U0001f600\r\n", "\ufeffb\n"]
+    texts = ["caf\u00e9 \U0001f600\r\n", "b\n\ufeff"]
     for name, text in zip("ab", texts):
         (tmp_path / name).write_bytes(text.encode())
     assert read_text([tmp_path / "a", str(tmp_path / "b")]) == texts
@@ -138,3 +142,15 @@ def test_a_corpus_of_files_names_its_parts_and_files(tmp_path: Path) -> None:
     corpus = from_files(paths[0], paths[1], paths[2], show=False)
     assert repr(corpus).startswith("Corpus(train 1,900, validation 1,900, test 1,900 tokens; character level")
     assert Markup(corpus._repr_html_()).cells[-1] == ["from", str(paths[0])]
+
+
+@pytest.mark.parametrize("level", ["character", "byte", "word"])
+def test_a_byte_order_mark_is_no_token(level: str, tmp_path: Path) -> None:
+    texts = ["to be or not to be\n" * 3, "that is the question\n" * 3]
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path, text in zip(paths, texts):
+        path.write_text(text, encoding="utf-8-sig")
+    plain, marked = from_text(texts, level), from_text([f"\ufeff{text}" for text in texts], level)
+    for other in (marked, from_files(paths, level=level, cache=tmp_path / "cache", show=False)):
+        assert other.vocabulary == plain.vocabulary and other.train.tokens.tolist() == plain.train.tokens.tolist()
+    assert read_text(paths) == texts

@@ -36,3 +36,10 @@ def test_a_prompt_of_unknown_characters_is_refused_before_anything_is_drawn() ->
 
     with pytest.raises(DataError, match="^prompt must "):
         continued(LETTERS, "az", draw)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt() -> None:
+    seen: list[list[int]] = []
+    continued(LETTERS, "\ufeffab", lambda tokens: seen.append(tokens) or [0])  # type: ignore[func-returns-value]
+    continued(LETTERS, "ab", lambda tokens: seen.append(tokens) or [0])  # type: ignore[func-returns-value]
+    assert seen[0] == seen[1]

@@ -86,3 +86,24 @@ def test_unknown_levels() -> None:
 def test_it_is_a_line_however_many_there_are(level: str) -> None:
     vocabulary = learnt(level)
     assert repr(vocabulary) == f"{KINDS[level].__name__}({len(vocabulary)} tokens)"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text", "spans", "known"),
+    [
+        (Characters("\nab"), "xaby\nz", [(0, 1), (3, 4), (5, 6)], "ab\n"), (Characters("ab"), "abba", [], "abba"),
+        (Words(("<unk>", "<eos>", "to", "be")), "to sea  be\n<unk> xx", [(3, 6), (17, 19)], "to   be\n<unk> "),
+        (Bytes(), "h\u00e9\ufeff", [], "h\u00e9\ufeff"), (Characters("a"), "", [], ""),
+    ],
+)  # fmt: skip
+def test_what_has_no_token_is_found_and_dropped(vocabulary: Vocabulary, text: str, spans: list[tuple[int, int]], known: str) -> None:
+    assert vocabulary.find_unknown(text) == spans and vocabulary.drop_unknown(text) == (known, len(spans))
+    assert vocabulary.find_unknown(known) == []
+    vocabulary.encode(known)
+
+
+def test_line_ends_are_as_the_vocabulary_has_them() -> None:
+    for vocabulary in (Characters("a\n"), Words(("<unk>", "<eos>", "a"))):
+        assert vocabulary.encode(vocabulary.fit_breaks("a\r\na\r\n")).tolist() == vocabulary.encode("a\na\n").tolist()
+    for vocabulary in (Characters("a\r\n"), Bytes()):
+        assert vocabulary.fit_breaks("a\r\n") == "a\r\n"

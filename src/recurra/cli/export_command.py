@@ -105,18 +105,13 @@ def _tokens(network: Network, files: list[str] | None) -> Any:
     import numpy as np
 
     from recurra.errors import ArgumentError, DataError
+    from recurra.text_blocks import read_text
     from recurra.vocabulary import from_record
 
     if network.vocabulary is None:
         raise ArgumentError("--text must go with a model that has a vocabulary, got one without; leave it out")
     vocabulary = from_record(network.vocabulary)
-    parts = []
-    for file in files:
-        try:
-            parts.append(vocabulary.encode(Path(file).read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"text must be a UTF-8 file, got {file!r} ({error})") from None
-    tokens = np.concatenate(parts)
+    tokens = np.concatenate([vocabulary.encode(vocabulary.fit_breaks(text)) for text in read_text(files)])
     if len(tokens) < 2:
         raise DataError(f"text must have at least two tokens, got {len(tokens)}")
     return tokens

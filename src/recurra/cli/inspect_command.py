@@ -83,7 +83,7 @@ def _batch(model: Any, files: Sequence[str], steps: int, rows: int) -> tuple[Any
     if files:
         if model.vocabulary is None:
             raise ArgumentError("run must hold a model with a vocabulary to read text, got one without; leave --text out")
-        parts = [model.vocabulary.encode(text) for text in train.read_text(files)]
+        parts = [model.vocabulary.encode(model.vocabulary.fit_breaks(text)) for text in train.read_text(files)]
         tokens, starts = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:-1].tolist()
         if len(tokens) < 3:
             raise DataError(f"text must have at least three tokens, got {len(tokens)}")

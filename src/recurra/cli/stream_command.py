@@ -18,7 +18,6 @@ from recurra.strict_json import dumps
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
-    from recurra.runtime.surprise import Surprise
 
 FORMATS = ("auto", "text", "json", "csv", "f32", "s16")
 
@@ -67,7 +66,6 @@ def _text(args: argparse.Namespace, model: Model) -> int:
     from recurra.runtime.surprise import Surprise
 
     surprise, bad = Surprise(model), 0
-    returns = _reads(surprise, "\r")
     _load(args.load_state, surprise.load)
     with _kept(args.save_state, surprise.save):
         for number, line in lines(sys.stdin.buffer):
@@ -77,7 +75,7 @@ def _text(args: argparse.Namespace, model: Model) -> int:
                 if isinstance(line, DataError):
                     raise line
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                nats, tokens = surprise.push(text if returns or not text.endswith("\r\n") else f"{text[:-2]}\n")
+                nats, tokens = surprise.push(surprise.vocabulary.fit_breaks(text))
             except (DataError, UnicodeDecodeError) as error:
                 bad += 1
                 if _report(args, str(error) if error is line else f"line {number}: {error}"):
@@ -113,16 +111,6 @@ def _steps(args: argparse.Namespace, model: Model, form: str) -> int:
             out.write(written(y, form, number))
             out.flush()
     return 1 if bad else 0
-
-
-def _reads(surprise: Surprise, text: str) -> bool:
-    from recurra.errors import DataError
-
-    try:
-        surprise.vocabulary.encode(text)
-    except DataError:
-        return False
-    return True
 
 
 def _report(args: argparse.Namespace, what: str) -> bool:

@@ -7,9 +7,10 @@ import_for(__name__, "filelock")
 import_for(__name__, "rich")
 import_for(__name__, "tomli_w")
 
+from recurra.text_blocks import read_text
 from recurra.train.baseline import Naive, baseline
 from recurra.train.configuration import Configuration, configure, read_configuration
-from recurra.train.corpus import Corpus, Part, from_files, from_source, from_text, read_text
+from recurra.train.corpus import Corpus, Part, from_files, from_source, from_text
 from recurra.train.evaluation import evaluate
 from recurra.train.fit import fit, resume
 from recurra.train.folder import open_run, read_config, read_history

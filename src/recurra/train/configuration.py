@@ -46,7 +46,7 @@ def read_configuration(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
         DataError: the file is missing or not TOML; names the line.
     """
     try:
-        record = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        record = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"recipe must be a file that can be read, got {str(path)!r} ({error.strerror})") from None
     except ValueError as error:

@@ -12,12 +12,10 @@ import numpy as np
 
 from recurra.display import card, count, table
 from recurra.errors import ArgumentError, DataError
-from recurra.train.text_blocks import text_blocks
+from recurra.text_blocks import Paths, listed_paths
 from recurra.train.token_file import TokenFile, token_file
 from recurra.vocabulary.levels import learn_vocabulary
-from recurra.vocabulary.vocabulary import Vocabulary
-
-Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+from recurra.vocabulary.vocabulary import MARK, Vocabulary
 
 
 class Part(NamedTuple):
@@ -72,7 +70,7 @@ def from_text(texts: str | Sequence[str], level: str = "character", validation: 
     """Make a corpus of one text, or of several documents; the last share of it is for validation.
 
     Args:
-        texts: the text, or the documents in order.
+        texts: the text, or the documents in order; a byte-order mark before one is left out.
         level: "character", "byte", "word" or "bpe".
         validation: the share of tokens held out at the end, in (0, 1).
         vocab_size: most words or pieces; all words and 8000 pieces if None.
@@ -88,7 +86,7 @@ def from_text(texts: str | Sequence[str], level: str = "character", validation: 
     >>> len(corpus.train.tokens), len(corpus.validation.tokens), len(corpus.vocabulary)
     (30, 10, 14)
     """
-    documents = [texts] if isinstance(texts, str) else list(texts)
+    documents = [text.removeprefix(MARK) for text in ([texts] if isinstance(texts, str) else texts)]
     _check_share(validation)
     if not any(documents):
         raise DataError("text must not be empty, got no characters")
@@ -123,19 +121,19 @@ def from_files(
             short; or the cache cannot be written.
         ArgumentError: `validation`, `level` or `vocab_size` is outside its range.
     """
-    place, listed = _cache(cache), _paths(train)
+    place, listed = _cache(cache), listed_paths(train)
     if isinstance(validation, (int, float)):
         _check_share(validation)
     whole = token_file(listed, level, vocab_size, None, place, show)
     parts: dict[str, TokenFile] = {}
     for name, given in (("validation", validation), ("test", test)):
         if given is not None and not isinstance(given, (int, float)):
-            parts[name] = token_file(_paths(given), level, None, whole.vocabulary, place, show)
+            parts[name] = token_file(listed_paths(given), level, None, whole.vocabulary, place, show)
     source: dict[str, Any] = {
         "train": [str(path.resolve()) for path in listed], "level": level, "cache": str(place.resolve()),
-        "validation": validation if isinstance(validation, (int, float)) else [str(path.resolve()) for path in _paths(validation)],
+        "validation": validation if isinstance(validation, (int, float)) else [str(path.resolve()) for path in listed_paths(validation)],
         "digests": [whole.digest, *(part.digest for part in parts.values())],
-    } | ({"test": [str(path.resolve()) for path in _paths(test)]} if test is not None else {})  # fmt: skip
+    } | ({"test": [str(path.resolve()) for path in listed_paths(test)]} if test is not None else {})  # fmt: skip
     source |= {"vocab_size": vocab_size} if vocab_size is not None else {}
     if isinstance(validation, (int, float)):
         first, held = _split(whole.tokens, whole.starts, validation, whole.vocabulary)
@@ -162,18 +160,6 @@ def from_source(source: Mapping[str, Any]) -> Corpus:
     return found
 
 
-def read_text(paths: Paths) -> list[str]:
-    """Read text files, each a document; .gz too.
-
-    Args:
-        paths: a file, or several.
-
-    Raises:
-        DataError: a file is missing, empty, binary, or not UTF-8; names it and, for bad text, the byte.
-    """
-    return ["".join(text_blocks(path)) for path in _paths(paths)]
-
-
 def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: Vocabulary) -> tuple[Part, Part]:
     """The first tokens, and the last share of them."""
     cut = len(tokens) - int(len(tokens) * validation)
@@ -189,10 +175,6 @@ def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: Vo
 
 def _part(file: TokenFile) -> Part:
     return Part(file.tokens, file.starts, file.unknown)
-
-
-def _paths(paths: Paths) -> list[Path]:
-    return [Path(paths)] if isinstance(paths, (str, PathLike)) else [Path(path) for path in paths]
 
 
 def _cache(cache: str | PathLike[str] | None) -> Path:

@@ -15,12 +15,12 @@ from filelock import FileLock
 
 from recurra.durable import sync, write_durably
 from recurra.errors import DataError, RecurraError
+from recurra.text_blocks import between_words, text_blocks
 from recurra.train.building import Building
-from recurra.train.text_blocks import between_words, text_blocks
 from recurra.vocabulary.levels import from_record, learn_vocabulary
 from recurra.vocabulary.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 AT_ONCE = 1 << 22
 """Tokens that are looked at together."""
 

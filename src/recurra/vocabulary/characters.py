@@ -53,18 +53,26 @@ class Characters(Vocabulary):
         return len(self.symbols)
 
     def encode(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        known = np.frombuffer(self.symbols.encode("utf-32-le", "surrogatepass"), np.uint32)
-        order = np.argsort(known)
-        place = np.searchsorted(known, points, sorter=order).clip(max=len(known) - 1)
-        tokens = order[place]
-        unknown = np.flatnonzero(known[tokens] != points)
+        tokens = self._find(text)
+        unknown = np.flatnonzero(tokens < 0)
         if len(unknown):
             raise DataError(
                 f"text must hold only the model's {len(self)} characters, got {text[unknown[0]]!r} at character "
                 f"{unknown[0] + 1} ({len(unknown)} unknown in all); train on text that has it, or at byte level"
             )
-        return tokens.astype(np.int64)
+        return tokens
+
+    def find_unknown(self, text: str) -> list[tuple[int, int]]:
+        return [(place, place + 1) for place in np.flatnonzero(self._find(text) < 0).tolist()]
+
+    def _find(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The token of each character; -1 for an unknown one."""
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        known = np.frombuffer(self.symbols.encode("utf-32-le", "surrogatepass"), np.uint32)
+        order = np.argsort(known)
+        place = np.searchsorted(known, points, sorter=order).clip(max=len(known) - 1)
+        tokens = order[place]
+        return np.where(known[tokens] == points, tokens, -1)
 
     def join(self, tokens: Sequence[int]) -> str:
         return "".join(self.symbols[token] for token in tokens)

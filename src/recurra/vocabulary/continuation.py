@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from recurra.errors import DataError
-from recurra.vocabulary.vocabulary import Vocabulary
+from recurra.vocabulary.vocabulary import MARK, Vocabulary
 
 
 def continued(vocabulary: Vocabulary, prompt: str, draw: Callable[[list[int]], Iterable[int]]) -> str:
@@ -13,7 +13,7 @@ def continued(vocabulary: Vocabulary, prompt: str, draw: Callable[[list[int]], I
 
     Args:
         vocabulary: what the tokens stand for.
-        prompt: the text to continue; if empty, the vocabulary's opening stands for it.
+        prompt: the text to continue, a byte-order mark before it left out; if empty, the vocabulary's opening stands for it.
         draw: gives the tokens that follow those of the prompt.
 
     Raises:
@@ -24,7 +24,7 @@ def continued(vocabulary: Vocabulary, prompt: str, draw: Callable[[list[int]], I
     ' be'
     """
     try:
-        tokens = vocabulary.encode(prompt or vocabulary.opening)
+        tokens = vocabulary.encode(prompt.removeprefix(MARK) or vocabulary.opening)
     except DataError as error:
         raise DataError(str(error).replace("text must", "prompt must", 1)) from None
     text = vocabulary.decode(list(draw(tokens.tolist())))

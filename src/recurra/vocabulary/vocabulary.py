@@ -11,6 +11,9 @@ import numpy as np
 from recurra.display import count
 from recurra.errors import DataError
 
+MARK = "\ufeff"
+"""The byte-order mark, which some editors write before a text to say that it is UTF-8: no part of the text."""
+
 
 class Vocabulary(ABC):
     """What each token stands for: `Characters`, `Bytes`, `Words` or `Pieces`.
@@ -60,6 +63,20 @@ class Vocabulary(ABC):
     def opening(self) -> str:
         """What a sample begins after where nothing is given."""
         return "\n"
+
+    def find_unknown(self, text: str) -> list[tuple[int, int]]:
+        """Where a text holds what has no token of its own: the place where each begins, and the place after it."""
+        return []
+
+    def drop_unknown(self, text: str) -> tuple[str, int]:
+        """A text without what has no token of its own, and how many such there were."""
+        spans = self.find_unknown(text)
+        edges = [0, *(place for span in spans for place in span), len(text)]
+        return "".join(text[start:stop] for start, stop in zip(edges[::2], edges[1::2])), len(spans)
+
+    def fit_breaks(self, text: str) -> str:
+        """A text whose lines end in a line feed alone, where the vocabulary holds no carriage return; else the text as it is."""
+        return text.replace("\r\n", "\n") if "\r" in text and self.find_unknown("\r") else text
 
     def unknown(self, tokens: Any) -> int:
         """How many tokens stand for what is unknown; none, where `encode` refuses it."""

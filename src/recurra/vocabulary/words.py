@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -79,6 +80,9 @@ class Words(Vocabulary):
             found.append(end)
         found += [self.numbers.get(word, unknown) for word in rest.split()]
         return np.array(found, np.int64)
+
+    def find_unknown(self, text: str) -> list[tuple[int, int]]:
+        return [word.span() for word in re.finditer(r"\S+", text) if word[0] not in self.numbers]
 
     def join(self, tokens: Sequence[int]) -> str:
         text = " ".join("\n" if self.words[token] == END else self.words[token] for token in tokens)

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import codecs
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from recurra.errors import DataError
+from recurra.vocabulary.vocabulary import MARK
 
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 BLOCK = 1 << 22
 """Bytes read at a time."""
 
 
+def read_text(paths: Paths) -> list[str]:
+    """Read text files, each a document; .gz too.
+
+    Args:
+        paths: a file, or several.
+
+    Raises:
+        DataError: a file is missing, empty, binary, or not UTF-8; names it and, for bad text, the byte.
+    """
+    return ["".join(text_blocks(path)) for path in listed_paths(paths)]
+
+
+def listed_paths(paths: Paths) -> list[Path]:
+    """A path, or several, as a list."""
+    return [Path(paths)] if isinstance(paths, (str, PathLike)) else [Path(path) for path in paths]
+
+
 def text_blocks(path: Path, block: int = BLOCK) -> Iterator[str]:
-    """The text of a file in blocks, decompressed if its name ends in .gz.
+    """The text of a file in blocks, decompressed if its name ends in .gz, without a byte-order mark.
 
     Args:
         path: UTF-8 text.
@@ -24,7 +44,7 @@ def text_blocks(path: Path, block: int = BLOCK) -> Iterator[str]:
     Raises:
         DataError: the file is missing, empty, binary or not UTF-8; names it and, for bad text, byte and line.
     """
-    name, decoder, read, lines = repr(str(path)), codecs.getincrementaldecoder("utf-8")(), 0, 1
+    name, decoder, read, lines, begun = repr(str(path)), codecs.getincrementaldecoder("utf-8")(), 0, 1, False
     try:
         with _opened(path) as file:
             while data := file.read(block):
@@ -32,11 +52,13 @@ def text_blocks(path: Path, block: int = BLOCK) -> Iterator[str]:
                     raise DataError(f"file must be text, got {name}, which has a zero byte at {read + data.index(0)}; is it binary?")
                 pending = len(decoder.getstate()[0])
                 try:
-                    yield decoder.decode(data)
+                    text = decoder.decode(data)
                 except UnicodeDecodeError as error:
                     at = error.start - pending
                     raise _not_text(name, error.object[error.start], read + at, lines + data[: max(0, at)].count(b"\n")) from None
                 read, lines = read + len(data), lines + data.count(b"\n")
+                yield text if begun else text.removeprefix(MARK)
+                begun = begun or bool(text)
     except OSError as error:
         why = error.strerror or "not a gzip file"
         raise DataError(f"file must be readable, got {name} ({why})") from None

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import DataError
-from recurra.train.text_blocks import between_words, text_blocks
+from recurra.text_blocks import between_words, text_blocks
 
-TEXTS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\r"), min_size=1, max_size=40)
+TEXTS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\r\ufeff"), min_size=1, max_size=40)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,20 @@ def test_blocks_are_the_text(place: Path, text: str, block: int) -> None:
     (place / "a.txt.gz").write_bytes(gzip.compress(text.encode()))
     for name in ("a.txt", "a.txt.gz"):
         assert "".join(text_blocks(place / name, block)) == text
+
+
+@given(TEXTS, st.integers(1, 9))
+def test_a_byte_order_mark_is_no_text(place: Path, text: str, block: int) -> None:
+    (place / "a.txt").write_bytes(text.encode("utf-8-sig"))
+    (place / "a.txt.gz").write_bytes(gzip.compress(text.encode("utf-8-sig")))
+    for name in ("a.txt", "a.txt.gz"):
+        assert "".join(text_blocks(place / name, block)) == text
+
+
+def test_what_is_wrong_after_a_mark_is_named_with_its_place(place: Path) -> None:
+    (place / "a.txt").write_bytes("ab\ncd".encode("utf-8-sig") + b"\xff")
+    with pytest.raises(DataError, match=r"byte 0xff at 8 \(line 2\)"):
+        list(text_blocks(place / "a.txt"))
 
 
 @given(TEXTS, st.integers(1, 9))
