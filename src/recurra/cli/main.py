@@ -17,7 +17,7 @@ from recurra.errors import INSTALL, ArgumentError, RecurraError, missing_depende
 
 COMMANDS = {
     "train": "train a language model on text files",
-    "resume": "go on with a run that was interrupted, bit for bit",
+    "resume": "go on with a run that was interrupted, bit for bit, or for more epochs",
     "eval": "the loss of a run on text",
     "sample": "continue a text",
     "stream": "run a model over lines from standard input, in constant memory",

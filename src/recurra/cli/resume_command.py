@@ -1,4 +1,4 @@
-"""recurra resume: go on with a run that was interrupted."""
+"""recurra resume: go on with a run that was interrupted, or that is to be longer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from recurra.cli.output import add_json
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.epilog = "example: recurra resume runs/a"
+    parser.epilog = "examples: recurra resume runs/a\n          recurra resume runs/a --epochs 20"
     parser.add_argument("run_folder", metavar="RUN", help="the run's folder; its text files must be where they were")
     add_cells(parser)
+    more = "passes in all, for a run that is to be longer, also one that is done (cosine and one_cycle: the rate from here on is that of "
+    more += "the new length)"
+    parser.add_argument("--epochs", type=int, metavar="N", help=f"{more}; the run's own if left out")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_json(parser)
 
@@ -22,5 +25,6 @@ def run(args: argparse.Namespace) -> int:
     from recurra import train
     from recurra.cli.train_command import conclude
 
-    done = train.resume(args.run_folder, show=not (args.quiet or args.json), cells=open_cells(args))
+    shown = not (args.quiet or args.json)
+    done = train.resume(args.run_folder, epochs=args.epochs, show=shown, cells=open_cells(args))
     return conclude(args, done, train.from_source(train.read_config(args.run_folder)["data"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from recurra.train.interrupt import interruptible
 from recurra.train.processes import Alone, processes
 from recurra.train.progress import Display
 from recurra.train.recipe import Recipe
-from recurra.train.resuming import fingerprint, recall
+from recurra.train.resuming import fingerprint, lengthen, recall
 from recurra.train.run import Run
 from recurra.train.streams import TokenStreams
 
@@ -65,17 +66,21 @@ def fit(
 
 
 def resume(
-    folder: str | PathLike[str], data: Corpus | None = None, *, show: bool = True, callbacks: Sequence[Any] = (),
-    cells: Iterable[Any] = (),
+    folder: str | PathLike[str], data: Corpus | None = None, *, epochs: int | None = None, show: bool = True,
+    callbacks: Sequence[Any] = (), cells: Iterable[Any] = (),
 ) -> Run:  # fmt: skip
     """Go on with a run from its newest whole checkpoint, bit for bit as if it had never ended.
 
     On the same machine, with the same versions and threads, the run ends with the same weights; where one of them is
-    another, that is said, and the last bits may differ. A run that has ended is left as it is.
+    another, that is said, and the last bits may differ. A run that has ended is left as it is, unless `epochs` asks for
+    more passes. Then too it ends as a run of so many epochs from the start, but for what depends on the length: the rate of
+    the schedules "cosine" and "one_cycle" is from here on that of the new length, and with `validate_every` the validation
+    at the former end has been counted. Both are said.
 
     Args:
         folder: the run's.
         data: the corpus; found again by where it came from if None.
+        epochs: passes in all, those that are done included; the run's own if None.
         show, callbacks: as for `fit`.
         cells: the classes of cells of one's own that the model is made of, as for `recurra.models.load`.
 
@@ -84,11 +89,13 @@ def resume(
 
     Raises:
         RunError: there is no run or no whole checkpoint there, another process uses it, or the data, the number of processes
-            or the version is another.
-        DataError, ArgumentError: the data cannot be found again, or a class of the model's is not among `cells` or is another.
+            or the version is another; `epochs` is fewer than the passes that are done or begun, or the run was ended before its own.
+        DataError, ArgumentError: the data cannot be found again, `epochs` is no number of passes, or a class of the model's is not
+            among `cells` or is another.
     """
     config, found = read_config(folder), read_newest(Path(folder) / LAST)
     recipe = Recipe.of(config["recipe"])
+    before, recipe = recipe, recipe if epochs is None else replace(recipe, epochs=epochs)
     if data is None and "data" not in config:
         raise ArgumentError("data must be given to go on with a run whose data came from memory, got None")
     data = from_source(config["data"]) if data is None else data
@@ -98,8 +105,14 @@ def resume(
     course = _begin(model, data, recipe, folder, callbacks, show)
     with _opened(course, folder, resume=True):
         notes = recall(course, found)
+        if recipe != before:
+            notes += lengthen(course, before)
         if course.folder:
             course.folder.rewind(None if course.ended else found.record["history"])  # a run's end may be noted after its checkpoint
+        if recipe != before:
+            course.keep()  # before the recipe says so: a run that is killed in between can still be asked to be longer
+            if course.folder:
+                course.folder.configure(model, recipe, config.get("data"))
     for note in [*found.passed_by, *(f"not bit for bit: {note}" for note in notes)]:
         course.display.say(note)
     place = f"after update {course.learner.updates}"

@@ -14,6 +14,8 @@ from recurra.errors import RunError
 from recurra.train.checkpoint import Checkpoint
 from recurra.train.corpus import Corpus
 from recurra.train.generators import generator_states, set_generators
+from recurra.train.recipe import Recipe
+from recurra.train.schedule import Schedule
 
 if TYPE_CHECKING:
     from recurra.train.course import Course
@@ -89,8 +91,40 @@ def recall(course: Course, found: Checkpoint) -> list[str]:
     plain, owned = record["own"][course.team.rank], _within(tensors, f"rank{course.team.rank}.")
     learner.carried = list(states.transform(states.unflatten(plain["carried"], owned), lambda value: value.to(device)))
     set_generators(_within(owned, "generator."), plain["generators"], device)
+    course.ended = course.ended or course.epoch > course.recipe.epochs
     now = setting(course)
     return [f"{name} was {was}, is {now.get(name)}" for name, was in record["setting"].items() if now.get(name) != was]
+
+
+def lengthen(course: Course, before: Recipe) -> list[str]:
+    """Let a run go on to another number of epochs, those of its recipe now.
+
+    Args:
+        course: as its checkpoint left it.
+        before: its recipe until now.
+
+    Returns:
+        Sentences on what will not be as in a run of so many epochs from the start.
+
+    Raises:
+        RunError: it was ended before its epochs were done, or the epochs are fewer than those that are done or begun.
+    """
+    recipe, begun = course.recipe, course.epoch - 1 + bool(course.index)
+    if recipe.epochs < begun:
+        raise RunError(f"epochs must be at least {begun}, as many as are {'begun' if course.index else 'done'}, got {recipe.epochs}")
+    stopped = recipe.stop_after is not None and course.since_best >= recipe.stop_after
+    if course.ended and (stopped or course.epoch <= before.epochs):
+        why = f"stop_after = {recipe.stop_after} ended it" if stopped else "it was ended"
+        raise RunError(f"run must have gone through its {before.epochs} epochs to go on to others, got one that stands at {begun}: {why}")
+    first, course.ended = course.ended, course.epoch > recipe.epochs
+    notes = []
+    if recipe.schedule in ("cosine", "one_cycle") and not course.ended:
+        rates = [Schedule(kept, course.a_pass * kept.epochs).rate(course.learner.updates, course.epoch) for kept in (before, recipe)]
+        was = f"the rate was {rates[0]:.2g}, is {rates[1]:.2g}"
+        notes.append(f"the {recipe.schedule} schedule is from here on that of {recipe.epochs} epochs: {was}")
+    if first and recipe.validate_every is not None:
+        notes.append(f"the validation after epoch {before.epochs} was the run's last, and counts")
+    return notes
 
 
 def setting(course: Course) -> dict[str, Any]:
