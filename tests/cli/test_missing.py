@@ -41,6 +41,13 @@ def test_every_command_that_needs_torch_says_so_in_one_line() -> None:
         assert (status, out) == (1, "") and re.fullmatch(said, err), (words, err)
 
 
+def test_a_command_that_needs_none_for_its_own_files_says_how_to_get_one() -> None:
+    for words, (_, _, err) in told([["stream", "m.onnx"], ["sample", "runs/a"], ["info", "nets.py:made"]], "torch").items():
+        name, path = words.split()
+        made = {"m.onnx": "m.rcr", "runs/a": "runs/a.rcr", "nets.py:made": "made.rcr"}[path]
+        assert err.endswith(f", or make of it, where that is, a file that needs none: recurra export {path} --to {made}\n"), err
+
+
 def test_help_of_the_others_needs_no_torch() -> None:
     for words, (status, out, err) in told([[name, "--help"] for name in COMMANDS if name != "train"], "torch").items():
         assert status == 0 and out.startswith(f"usage: recurra {words.split()[0]}") and not err, words

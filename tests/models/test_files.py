@@ -104,7 +104,7 @@ def test_another_form_is_named(saved: Path) -> None:
 
 def test_an_export_is_told_from_a_model(tmp_path: Path) -> None:
     write(every_kind(), tmp_path / "m.rcr")
-    need = "path must be a model that can be trained, got '.*m.rcr', an export for streaming; give what it was made of"
+    need = "path must be a model that recurra trained, got '.*m.rcr', a network to run, .*; give the run or the model that it was made of"
     with pytest.raises(DataError, match=f"^{need}$"):
         load(tmp_path / "m.rcr")
 
@@ -129,9 +129,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "bare")
     save_file({"weight": torch.zeros(2)}, tmp_path / "json", metadata={"recurra": "[1"})
     (tmp_path / "text").write_text("to be or not to be, that is the question")
-    for name in ("other", "bare", "json", "text", "."):
+    for name in ("other", "bare", "json", "text"):
         with pytest.raises(DataError, match=r"^path must be a model saved by recurra, got '.*' \(.+\)$"):
             load(tmp_path / name)
+    with pytest.raises(DataError, match=r"^path must be a model that recurra trained, got '.*', a folder; .*$"):
+        load(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

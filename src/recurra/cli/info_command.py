@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 from recurra import __version__
-from recurra.cli.opened import HELP, is_network, open_network
+from recurra.cli.opened import HELP, is_network, needing_pytorch, open_network
 from recurra.cli.output import add_json, answer
 
 
@@ -57,9 +57,10 @@ def _network(path: str) -> dict[str, Any]:
 def _model(path: str) -> dict[str, Any]:
     if is_network(path):
         return _network(path)
-    from recurra.models.cell_record import class_of
-    from recurra.models.files import read_header
-    from recurra.train.folder import model_file
+    with needing_pytorch(path):
+        from recurra.models.cell_record import class_of
+        from recurra.models.files import read_header
+        from recurra.train.folder import model_file
 
     header, tensors = read_header(model_file(path))  # so that a cell of one's own need not be given
     record = {"model": header["model"], **header["options"] | {"cell": class_of(header["options"]["cell"])}}

@@ -118,15 +118,14 @@ def open_network(path: str, cells: Sequence[Any] = (), output: str | None = None
         from recurra.network.file import read
 
         return read(path)
-    from recurra.export import network_of
+    with needing_pytorch(path):
+        from recurra.export import network_of
 
-    if Path(path).suffix == ONNX:
-        return network_of(path, output=output)
-    if is_network(path):
-        return network_of(open_module(path), output=place_of(output))
-    from recurra import train
-
-    return network_of(train.open_run(path, cells))
+        if Path(path).suffix == ONNX:
+            return network_of(path, output=output)
+        if is_network(path):
+            return network_of(open_module(path), output=place_of(output))
+        return network_of(open_run(path, cells))
 
 
 def place_of(output: str | None) -> int | str | None:
@@ -136,6 +135,37 @@ def place_of(output: str | None) -> int | str | None:
     (1, 'action')
     """
     return int(output) if output is not None and output.isdecimal() else output
+
+
+def open_run(path: str, cells: Sequence[Any] = ()) -> Any:
+    """The model of a run.
+
+    Args:
+        path: its folder, or a model's file.
+        cells: the classes of cells of one's own that it is made of.
+
+    Raises:
+        RunError, DataError, ArgumentError: there is none, or it needs a cell that was not given.
+    """
+    with needing_pytorch(path):
+        from recurra import train
+
+        return train.open_run(path, cells)
+
+
+@contextmanager
+def needing_pytorch(path: str) -> Iterator[None]:
+    """A block that may lack a package: then say, too, how to do without."""
+    from recurra.errors import MissingDependency
+    from recurra.file_kinds import made_of
+
+    try:
+        yield
+    except MissingDependency as error:
+        hint = "or make of it, where that is, a file that needs none"
+        if hint in str(error):
+            raise
+        raise MissingDependency(f"{error}, {hint}: recurra export {path} --to {made_of(path)}", name=error.name) from None
 
 
 def is_module(path: str) -> bool:

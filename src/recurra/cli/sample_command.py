@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recurra.cli.opened import HELP, add_cells, is_network, open_cells, open_network
+from recurra.cli.opened import HELP, add_cells, is_network, open_cells, open_network, open_run
 from recurra.cli.output import add_json, answer, write_text
 
 
@@ -30,9 +30,10 @@ def run(args: argparse.Namespace) -> int:
 
         text = runtime.sample(runtime.Model(open_network(args.run_folder, open_cells(args))), args.prompt, args.length, **options)
     else:
-        from recurra import models, train
+        model = open_run(args.run_folder, open_cells(args))
+        from recurra import models
 
-        text = models.sample(train.open_run(args.run_folder, open_cells(args)), args.prompt, args.length, **options)
+        text = models.sample(model, args.prompt, args.length, **options)
     if not args.json:
         write_text(args.prompt + text + "\n")
         return 0

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from recurra.durable import write_durably
 from recurra.errors import DataError, RunError
+from recurra.file_kinds import kind_text
 from recurra.models.cell_record import open_cell, record_cell
 from recurra.models.language_model import LanguageModel
 from recurra.network.file import FORMAT as EXPORTED
@@ -96,9 +97,7 @@ def read_header(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Te
         with safe_open(path, framework="pt") as file:
             header: dict[str, Any] = json.loads((file.metadata() or {})["recurra"])
         if header["format"] == EXPORTED:
-            raise DataError(
-                f"path must be a model that can be trained, got {str(path)!r}, an export for streaming; give what it was made of"
-            )
+            raise DataError(f"path must be a model that recurra trained, got {str(path)!r}{kind_text(str(path), '.rcr')}")
         if header["format"] != FORMAT:
             raise DataError(f"path must be a model in the form {FORMAT}, got {header['format']!r}; use the recurra that wrote it")
         tensors = load_file(path)
@@ -117,6 +116,8 @@ def _reading(path: str | PathLike[str]) -> Iterator[None]:
     except DataError:
         raise
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if Path(path).suffix != ".safetensors" and (kind := kind_text(str(path))):
+            raise DataError(f"path must be a model that recurra trained, got {str(path)!r}{kind}") from None
         line = str(error).splitlines()[0] if str(error) else repr(error)
         raise DataError(f"path must be a model saved by recurra, got {str(path)!r} ({line})") from None
 

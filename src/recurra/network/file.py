@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from recurra.errors import ArgumentError, DataError, RecurraError, RunError
+from recurra.file_kinds import kind_text
 from recurra.network.layers import Layer
 from recurra.network.network import Network, walk
 from recurra.network.record import Reader, Writer
@@ -74,12 +75,20 @@ def read(path: str | PathLike[str]) -> Network:
     except FileNotFoundError:
         raise DataError(f"path must be a network's file, got {str(path)!r}, which does not exist") from None
     except DataError:
+        _check_kind(os.fspath(path))
         raise
     except RecurraError as error:
         raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {str(error)[:MOST_SAID]}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        _check_kind(os.fspath(path))
         line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({line})") from None
+
+
+def _check_kind(path: str) -> None:
+    """Raise where a path that cannot be read names a file of another kind."""
+    if text := "" if path.endswith(".rcr") else kind_text(path):
+        raise DataError(f"path must be a .rcr file, got {path!r}{text}") from None
 
 
 def _read(path: str) -> Network:

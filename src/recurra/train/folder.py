@@ -113,6 +113,8 @@ def _room(path: Path) -> Iterator[None]:
 
 
 def _check_run(path: Path) -> None:
+    if path.is_file():
+        raise RunError(f"run must be a run's folder, got {str(path)!r}, a file; training goes on from the folder that recurra train made")
     for name in (CONFIG, HISTORY):
         if not (path / name).exists():
             raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {name}")
