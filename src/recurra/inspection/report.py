@@ -12,12 +12,18 @@ from recurra.errors import RunError
 from recurra.inspection import charts, notebook
 from recurra.inspection.diagnosis import Diagnosis
 
+SCRIPT = Path(__file__).with_name("charts.js")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin: 0 0 1rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; }
 p { margin: .3rem 0; } .note { color: #555; font-size: .9rem; }
 .notice { border-left: 5px solid #009e73; background: #eef8f4; padding: .7rem 1rem; margin: .7rem 0; }
 .notice.problem { border-color: #d55e00; background: #fdf3ec; } .notice.warning { border-color: #e69f00; background: #fdf8ea; }
+figure.chart { margin: .5rem 0 0; position: relative; } canvas { width: 100%; display: block; }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem .9rem; margin: 0 0 .3rem; padding: 0; }
+.legend button { font: inherit; font-size: .9rem; color: inherit; background: none; border: 0; padding: .1rem 0; cursor: pointer; }
+.legend button[aria-pressed=false] { opacity: .4; text-decoration: line-through; }
+.tip { position: absolute; pointer-events: none; background: #1a1a1a; color: #fff; font-size: .85rem; padding: .1rem .5rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }
 """
@@ -38,9 +44,7 @@ def write_report(
 
     Raises:
         RunError: the file cannot be written.
-        MissingDependency: plotly is not installed.
     """
-    charts.graph_objects()  # before anything is written
     text = _page(diagnosis, list(history), title, facts or {})
     try:
         Path(path).write_text(text, encoding="utf-8")
@@ -49,17 +53,14 @@ def write_report(
 
 
 def _page(diagnosis: Diagnosis, history: list[Mapping[str, Any]], title: str, facts: Mapping[str, str]) -> str:
-    from plotly.offline import get_plotlyjs
-
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{safe(title)}</title><style>{STYLE}</style>'
     body = [f"<h1>{safe(title)}</h1>", notebook.verdict_notices(diagnosis), "<h2>Facts</h2>"]
     body += [table([], {**facts, **notebook.facts(diagnosis)}.items()), notebook.layer_table(diagnosis)]
     for heading, note, chart in _charts(diagnosis, history):
         if chart is not None:
-            drawn = chart.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
-            body.append(f'<h2>{heading}</h2><p class="note">{note}</p>{drawn}')
-    script = f"<script>{get_plotlyjs()}</script>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}{script}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+            body.append(f'<h2>{heading}</h2><p class="note">{note}</p>{chart.to_html(heading)}')
+    body.append(f"<noscript>The charts need JavaScript.</noscript><script>{SCRIPT.read_text(encoding='utf-8')}</script>")
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
 def _charts(diagnosis: Diagnosis, history: list[Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
