@@ -51,6 +51,13 @@ def test_a_long_line_is_not_broken() -> None:
     assert re.search(r"validation \d{120}\.\d+ nats .*tokens/s  best so far\n", shown(True, level="word", validation_loss=10.0**120))
 
 
+def test_what_is_said_is_text_and_steers_nothing() -> None:
+    out = StringIO()
+    with Display(1, 1, True, console=Console(force_terminal=True, file=out, width=80)) as display:
+        display.say("in runs/[bold]a[/bold] \x1b[2J")
+    assert "in runs/[bold]a[/bold] \\x1b[2J" in out.getvalue()
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_silence(terminal: bool) -> None:
     assert shown(terminal, show=False) == ""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recurra.engine import forcing
 from recurra.errors import RecurraError
+from recurra.wording import count_text
 
 if TYPE_CHECKING:
     from recurra.bench.registry import Case
@@ -42,7 +43,7 @@ def wrong(case: Case, threads: int) -> list[str]:
         with forcing("loop"):
             loop, expected = side.results(x, noise), _wide(reference, x, noise)
             exact = expected if against == name else _wide(side, x, noise)
-        row = f"{case.part} {case.name if name == 'ours' else name} at {case.shape} on {threads} thread{'s' if threads > 1 else ''}"
+        row = f"{case.part} {case.name if name == 'ours' else name} at {case.shape} on {count_text(threads, 'thread')}"
         judged = "the loop" if against == name else "torch.nn"
         lines += [f"{row}: {text} from {judged}" for text in _beyond(path, loop, expected) or _apart(exact, expected)]
     return lines

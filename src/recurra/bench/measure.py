@@ -19,6 +19,7 @@ from recurra.bench.progress import Display
 from recurra.bench.registry import VARIANTS, Case, cell_case, ragged_case, step_case, variant_case
 from recurra.bench.timing import in_turn
 from recurra.engine import forcing
+from recurra.wording import count_text
 
 
 def measure(plan: Plan | None = None, display: Display | None = None) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _measure(plan: Plan, display: Display) -> dict[str, Any]:
     display.expect(len(plan.threads) * (2 * len(listed) + len(beside)))
     record: dict[str, Any] = {"machine": describe(), "plan": _described(plan), "peak": {}, "rows": []}
     if "flat" in plan.parts:  # first, while there is no freed memory in which growth would not show
-        display.stage(f"memory over {plan.calls:,} calls")
+        display.stage(f"memory over {count_text(plan.calls, 'call')}")
         record["rows"] += [rows.flat(name, plan.flat, plan.calls) for name in plan.cells]
     _check(plan, listed, display)
     for threads in plan.threads:
@@ -102,7 +103,7 @@ def _check(plan: Plan, listed: list[Case], display: Display) -> None:
     found = []
     for threads in plan.threads:
         torch.set_num_threads(threads)
-        display.stage(f"values and gradients, {threads} thread{'s' if threads > 1 else ''}")
+        display.stage(f"values and gradients, {count_text(threads, 'thread')}")
         for case in listed:
             found += wrong(case, threads)
             display.advance(f"{case.part} {case.name} {case.shape}")
@@ -112,7 +113,7 @@ def _check(plan: Plan, listed: list[Case], display: Display) -> None:
 
 def _time(plan: Plan, listed: list[Case], threads: int, busy: bool, display: Display) -> list[tuple[Case, bool, dict[str, list[float]]]]:
     if listed:
-        display.stage(f"times, {threads} thread{'s' if threads > 1 else ''}{', beside a busy process' if busy else ''}")
+        display.stage(f"times, {count_text(threads, 'thread')}{', beside a busy process' if busy else ''}")
     timed = []
     for case in listed:
         x = torch.randn(*case.shape[:3], dtype=torch.float32)

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any
 
 from recurra.errors import ArgumentError
+from recurra.wording import count_text
 
 
 def plot_bench(record: dict[str, Any], path: str | PathLike[str]) -> None:
@@ -34,7 +35,7 @@ def plot_bench(record: dict[str, Any], path: str | PathLike[str]) -> None:
             key = {"part": "cells", "name": name, "threads": threads, "busy": busy}
             _panel(axes, [row for row in record["rows"] if key.items() <= row.items()], record["peak"][str(threads)])
             beside = ", beside a busy process" if busy else ""
-            axes.set_title(f"{name}, {threads} thread{'s' if threads > 1 else ''}{beside}", fontsize=10)
+            axes.set_title(f"{name}, {count_text(threads, 'thread')}{beside}", fontsize=10)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9, frameon=False)
     figure.supxlabel("above each pair: torch.nn's time over recurra's", fontsize=8)
@@ -61,4 +62,4 @@ def _panel(axes: Any, rows: list[dict[str, Any]], peak: float | None) -> None:
 
 def _label(shape: list[int]) -> str:
     steps, rows, width, hidden, layers = shape
-    return f"T {steps}, B {rows}\nI {width}, H {hidden}\n{layers} layer{'s' if layers > 1 else ''}"
+    return f"T {steps}, B {rows}\nI {width}, H {hidden}\n{count_text(layers, 'layer')}"

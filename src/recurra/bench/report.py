@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from recurra.bench.shape import Shape
+from recurra.wording import count_text
 
 UNITS = {"share": 100, "lowest share": 100}
 """Figures that read better in per cent."""
@@ -120,7 +121,7 @@ def _memory(rows: list[dict[str, Any]], record: dict[str, Any]) -> list[str]:
 
 
 def _flat(rows: list[dict[str, Any]], record: dict[str, Any]) -> list[str]:
-    lines = [f"Memory of the process over {rows[0]['calls']:,} calls, forward and backward"]
+    lines = [f"Memory of the process over {count_text(rows[0]['calls'], 'call')}, forward and backward"]
     for row in rows:
         if row["grown_mib"] is None:
             lines.append(f"{row['name']:<6}{_shape(row):<22}-")
@@ -152,7 +153,7 @@ def _title(name: str, threads: int, busy: bool) -> str:
 
 
 def _threads(number: int) -> str:
-    return f"{number} thread{'s' if number > 1 else ''}"
+    return count_text(number, "thread")
 
 
 def _shape(row: dict[str, Any]) -> str:

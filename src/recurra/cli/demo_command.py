@@ -11,6 +11,7 @@ from typing import Any
 
 from recurra.cli.output import add_json, answer
 from recurra.errors import import_for
+from recurra.wording import count_text
 
 ENOUGH = 100_000
 """Characters below which the standard library's docstrings take the place of the topics."""
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out) if args.out else next_free(Path("runs"))
     recipe = train.Recipe(epochs=_epochs(model, corpus, args.seconds), lr=4e-3, schedule="cosine", batch=32, window=64, seed=args.seed)
     many = torch.get_num_threads()
-    passes = f"{recipe.epochs} pass{'es' if recipe.epochs > 1 else ''}, on {many} thread{'s' if many > 1 else ''}"
+    passes = f"{count_text(recipe.epochs, 'pass')}, on {count_text(many, 'thread')}"
     say(f"A 2 x 192 LSTM learns to foretell each character of {len(corpus.train.tokens):,}, in {passes}.\n")
     done = train.fit(model, corpus, recipe, out=folder, show=not args.json)
     if done.stopped:

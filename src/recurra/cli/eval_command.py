@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recurra.cli.opened import add_cells, open_cells
 from recurra.cli.output import add_json, answer
+from recurra.wording import count_text
 
 if TYPE_CHECKING:
     from recurra.vocabulary import Vocabulary
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     starts = np.cumsum([len(part) for part in parts])[:-1].tolist()
     loss = train.evaluate(model, train.contiguous(tokens, 1, starts))
     bits, unknown = loss / math.log(2), model.vocabulary.unknown(tokens)
-    text = f"{loss:.4f} nats, {bits:.4f} bits a token, perplexity {math.exp(loss):.3f}, over {len(tokens) - len(parts)} tokens"
+    text = (
+        f"{loss:.4f} nats, {bits:.4f} bits a token, perplexity {math.exp(loss):.3f}, over {count_text(len(tokens) - len(parts), 'token')}"
+    )
     text += f"; {unknown} of {len(tokens)} are <unk>" if unknown else ""
     text += f"; {skipped} unknown skipped" if args.unknown == "skip" else ""
     answer(args, {"nats": loss, "bits": bits, "tokens": len(tokens) - len(parts), "unknown": unknown, "skipped": skipped}, text)
@@ -63,7 +66,7 @@ def _known(vocabulary: Vocabulary, texts: list[str], files: list[str], unknown: 
         if spans:
             (start, stop), many = spans[0], f" ({len(spans)} unknown in all)" if len(spans) > 1 else ""
             raise DataError(
-                f"text must hold only the model's {len(vocabulary)} {vocabulary.level}s, got {text[start:stop]!r} at character "
+                f"text must hold only the model's {count_text(len(vocabulary), vocabulary.level)}, got {text[start:stop]!r} at character "
                 f"{start + 1} of {file!r}{many}; leave them out with --unknown skip, or train on text that has them"
             )
     return texts, 0

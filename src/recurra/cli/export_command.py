@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recurra.cli.opened import HELP, OUTPUT, add_cells, open_cells, open_network
 from recurra.cli.output import add_json, answer
+from recurra.wording import count_text
 
 if TYPE_CHECKING:
     from recurra.network import Network
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     _write(made, args.to, form, args.sequence)
     size = Path(args.to).stat().st_size
     record: dict[str, Any] = {"file": args.to, "precision": precision, "bytes": size}
-    text = f"{args.to}: {FORMS[form]}, {precision} weights, {size:,} bytes"
+    text = f"{args.to}: {FORMS[form]}, {precision} weights, {count_text(size, 'byte')}"
     if made is not network:
         record |= {"before": network.precision} | _cost(network, made, tokens)
         text += "\n" + _cost_text(record)
@@ -118,11 +119,12 @@ def _tokens(network: Network, files: list[str] | None) -> Any:
 
 
 def _cost_text(record: dict[str, Any]) -> str:
-    lines = [f"largest difference of an output from {record['before']} over {record['steps']:,} steps: {record['largest_difference']:.2e}"]
+    over = f"over {count_text(record['steps'], 'step')}"
+    lines = [f"largest difference of an output from {record['before']} {over}: {record['largest_difference']:.2e}"]
     if "nats_before" in record:
         change = record["nats_after"] / record["nats_before"] - 1
         losses = f"{record['nats_before']:.4f} nats a token before, {record['nats_after']:.4f} after ({change:+.2%})"
-        lines.append(f"held-out loss: {losses}, over {record['tokens']:,} tokens")
+        lines.append(f"held-out loss: {losses}, over {count_text(record['tokens'], 'token')}")
     else:
         lines.append("held-out loss: not measured; give --text FILE")
     return "\n".join(lines)

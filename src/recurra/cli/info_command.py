@@ -8,7 +8,8 @@ from typing import Any
 
 from recurra import __version__
 from recurra.cli.opened import HELP, is_network, needing_pytorch, open_network
-from recurra.cli.output import add_json, answer
+from recurra.cli.output import add_json, answer, table_text
+from recurra.wording import size_text
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the facts."""
     record = _model(args.run_folder) if args.run_folder else _installation()
-    answer(args, record, "\n".join(f"{name}: {value}" for name, value in record.items()))
+    shown = record | {"bytes": f"{size_text(record['bytes'])} ({record['bytes']:,} bytes)"} if "bytes" in record else record
+    answer(args, record, table_text(shown))
     return 0
 
 

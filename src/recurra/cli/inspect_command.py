@@ -9,6 +9,7 @@ from typing import Any
 
 from recurra.cli.opened import add_cells, open_cells
 from recurra.cli.output import add_json, answer
+from recurra.wording import count_text
 
 MOST_STEPS = 1000
 SAMPLED = "sampled from the model itself (seed 0)"
@@ -40,13 +41,14 @@ def run(args: argparse.Namespace) -> int:
     window = None if recipe is None else recipe.window
     steps = args.steps or min(2 * (window or 100), MOST_STEPS)
     batch, source = _batch(model, args.text or (), steps, args.rows)
+    size = f"{count_text(batch.steps, 'step')} of {count_text(batch.batch, 'row')}"
     clip_norm = None if recipe is None else recipe.clip_norm
     found = inspection.diagnose(model, batch, history=history, clip_norm=clip_norm, window=window)
     if args.out:
-        facts = {"run": str(args.run_folder), "text": source, "measured on": f"{batch.steps} steps of {batch.batch} rows"}
+        facts = {"run": str(args.run_folder), "text": source, "measured on": size}
         facts |= {"naive baseline": why} if why else {}
         inspection.write_report(found, args.out, history=history or (), title=f"recurra inspect {args.run_folder}", facts=facts)
-    lines = [str(found), f"text: {source}, {batch.steps} steps of {batch.batch} rows"]
+    lines = [str(found), f"text: {source}, {size}"]
     lines += [f"naive baseline: {why}"] * bool(why) + [f"written to {args.out}"] * bool(args.out)
     text = "\n".join(lines)
     answer(args, found.to_dict() | {"text": source, "out": args.out}, text)

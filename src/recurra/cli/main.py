@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from recurra import __version__
 from recurra.cli.interrupt import Interrupts
-from recurra.cli.output import printable
 from recurra.cli.usage import Parser, concerns_options
 from recurra.errors import INSTALL, ArgumentError, RecurraError, missing_dependency
+from recurra.wording import printable
 
 COMMANDS = {
     "train": "train a language model on text files",
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:
         for line in _why(error, interrupts):
-            print(printable(f"{name}: {line}"), file=sys.stderr)
+            print(f"{printable(name)}: {printable(line)}", file=sys.stderr)
         return 1
     finally:
         if interrupts:

@@ -85,6 +85,7 @@ def make_own_cell(path: str) -> Any:
     with _own_code("--cell", "a cell", path):
         return found() if isinstance(found, type) else found
 
+
 OUTPUT = "which of several outputs: of an ONNX file its name, of a module its place, 0 the first, or its key"
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recurra.strict_json import dumps
-
-OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Controls but for a tab and a line break, marks that turn the direction of writing, halves of characters."""
+from recurra.wording import printable
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -20,19 +17,46 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def answer(args: argparse.Namespace, record: Mapping[str, Any], text: str) -> None:
-    """Print a result: `record` as JSON if asked for, else `text`."""
+    """Print a result: `record` as JSON if asked for, else `text`, in which nothing steers the terminal."""
     print(dumps(record) if args.json else printable(text))
-
-
-def printable(text: str) -> str:
-    r"""Text that moves no cursor, sets no colour, turns no direction and hides nothing: what a terminal would obey is spelt out.
-
-    >>> printable("a\x1b[2Jb\x9bc\u202ed"), printable("\u00e9\n")
-    ('a\\x1b[2Jb\\x9bc\\u202ed', 'é\n')
-    """
-    return OBEYED.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def write_text(text: str) -> None:
     """Write a model's own text to standard output: as it is, but for what a terminal would obey, and for halves of characters."""
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode())
+
+
+def table_text(record: Mapping[str, Any]) -> str:
+    """Facts as a table, a line each: nested ones by a dotted name, lists with commas between, numbers with their thousands apart.
+
+    >>> print(table_text({"cell": "lstm", "native": {"tile": 1280, "isas": ["v2", "v3"]}, "tied": True, "loss": 2.349593792}))
+    cell         lstm
+    native.tile  1,280
+    native.isas  v2, v3
+    tied         yes
+    loss         2.34959
+    """
+    rows = list(_flat(record))
+    wide = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{wide}}  {value}" for name, value in rows)
+
+
+def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in record.items():
+        name = printable(f"{before}{key}", keep="")
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield name, printable(_fact(value), keep="")
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_fact, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None or value == {} else str(value)

@@ -12,9 +12,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from recurra.cli.opened import HELP, add_cells, open_cells, open_network
-from recurra.cli.output import printable
 from recurra.durable import check_place, write_durably
 from recurra.strict_json import dumps
+from recurra.wording import printable
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
@@ -116,7 +116,7 @@ def _steps(args: argparse.Namespace, model: Model, form: str) -> int:
 def _report(args: argparse.Namespace, what: str) -> bool:
     """Say what was bad; whether to stop."""
     stops = bool(args.bad == "stop")
-    print(printable(f"recurra stream: {what}; {'stopped' if stops else 'passed over'}"), file=sys.stderr, flush=True)
+    print(f"recurra stream: {printable(what)}; {'stopped' if stops else 'passed over'}", file=sys.stderr, flush=True)
     return stops
 
 

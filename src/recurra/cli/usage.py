@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from recurra.errors import ArgumentError, choice_text
+from recurra.wording import count_text, printable
 
 KINDS = {"int": "a whole number", "float": "a number"}
 
@@ -25,7 +26,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"unknown option {word.partition('=')[0]}{self._near(word)}")
         found, left = super().parse_known_args(words, namespace)
         if left:
-            self.error(f"unexpected argument{'s' if len(left) > 1 else ''} {' '.join(map(repr, left))}")
+            self.error(f"{count_text(len(left), 'argument')} too many: {' '.join(map(repr, left))}")
         return found, left
 
     def _end(self, words: list[str]) -> int:
@@ -61,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.print_usage(sys.stderr)
         for line in message.splitlines():
-            print(f"{self.prog}: error: {line}", file=sys.stderr)
+            print(f"{self.prog}: error: {printable(line)}", file=sys.stderr)
 
 
 def concerns_options(error: ArgumentError, words: Sequence[str]) -> bool:

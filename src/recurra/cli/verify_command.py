@@ -7,6 +7,7 @@ from typing import Any
 
 from recurra.cli.opened import HELP, OUTPUT, add_cells, is_network, open_cells
 from recurra.cli.output import add_json, answer
+from recurra.wording import count_text
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -88,4 +89,4 @@ def table(rows: list[Any]) -> str:
             lines.append(f"{row.path:<{wide}}  {row.difference:<18.2e}  {row.bound:<8.2e}  {row.steps:<5}  {mark}")
     good = sum(row.holds and row.bound is not None for row in rows)
     ran = sum(row.bound is not None for row in rows)
-    return "\n".join([*lines, f"{good} of {ran} paths equal the float64 loop within the bound"])
+    return "\n".join([*lines, f"{good} of {count_text(ran, 'path')} equal{'s' if ran == 1 else ''} the float64 loop within the bound"])

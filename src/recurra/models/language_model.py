@@ -23,6 +23,7 @@ from recurra.models.features import Features, penalty
 from recurra.models.softmax import IGNORED as IGNORED
 from recurra.models.softmax import adaptive_cost, adaptive_softmax, cross_entropy, log_chances
 from recurra.vocabulary.vocabulary import Vocabulary
+from recurra.wording import count_text
 
 
 class LanguageModel(SequenceModule):
@@ -223,7 +224,7 @@ def _widths(hidden: Any, layers: int) -> list[int]:
     for width in widths:
         check_size("hidden", width)
     if len(widths) != layers:
-        raise ArgumentError(f"hidden must have a width for each of the {layers} layers, got {hidden!r}")
+        raise ArgumentError(f"hidden must have a width for each of the {count_text(layers, 'layer')}, got {hidden!r}")
     return widths
 
 

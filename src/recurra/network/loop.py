@@ -12,6 +12,7 @@ from recurra.errors import DtypeError, ShapeError, shape_text
 from recurra.network.layers import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
 from recurra.network.network import Network
 from recurra.program.graph import Product
+from recurra.wording import count_text
 
 Array = npt.NDArray[Any]
 NORM_EPS = 1e-5
@@ -97,7 +98,7 @@ class Loop:
     def push(self, x: Array) -> Array:
         """One step: features (B, I) or tokens (B,) to (B, O)."""
         if len(x) != self.batch:
-            raise ShapeError(f"x must have {self.batch} rows, got shape {shape_text(x.shape)}")
+            raise ShapeError(f"x must have {count_text(self.batch, 'row')}, got shape {shape_text(x.shape)}")
         return self._layers(self.network.layers, "", x if self.network.reads_tokens else x.astype(self.dtype))
 
     def run(self, x: Array) -> Array:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from recurra.errors import DataError
 from recurra.strict_json import dumps
+from recurra.wording import count_text
 
 Array = npt.NDArray[Any]
 MOST_LINE = 1 << 24
@@ -41,7 +42,7 @@ def records(stream: IO[bytes], form: str, width: int, tokens: int | None = None)
         except DataError as error:
             yield number, error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            need = f"{width} number{'s' if width > 1 else ''}" if tokens is None else f"a token in 0..{tokens - 1}"
+            need = count_text(width, "number") if tokens is None else f"a token in 0..{tokens - 1}"
             yield number, DataError(f"line {number} must hold {need} as {form}, got {line[:60]!r} ({str(error)[:60]})")
 
 
@@ -92,7 +93,7 @@ def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Ar
     while chunk := stream.read(size):
         number += 1
         if len(chunk) < size:
-            yield number, DataError(f"step {number} must be {size} bytes of {form}, got {len(chunk)} and the end")
+            yield number, DataError(f"step {number} must be {count_text(size, 'byte')} of {form}, got {len(chunk)} and the end")
             return
         try:
             yield number, _finite(np.frombuffer(chunk, dtype) * np.float32(scale), f"step {number}")

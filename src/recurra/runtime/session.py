@@ -20,6 +20,7 @@ from recurra.network import Network
 from recurra.network.description import network_tables, network_text
 from recurra.network.file import checksum
 from recurra.runtime.arrays import refuse_mask
+from recurra.wording import count_text
 
 if TYPE_CHECKING:
     from recurra import native
@@ -127,7 +128,9 @@ class Session:
         if header["model"] != self._fingerprint():
             raise DataError("blob must be a state of this model, got that of another model or version")
         if header["batch"] != self.batch:
-            raise ShapeError(f"blob must be a state of {self.batch} rows, got {header['batch']}; open a session of that batch")
+            raise ShapeError(
+                f"blob must be a state of {count_text(self.batch, 'row')}, got {header['batch']}; open a session of that batch"
+            )
         for name, array in arrays.items():
             if self._check and not np.isfinite(array).all():
                 raise DataError(f"blob must hold finite numbers, got others in {name!r}; open the session with nan='pass'")

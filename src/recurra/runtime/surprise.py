@@ -15,6 +15,7 @@ from recurra.errors import ArgumentError, DataError
 from recurra.runtime.model import Model
 from recurra.runtime.quality import cross_entropy
 from recurra.vocabulary import from_record
+from recurra.wording import count_text
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +37,7 @@ class Surprise:
         self.vocabulary = from_record(model.network.vocabulary)
         self.session = model.session(1, nan="reset")  # what overflows costs infinitely much, and is forgotten
         if model.network.output_size != len(self.vocabulary):
-            need = f"an output for each of its {len(self.vocabulary)} tokens"
+            need = f"an output for each of its {count_text(len(self.vocabulary), 'token')}"
             raise ArgumentError(f"model must have {need}, got {model.network.output_size}; it is no language model")
         self.expected: Array | None = None
 
@@ -88,6 +89,6 @@ class Surprise:
             raise DataError(f"blob must be what Surprise.save gave, got something else ({error})") from None
         count = self.session.network.output_size
         if expected is not None and (expected.shape != (count,) or expected.dtype != np.float32):
-            raise DataError(f"blob must hold {count} logits in float32, got {expected.dtype} {expected.shape}")
+            raise DataError(f"blob must hold {count_text(count, 'logit')} in float32, got {expected.dtype} {expected.shape}")
         self.session.load(state)
         self.expected = expected

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recurra.display import NotebookBar
+from recurra.wording import printable
 
 
 @final
@@ -39,7 +40,7 @@ class TerminalBar:
 
     def say(self, text: str) -> None:
         """Add a line that stays."""
-        self.progress.console.print(text, highlight=False, soft_wrap=True)
+        self.progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Draw it for the last time."""

@@ -16,6 +16,7 @@ from recurra.text_blocks import Paths, listed_paths
 from recurra.train.token_file import TokenFile, token_file
 from recurra.vocabulary.levels import learn_vocabulary
 from recurra.vocabulary.vocabulary import MARK, Vocabulary
+from recurra.wording import count_text
 
 
 class Part(NamedTuple):
@@ -165,7 +166,7 @@ def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: Vo
     cut = len(tokens) - int(len(tokens) * validation)
     if cut < 2 or len(tokens) - cut < 2:
         raise DataError(
-            f"text must be long enough for both parts, two tokens each, got {len(tokens)} tokens "
+            f"text must be long enough for both parts, two tokens each, got {count_text(len(tokens), 'token')} "
             f"of which {validation:.0%} for validation; give more text"
         )
     first, held = tokens[:cut], tokens[cut:]

@@ -26,6 +26,7 @@ from recurra.train.recipe import Recipe
 from recurra.train.resuming import fingerprint, lengthen, recall
 from recurra.train.run import Run
 from recurra.train.streams import TokenStreams
+from recurra.wording import count_text
 
 
 def fit(
@@ -197,7 +198,9 @@ def _begin(model: LanguageModel, data: Corpus, recipe: Recipe, out: Any, callbac
     if out is not None:
         record_options(model)
     if recipe.batch >= len(data.train.tokens):
-        raise ArgumentError(f"batch must be less than the {len(data.train.tokens)} tokens of the training part, got {recipe.batch}")
+        raise ArgumentError(
+            f"batch must be less than the {count_text(len(data.train.tokens), 'token')} of the training part, got {recipe.batch}"
+        )
     streams = _streams("training", data.train, recipe.batch), _streams("validation", data.validation, recipe.batch)
     team = processes(recipe.device)
     _check_rows(recipe, team)

@@ -16,6 +16,7 @@ from recurra.train.corpus import Corpus
 from recurra.train.generators import generator_states, set_generators
 from recurra.train.recipe import Recipe
 from recurra.train.schedule import Schedule
+from recurra.wording import count_text
 
 if TYPE_CHECKING:
     from recurra.train.course import Course
@@ -69,9 +70,8 @@ def recall(course: Course, found: Checkpoint) -> list[str]:
         raise RunError(f"data must be those of the run, {record['data']}, got {course.fingerprint}; give the same text")
     if len(record["own"]) != course.team.count:
         many = len(record["own"])
-        raise RunError(
-            f"run must go on in {many} processes, as before, got {course.team.count}; start it with: torchrun --nproc-per-node {many}"
-        )
+        text = f"run must go on in {count_text(many, 'process')}, as before, got {course.team.count}"
+        raise RunError(f"{text}; start it with: torchrun --nproc-per-node {many}")
     try:
         course.model.load_state_dict(_within(tensors, "model."))
     except RuntimeError as error:
@@ -115,13 +115,15 @@ def lengthen(course: Course, before: Recipe) -> list[str]:
     stopped = recipe.stop_after is not None and course.since_best >= recipe.stop_after
     if course.ended and (stopped or course.epoch <= before.epochs):
         why = f"stop_after = {recipe.stop_after} ended it" if stopped else "it was ended"
-        raise RunError(f"run must have gone through its {before.epochs} epochs to go on to others, got one that stands at {begun}: {why}")
+        raise RunError(
+            f"run must have gone through its {count_text(before.epochs, 'epoch')} to go on to others, got one that stands at {begun}: {why}"
+        )
     first, course.ended = course.ended, course.epoch > recipe.epochs
     notes = []
     if recipe.schedule in ("cosine", "one_cycle") and not course.ended:
         rates = [Schedule(kept, course.a_pass * kept.epochs).rate(course.learner.updates, course.epoch) for kept in (before, recipe)]
         was = f"the rate was {rates[0]:.2g}, is {rates[1]:.2g}"
-        notes.append(f"the {recipe.schedule} schedule is from here on that of {recipe.epochs} epochs: {was}")
+        notes.append(f"the {recipe.schedule} schedule is from here on that of {count_text(recipe.epochs, 'epoch')}: {was}")
     if first and recipe.validate_every is not None:
         notes.append(f"the validation after epoch {before.epochs} was the run's last, and counts")
     return notes

@@ -10,6 +10,7 @@ import numpy as np
 
 from recurra.errors import ArgumentError, DataError
 from recurra.vocabulary.vocabulary import Vocabulary
+from recurra.wording import count_text
 
 
 @final
@@ -57,7 +58,7 @@ class Characters(Vocabulary):
         unknown = np.flatnonzero(tokens < 0)
         if len(unknown):
             raise DataError(
-                f"text must hold only the model's {len(self)} characters, got {text[unknown[0]]!r} at character "
+                f"text must hold only the model's {count_text(len(self), 'character')}, got {text[unknown[0]]!r} at character "
                 f"{unknown[0] + 1} ({len(unknown)} unknown in all); train on text that has it, or at byte level"
             )
         return tokens
