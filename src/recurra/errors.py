@@ -54,6 +54,10 @@ class MissingDependency(RecurraError, ImportError):
     """A package that this feature needs is not installed; the message gives the command."""
 
 
+class SlowWarning(UserWarning):
+    """The numbers are right, but come by the plain loop where a faster way was to be had; says what to do. Once for each cell."""
+
+
 INSTALL = {
     "torch": ("PyTorch", "recurra[train]"), "accelerate": ("accelerate", "recurra[train]"), "filelock": ("filelock", "recurra[train]"),
     "rich": ("rich", "recurra[train]"), "tomli_w": ("tomli-w", "recurra[train]"), "tomli": ("tomli", "recurra[train]"),

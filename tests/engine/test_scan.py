@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,9 +15,10 @@ import recurra
 from recurra import cells
 from recurra.engine import METHODS, choose_method, explain, prepare, scan
 from recurra.engine.scan import WHY
-from recurra.errors import ArgumentError, DtypeError, MethodUnavailable, ShapeError
+from recurra.errors import ArgumentError, DtypeError, MethodUnavailable, ShapeError, SlowWarning
 from tests.cells.zoo import ZOO, assert_close, gradients, scene
 
+scanning = importlib.import_module("recurra.engine.scan")  # recurra.engine.scan is the function
 ZEROS = torch.zeros(3, 5, dtype=torch.float64)
 
 
@@ -167,6 +171,51 @@ def test_fused_says_why_it_cannot() -> None:
         scan(at.cell, at.weights, at.x.detach(), method="fused")
 
 
+@contextmanager
+def unsaid() -> Iterator[None]:
+    """As in a process that has warned of no cell yet."""
+    before = set(scanning._WARNED)
+    scanning._WARNED.clear()
+    yield
+    scanning._WARNED.update(before)
+
+
+def single_precision(cell: cells.Cell) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().float() for name, weight in scene(cell).weights.items()}
+
+
+def test_a_cell_that_falls_to_the_loop_says_so_once_and_what_to_do() -> None:
+    cell, other, x = cells.LayerNormLSTM(), cells.LayerNormGRU(), torch.randn(6, 3, 2).float()
+    weights = single_precision(cell)
+    text = (
+        "LayerNormLSTM() runs step by step, many times slower than fused: no fused LayerNormLSTM() on cpu for bfloat16 "
+        "(float32 and float64 are); call it in `with torch.autocast('cpu', enabled=False)`, on x.float(), "
+        "or pass method='loop' if it is meant"
+    )
+    with unsaid(), torch.autocast("cpu", torch.bfloat16):
+        with pytest.warns(SlowWarning, match=f"^{re.escape(text)}$") as caught:
+            scan(cell, weights, x)
+        assert len(caught) == 1
+        scan(cell, weights, x)  # warnings are errors here
+        with pytest.warns(SlowWarning, match="LayerNormGRU"):
+            scan(other, single_precision(other), x)
+    half = {name: weight.bfloat16() for name, weight in weights.items()}
+    with unsaid(), pytest.warns(SlowWarning, match="; use float32, or pass method='loop'"):
+        scan(cell, half, x.bfloat16())
+
+
+def test_what_is_meant_or_quick_warns_of_nothing() -> None:
+    cell, x = cells.LayerNormLSTM(), torch.randn(6, 3, 2).float()
+    weights = single_precision(cell)
+    with unsaid(), torch.autocast("cpu", torch.bfloat16):
+        scan(cell, weights, x, method="loop")
+        scan(cells.LSTM(), single_precision(cells.LSTM()), x)
+        scan(cell, weights, x[:1])
+    with unsaid():
+        scan(cell, weights, x, keep=("gates",))
+        torch.func.vmap(lambda x: scan(cell, weights, x[:, None]).h, in_dims=1)(x)
+
+
 class Averaging(cells.Cell):
     """Elementwise it is not; the loop can run it all the same."""
 
@@ -178,7 +227,7 @@ class Averaging(cells.Cell):
 
 def test_a_cell_that_is_not_elementwise_runs_by_the_loop() -> None:
     at = scene(Averaging())
-    with torch.no_grad():
+    with torch.no_grad(), unsaid(), pytest.warns(SlowWarning, match="write the cell so that it can be traced, or pass method='loop'"):
         assert scan(at.cell, at.weights, at.x).h.shape == (6, 3, 5)
         with pytest.raises(MethodUnavailable, match="method 'fused' cannot run this"):
             scan(at.cell, at.weights, at.x, method="fused")

@@ -124,6 +124,7 @@ AUTOCAST = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::recurra.errors.SlowWarning")
 @pytest.mark.parametrize("method", ["auto", "loop", "checkpointed"])
 @pytest.mark.parametrize("name", AUTOCAST)
 def test_autocast_keeps_the_state_in_its_dtype_and_gradients_in_theirs(name: str, method: str) -> None:

@@ -18,6 +18,7 @@ from recurra.kernels.outputs import Options, unflat
 from recurra.program import trace
 
 DTYPES = (torch.float32, torch.float64)
+MISSING = "the native module cannot be used"
 
 
 def reason(job: Job) -> str | None:
@@ -43,6 +44,19 @@ def reason(job: Job) -> str | None:
     return None
 
 
+def advice(job: Job) -> str | None:
+    """What would let a job run fused that runs by the loop; None where that is meant, or nothing would."""
+    if job.x.device.type != "cpu" or transform_active() or "gates" in job.keep or torch.compiler.is_compiling():
+        return None
+    if torch.is_autocast_enabled("cpu"):
+        return "call it in `with torch.autocast('cpu', enabled=False)`, on x.float()"
+    if job.x.dtype not in DTYPES:
+        return "use float32"
+    if (why := reason(job)) is not None and why.startswith(MISSING):
+        return "install recurra with a C++ compiler at hand"
+    return "write the cell so that it can be traced"
+
+
 def gradient_wanted(job: Job) -> bool:
     """Whether gradients are recorded and anything that the scan reads asks for one."""
     if not torch.is_grad_enabled():
@@ -59,7 +73,7 @@ def unpacked(job: Job) -> bool:
 
 
 def _refusal(error: Exception) -> str:
-    return f"the native module cannot be used ({error})" if isinstance(error, ImportError) else str(error)
+    return f"{MISSING} ({error})" if isinstance(error, ImportError) else str(error)
 
 
 def _of(job: Job) -> tuple[Cell, tuple[str, ...], int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from recurra.engine import checkpointed, fused, loop, parallel, single, vendor
 from recurra.engine.context import Probe, forced, probes_wanted, tell
 from recurra.engine.job import Job, Scan, prepare
 from recurra.engine.transforms import tracing
-from recurra.errors import ArgumentError, MethodUnavailable, choice_text
+from recurra.errors import ArgumentError, MethodUnavailable, SlowWarning, choice_text
 
 METHODS: dict[str, ModuleType] = {
     "checkpointed": checkpointed, "fused": fused, "loop": loop, "parallel": parallel, "vendor": vendor,
@@ -25,6 +26,9 @@ AUTO = ("fused", "vendor", "parallel", "loop")
 """The rule of "auto": the first of these that can run the job, and that is not passed over; docs/decisions/0003 has the figures."""
 PACKING: dict[str, tuple[type[Cell], ...]] = {"vendor": (LSTM, ProjectedLSTM), "fused": (Cell,)}
 """Methods that pack the weights at every call on a CPU, for these cells: a single step does not repay it."""
+
+_WARNED: set[tuple[str, str]] = set()
+"""Cells that were said to run by the loop, with the reason."""
 
 
 def scan(
@@ -114,13 +118,25 @@ def choose_method(job: Job, method: str) -> Choice:
         for name in AUTO:
             why = METHODS[name].reason(job) or _passed_over(name, job)
             if why is None:
-                return Choice(name, WHY[name], refused)
+                return _by_loop(job, refused) if name == "loop" else Choice(name, WHY[name], refused)
             refused[name] = why
     if method not in METHODS:
         raise ArgumentError(choice_text("method", method, ["auto", *METHODS]))
     if (why := METHODS[method].reason(job)) is not None:
         raise MethodUnavailable(f"method {method!r} cannot run this: {why}; use method='auto' or 'loop'")
     return Choice(method, "asked for", {})
+
+
+def _by_loop(job: Job, refused: dict[str, str]) -> Choice:
+    """The loop, and once for each cell a warning where it is slow for want of something that the caller can change."""
+    advice = fused.advice(job) if len(job.x) > 1 else None
+    if advice is None:
+        return Choice("loop", WHY["loop"], refused)
+    if (key := (repr(job.cell), refused["fused"])) not in _WARNED:
+        _WARNED.add(key)
+        text = f"{job.cell!r} runs step by step, many times slower than fused: {refused['fused']}"
+        warnings.warn(f"{text}; {advice}, or pass method='loop' if it is meant", SlowWarning, stacklevel=5)
+    return Choice("loop", f"{WHY['loop']}; to run it fused, {advice}", refused)
 
 
 def _traced(job: Job, method: str) -> Choice:
