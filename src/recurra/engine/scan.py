@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from recurra.cells import LSTM, Cell, Probed, ProjectedLSTM
+from recurra.cells import GRU, LSTM, Cell, Elman, Probed, ProjectedLSTM
+from recurra.cells.cell import Values, Weights
 from recurra.cells.values import Values, Weights
 from recurra.cells.wrappers import probe_name
 from recurra.engine import checkpointed, fused, loop, parallel, single, vendor
@@ -102,9 +103,24 @@ class Choice(NamedTuple):
 WHY = {
     "vendor": "PyTorch's own operator runs a plain cell",
     "parallel": "the cell is linear in its state, so all steps run at once",
-    "fused": "the native module runs the cell's own program (`recurra bench`: 1.2 times torch.nn.LSTM, 2.2 GRU, 1.8 RNN)",
+    "fused": "the native module runs the cell's own program",
     "loop": "the plain loop runs everything",
 }
+
+MEASURED: dict[type[Cell], str] = {
+    LSTM: "1.2 times the speed of torch.nn.LSTM",
+    GRU: "2.2 times torch.nn.GRU",
+    Elman: "1.8 times torch.nn.RNN",
+}
+"""Fused, in training, on two cores with AVX-512: docs/decisions/0003 has the ranges."""
+
+
+def _why(name: str, job: Job) -> str:
+    """Why "auto" takes a method, with the figure of this cell, where there is one, and of which machine it is."""
+    figure = MEASURED.get(type(job.cell)) if name == "fused" else None
+    if figure is None:
+        return WHY[name]
+    return f"{WHY[name]} ({figure} in training on two cores with AVX-512; `recurra bench` measures yours)"
 
 
 def choose_method(job: Job, method: str) -> Choice:
@@ -118,7 +134,7 @@ def choose_method(job: Job, method: str) -> Choice:
         for name in AUTO:
             why = METHODS[name].reason(job) or _passed_over(name, job)
             if why is None:
-                return _by_loop(job, refused) if name == "loop" else Choice(name, WHY[name], refused)
+                return _by_loop(job, refused) if name == "loop" else Choice(name, _why(name, job), refused)
             refused[name] = why
     if method not in METHODS:
         raise ArgumentError(choice_text("method", method, ["auto", *METHODS]))
