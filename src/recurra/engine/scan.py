@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from recurra.cells import GRU, LSTM, Cell, Elman, Probed, ProjectedLSTM
-from recurra.cells.cell import Values, Weights
 from recurra.cells.values import Values, Weights
 from recurra.cells.wrappers import probe_name
 from recurra.engine import checkpointed, fused, loop, parallel, single, vendor
