@@ -16,7 +16,7 @@ from recurra.kernels.backward import Seeds, backward
 from recurra.kernels.encode import MOST_KEPT, Encoded, encode
 from recurra.kernels.forward import run
 from recurra.kernels.launch import Arrays, Made
-from recurra.kernels.outputs import Options, allocate, options_of, unflat
+from recurra.kernels.outputs import Options, Outputs, allocate, options_of, unflat
 from recurra.kernels.replay import replay
 from recurra.program.graph import Program
 from recurra.program.serial import from_json, to_json
@@ -129,24 +129,17 @@ class Scan(torch.autograd.Function):
         """Run the operator below autograd."""
         ctx.set_materialize_grads(False)
         ctx.call, options = call, call.options
-        groups = call.split(tensors)
-        read = (x, *groups, lengths, resets, call.program, options.text())
-        if plain(x):
-            made = _scan_forward(*read)
-        else:
-            with torch._C._AutoDispatchBelowAutograd():
-                made = _forward(*read)
-        program = program_of(call.program)
-        out = unflat(made, len(program.state), len(program.gates), lengths is not None, options)
+        out = _outputs(call, lengths, resets, x, tensors)
         ctx.save_for_backward(lengths, resets, x, *tensors, out.h, *out.states, out.saved)
+        ctx.given = None if _packing() else [(each, each if each is None else each._version) for each in (lengths, resets, x, *tensors)]
         ctx.mark_non_differentiable(*out.gates)
         return tuple(out._replace(states=out.states if options.states else (), saved=None).flat())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         """Run `scan_backward`; where gradients are recorded, or many found at once by vmap, go through the steps again."""
-        lengths, resets, x, *rest = ctx.saved_tensors
-        call, count = ctx.call, sum(ctx.call.counts)
+        lengths, resets, x, *rest = _saved(ctx)
+        ctx.given, call, count = None, ctx.call, sum(ctx.call.counts)
         tensors, (h, *states, saved) = rest[:count], rest[count:]
         needed = ctx.needs_input_grad[3:]
         seeds = _seeds(call, gradients, len(states) + 1, lengths is not None)
@@ -156,6 +149,40 @@ class Scan(torch.autograd.Function):
         run_backward = _scan_backward if plain(h) else _backward
         found = iter(run_backward(*read, h, states, saved, seeds.h, seeds.final, seeds.states, [bool(flag) for flag in needed]))
         return (None, None, None, *(next(found) if flag else None for flag in needed))
+
+
+def _outputs(call: Call, lengths: Any, resets: Any, x: Tensor, tensors: Sequence[Any]) -> Outputs:
+    """Run `scan_forward`, with what its backward needs."""
+    read = (x, *call.split(tensors), lengths, resets, call.program, call.options.text())
+    if plain(x):
+        made = _scan_forward(*read)
+    else:
+        with torch._C._AutoDispatchBelowAutograd():
+            made = _forward(*read)
+    program = program_of(call.program)
+    return unflat(made, len(program.state), len(program.gates), lengths is not None, call.options)
+
+
+def _packing() -> bool:
+    """Whether what is saved is put elsewhere meanwhile, by torch.utils.checkpoint for example: then nothing else is held."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def _saved(ctx: Any) -> Sequence[Any]:
+    """What the forward pass saved. Where somebody has worked in place on an output, which is among it, it is found again.
+
+    torch.nn.GRU and RNN take such work (`ReLU(inplace=True)` after them). A copy of every output would cost a tenth of a step.
+    """
+    try:
+        return ctx.saved_tensors  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        same = ctx.given is not None and all(each is None or each._version == version for each, version in ctx.given)
+        if "inplace operation" not in str(error) or not same:
+            raise
+    given: list[Any] = [each if each is None else each.detach() for each, _ in ctx.given]
+    lengths, resets, x, *tensors = given
+    out = _outputs(ctx.call, lengths, resets, x, tensors)
+    return lengths, resets, x, *tensors, out.h, *out.states, out.saved
 
 
 def _batched(gradients: Sequence[Any]) -> bool:
