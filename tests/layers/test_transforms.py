@@ -206,3 +206,33 @@ def test_vmap_over_models_equals_each_alone() -> None:
     parameters, _ = torch.func.stack_module_state(nets)
     found = vmap(lambda p: functional_call(nets[0], p, (x,))[0])(parameters)
     assert_close(found, torch.stack([net(x)[0] for net in nets]))
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "MinGRU", "LayerNormLSTM"])
+def test_lengths_are_mapped_by_vmap(name: str) -> None:
+    layer = recurra.Recurrent(ZOO[name], 3, 4)
+    x, lengths = torch.randn(5, 4, 2, 3), torch.tensor([[5, 1], [0, 3], [2, 2], [4, 0]])
+    mapped = torch.func.vmap(lambda x, lengths: layer(x, lengths=lengths), in_dims=(1, 0), out_dims=(1, 0))
+    y, state = mapped(x, lengths)
+    for number, counts in enumerate(lengths):
+        wanted, final = layer(x[:, number], lengths=counts)
+        assert_close(y[:, number], wanted)
+        assert_close(tuple(value[number] for value in state), tuple(final))
+    assert_close(torch.func.vmap(lambda x: layer(x, lengths=[5, 1])[0], in_dims=1, out_dims=1)(x)[:, 0], y[:, 0])
+
+    def loss(weights: dict[str, Tensor], x: Tensor, lengths: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, weights, (x,), {"lengths": lengths})[0].square().sum()
+
+    weights = {key: value.detach() for key, value in layer.named_parameters()}
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 1, 0))(weights, x, lengths)
+    for number, counts in enumerate(lengths):
+        one = torch.func.grad(loss)(weights, x[:, number], counts)
+        assert_close({key: value[number] for key, value in each.items()}, one)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_one_sequence_with_its_length_is_mapped(batch_first: bool) -> None:
+    layer, x, lengths = recurra.LSTM(3, 4, bidirectional=True, batch_first=batch_first), torch.randn(6, 5, 3), torch.tensor([5, 1, 0, 3, 2, 4])
+    y = torch.func.vmap(lambda x, length: layer(x, lengths=length)[0])(x, lengths)
+    for number, length in enumerate(lengths):
+        assert_close(y[number], layer(x[number], lengths=length)[0])

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from recurra.cells import Cell
+from recurra.cells.cell import Values, Weights
 from recurra.cells.values import Values, Weights
+from recurra.engine.transforms import batched
 from recurra.errors import ArgumentError, DtypeError, ShapeError, choice_text, shape_text
 
 KEEPS = ("states", "gates")
@@ -183,7 +185,7 @@ def check_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> 
         raise DtypeError(f"lengths must be whole numbers, got {counts.dtype}")
     if tuple(counts.shape) != (rows,):
         raise ShapeError(f"lengths must have shape ({rows},), one for each row, got {shape_text(counts.shape)}")
-    if not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and not batched(counts):  # each of vmap's own is clamped to 0..T by the comparison with steps
         low, high = int(counts.min()), int(counts.max())
         if low < 0 or high > steps:
             raise ArgumentError(f"lengths must be between 0 and T = {steps}, got {low if low < 0 else high}")

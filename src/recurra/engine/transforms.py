@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from recurra.compiling import constant
@@ -25,6 +26,20 @@ def transform_active() -> bool:
 @constant  # torch.compile guards the transforms itself
 def _interpreted() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def batched(value: Tensor) -> bool:
+    """Whether vmap hands over many tensors as this one, none of whose numbers can be looked at.
+
+    >>> torch.func.vmap(lambda x: x * batched(x))(torch.ones(2))
+    tensor([1., 1.])
+    """
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_batchedtensor(value):
+            return True
+        value = functorch.get_unwrapped(value)
+    return False
 
 
 def tracing() -> bool:
