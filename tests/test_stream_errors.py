@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 import recurra
 from recurra import Bidirectional, Recurrent, Residual, Stack, Stream, cells
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
+from recurra.network.file import write
 from tests.cells.zoo import assert_close
 from tests.test_stream import MODELS, B, H, I, T, data, whole
 
@@ -136,8 +138,11 @@ def both() -> Bidirectional:
         (lambda: Stack([nn.Identity(), both()]), f"model must be able to stream, got Stack: layer 1: {FUTURE}"),
         (lambda: Stack([recurra.GRU(I, I), Stack([both()])]), f"model must be able to stream, got Stack: layer 1: layer 0: {FUTURE}"),
         (lambda: Residual(both()), f"model must be able to stream, got Residual: layer: {FUTURE}"),
-        (lambda: nn.LSTM(I, H), "model must be a recurra module over time, got LSTM; recurra.replace makes layers of torch.nn's"),
-        (lambda: None, "model must be a recurra module over time, got NoneType; recurra.replace makes layers of torch.nn's"),
+        (lambda: nn.LSTM(I, H), "model must be a recurra module over time, got LSTM; use recurra.Stream(recurra.layers.from_torch(model))"),
+        (
+            lambda: None,
+            "model must be a recurra module over time, got NoneType; give a layer such as recurra.LSTM, a recurra.Stack or a recurra.models.LanguageModel",
+        ),
     ],
 )
 def test_what_cannot_stream_says_why(make: Callable[[], Any], message: str) -> None:
@@ -154,3 +159,48 @@ def test_the_batch_is_checked(batch: Any) -> None:
 def test_the_choice_for_nan_is_checked() -> None:
     with pytest.raises(ArgumentError, match=r"^nan must be one of 'error', 'pass', 'reset', got 'ignore'$"):
         Stream(recurra.GRU(I, H), nan="ignore")
+
+
+class OwnForward(nn.Module):
+    """A module whose forward is its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(I, H, dtype=torch.float32), nn.Linear(H, 2, dtype=torch.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.rnn(x)[0])
+
+
+def way(model: nn.Module) -> str:
+    with pytest.raises(ArgumentError, match="^model must be a recurra module over time, got ") as caught:
+        Stream(model, B)
+    return str(caught.value).partition("; ")[2]
+
+
+def test_what_a_stream_says_to_do_works(tmp_path: Path) -> None:
+    model: Any = nn.GRU(I, H)
+    assert way(model) == "use recurra.Stream(recurra.layers.from_torch(model))"
+    x = torch.randn(T, B, I)
+    assert_close(Stream(recurra.layers.from_torch(model), B).push(x), model(x)[0].detach())
+
+    model = nn.Sequential(nn.GRU(I, H), nn.Linear(H, 2), nn.Tanh())
+    wanted = model[2](model[1](model[0](x)[0])).detach()
+    assert way(model) == "use recurra.replace(model) and then recurra.Stream(recurra.Stack(model))"
+    recurra.replace(model)
+    assert way(model).endswith("recurra.Stream(recurra.Stack(model))")
+    assert_close(Stream(recurra.Stack(model), B).push(x), wanted)
+
+    own, single = OwnForward(), x.float()
+    said = "put its layers into a recurra.Stack, or export the model and open recurra.runtime.load(path).session(batch)"
+    assert way(own) == said == way(nn.Sequential(own)) == way(nn.Sequential(nn.GRU(I, H, batch_first=True)))
+    recurra.replace(own)
+    assert way(own) == said
+    assert_close(Stream(recurra.Stack([own.rnn, own.out]), B).push(single), own(single).detach())
+    write(recurra.export.network_of(own), tmp_path / "m.rcr")
+    found = recurra.runtime.load(tmp_path / "m.rcr").session(B).push(single.numpy())
+    np.testing.assert_allclose(found, own(single).detach().numpy(), atol=2e-6)
+
+    cell = recurra.GRUCell(I, H)
+    for each in (cell, nn.GRUCell(I, H)):
+        assert way(each).startswith("a cell makes one step and hands back its state: call it with that state")

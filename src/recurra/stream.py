@@ -18,7 +18,9 @@ from recurra import state as states
 from recurra.display import card, note, one_line, table
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, choice_text, shape_text
 from recurra.layers import SequenceModule
+from recurra.layers.replace import LAYERS
 from recurra.layers.sequence import run_time_first
+from recurra.layers.torch_like_cell import TorchLikeCell
 from recurra.models.mode import evaluating
 
 NAN = ("error", "pass", "reset")
@@ -47,8 +49,7 @@ class Stream:
 
     def __init__(self, model: nn.Module, batch: int = 1, nan: str = "error") -> None:
         if not isinstance(model, SequenceModule):
-            got = type(model).__name__
-            raise ArgumentError(f"model must be a recurra module over time, got {got}; recurra.replace makes layers of torch.nn's")
+            raise ArgumentError(f"model must be a recurra module over time, got {type(model).__name__}; {_way(model)}")
         if why := model.streaming_obstacle():
             raise ArgumentError(f"model must be able to stream, got {type(model).__name__}: {why}")
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
@@ -180,6 +181,27 @@ class Stream:
                 "use nan='pass' to let it in or nan='reset' to begin the row anew"
             )
         return bad
+
+
+def _way(model: Any) -> str:
+    """How to stream what a stream does not take."""
+    if type(model) in LAYERS:
+        return "use recurra.Stream(recurra.layers.from_torch(model))"
+    if isinstance(model, (nn.RNNCellBase, TorchLikeCell)):
+        return "a cell makes one step and hands back its state: call it with that state, or use the layer of its name"
+    if isinstance(model, nn.Sequential) and all(_stacks(child) for child in model):
+        return "use recurra.replace(model) and then recurra.Stream(recurra.Stack(model))"
+    if isinstance(model, nn.Module):
+        return "put its layers into a recurra.Stack, or export the model and open recurra.runtime.load(path).session(batch)"
+    return "give a layer such as recurra.LSTM, a recurra.Stack or a recurra.models.LanguageModel"
+
+
+def _stacks(child: nn.Module) -> bool:
+    """Whether a stack takes a module, once `replace` has swapped it."""
+    over_time = (*LAYERS, nn.RNNCellBase, TorchLikeCell, SequenceModule)
+    if type(child) in LAYERS or isinstance(child, SequenceModule):
+        return not getattr(child, "batch_first", False)
+    return not any(isinstance(part, over_time) for part in child.modules())
 
 
 def _alone(value: Tensor) -> Tensor:

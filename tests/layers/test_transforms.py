@@ -232,7 +232,11 @@ def test_lengths_are_mapped_by_vmap(name: str) -> None:
 
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_one_sequence_with_its_length_is_mapped(batch_first: bool) -> None:
-    layer, x, lengths = recurra.LSTM(3, 4, bidirectional=True, batch_first=batch_first), torch.randn(6, 5, 3), torch.tensor([5, 1, 0, 3, 2, 4])
+    layer, x, lengths = (
+        recurra.LSTM(3, 4, bidirectional=True, batch_first=batch_first),
+        torch.randn(6, 5, 3),
+        torch.tensor([5, 1, 0, 3, 2, 4]),
+    )
     y = torch.func.vmap(lambda x, length: layer(x, lengths=length)[0])(x, lengths)
     for number, length in enumerate(lengths):
         assert_close(y[number], layer(x[number], lengths=length)[0])
