@@ -141,7 +141,8 @@ def both() -> Bidirectional:
         (lambda: nn.LSTM(I, H), "model must be a recurra module over time, got LSTM; use recurra.Stream(recurra.layers.from_torch(model))"),
         (
             lambda: None,
-            "model must be a recurra module over time, got NoneType; give a layer such as recurra.LSTM, a recurra.Stack or a recurra.models.LanguageModel",
+            "model must be a recurra module over time, got NoneType; give a layer such as recurra.LSTM, a recurra.Stack or a "
+            "recurra.models.LanguageModel",
         ),
     ],
 )

@@ -96,6 +96,20 @@ def test_what_a_cell_returns_is_looked_at(found: Any, message: str) -> None:
         trace(Wrong(found))
 
 
+class Soft(Wrong):
+    """Its maths stands on lines of its own."""
+
+    def pointwise(self, a: Any, s: Any) -> Any:
+        n = torch.softmax(a.n, -1)
+        return dict(h=n, c=n, n=n)
+
+
+def test_the_operation_and_the_line_of_the_user_are_named() -> None:
+    here = r" \(line \d+ of test_trace.py: "
+    with pytest.raises(ProgramError, match=r"only, got softmax; the alphabet is .*" + here + r"n = torch.softmax\(a.n, -1\)\)$"):
+        trace(Soft(None))
+
+
 class Narrow(Cell):
     """Its state c is one unit wide, and would be broadcast."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import recurra
 from recurra import cells
 from recurra import state as states
-from recurra.errors import DataError
+from recurra.errors import ArgumentError, DataError
 from recurra.models import LanguageModel
-from recurra.train import Corpus, Recipe, Run, Streams, contiguous, evaluate, fit, from_text, open_run, read_history, tbptt
+from recurra.train import Corpus, Recipe, Run, Streams, chunk_loss, contiguous, evaluate, fit, from_text, open_run, read_history, tbptt
 from recurra.train.processes import Alone
 from tests.cells.zoo import assert_close
 from tests.train.moments import Chunks
@@ -276,3 +278,54 @@ def test_evaluation_of_nothing_is_refused() -> None:
     streams = Streams(torch.zeros(3, 1, dtype=torch.long), torch.full((3, 1), -100))
     with pytest.raises(DataError, match=r"^streams must hold a target that counts, got none$"):
         evaluate(made(corpus()), streams)
+
+
+class Own(torch.nn.Module):
+    """Somebody's own model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.out = recurra.GRU(3, 8), torch.nn.Linear(8, 1)
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        y, state = self.rnn(x, state)
+        return self.out(y), state
+
+
+def test_another_model_is_told_what_to_do_and_that_works() -> None:
+    model: Any = Own()
+    text = (
+        "model must be a recurra.models.LanguageModel, got Own; for a module of your own, walk through "
+        "recurra.train.tbptt(recurra.train.Streams(x, y), window) in a loop of your own"
+    )
+    streams = Streams(torch.randn(20, 2, 3), torch.randn(20, 2, 1))
+    (chunk, *_) = tbptt(streams, 20)
+    for call in (
+        lambda: fit(model, from_text("abcdefg" * 30), Recipe(epochs=1)),
+        lambda: evaluate(model, streams),
+        lambda: chunk_loss(model, chunk, None),
+    ):
+        with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
+            call()
+
+    optimiser, losses = torch.optim.Adam(model.parameters(), lr=0.05), []
+    for _ in range(8):
+        state, total = None, 0.0
+        for part in recurra.train.tbptt(streams, window=5):
+            y, state = model(part.x, state)
+            loss = (y - part.y).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            state, total = recurra.state.detach(state), total + float(loss.detach())
+        losses.append(total)
+    assert losses[-1] < losses[0]
+
+
+def test_what_is_no_corpus_and_no_recipe_is_named() -> None:
+    corpus: Any = from_text("abcdefg" * 30)
+    model = LanguageModel(len(corpus.vocabulary), embed=4, hidden=4)
+    with pytest.raises(ArgumentError, match=r"^data must be a Corpus, got str; use recurra.train.from_text or recurra.train.from_files$"):
+        fit(model, "abcdefg")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"^recipe must be a Recipe, got dict; use recurra.train.Recipe\(epochs=10\), for example$"):
+        fit(model, corpus, {"epochs": 1})  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from recurra.cells import Cell
-from recurra.cells.cell import Values, Weights
 from recurra.cells.values import Values, Weights
 from recurra.engine.transforms import batched
 from recurra.errors import ArgumentError, DtypeError, ShapeError, choice_text, shape_text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from recurra.program.derivative import Ops, differentiate
 from recurra.program.graph import ALPHABET, Body, Builder, Product, Program
 from recurra.program.lowering import LOWER
 
+HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 ROWS = 3
 """The batch of the tensors traced with; the sizes are odd and distinct, so that a hidden broadcast shows."""
 
@@ -78,7 +81,14 @@ def _check_operands(name: str, operands: list[Tensor]) -> None:
 
 
 def _refusal(what: str) -> str:
-    return f"pointwise must use elementwise operations only, got {what}; the alphabet is {', '.join(ALPHABET)}, and what is made of them"
+    got = what.lstrip("_")  # torch.softmax is _softmax within
+    return f"pointwise must use elementwise operations only, got {got}; the alphabet is {', '.join(ALPHABET)}, and what is made of them"
+
+
+def _line(error: Exception) -> str:
+    """Where in the user's own file an error came up; nothing for a cell of recurra."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(HOMES)]
+    return f" (line {own[-1].lineno} of {Path(own[-1].filename).name}: {own[-1].line})" if own else ""
 
 
 class _Tracer:
@@ -114,10 +124,12 @@ class _Tracer:
             with torch.no_grad(), _Recorder(self.builder, number, self.number, self.keep):
                 return equations()
         except ProgramError as error:
-            raise ProgramError(f"{self.cell!r}: {error}") from None
+            raise ProgramError(f"{self.cell!r}: {error}{_line(error)}") from None
         except (RuntimeError, NotImplementedError) as error:
             line = str(error).splitlines()[0]
-            raise ProgramError(f"{self.cell!r}: pointwise must be elementwise, got an operation that failed: {line}") from None
+            raise ProgramError(
+                f"{self.cell!r}: pointwise must be elementwise, got an operation that failed: {line}{_line(error)}"
+            ) from None
 
     def phase(self, number: int, phase: Phase) -> Body:
         """Trace one phase: its operand, its v, its maths."""

@@ -9,6 +9,7 @@ import torch
 from recurra.errors import DataError
 from recurra.models import LanguageModel
 from recurra.models.mode import evaluating
+from recurra.train.learner import check_model
 from recurra.train.processes import Alone
 from recurra.train.streams import tbptt
 
@@ -27,7 +28,9 @@ def evaluate(model: LanguageModel, streams: Any, window: int = 100, team: Alone 
 
     Raises:
         DataError: no target counts.
+        ArgumentError: the model is no language model; says what to do.
     """
+    check_model(model, "loss")
     rank, count = (team.rank, team.count) if team else (0, 1)
     first, last = (streams.batch * i // count for i in (rank, rank + 1))
     total, tokens, state, device = 0.0, 0.0, None, next(model.parameters()).device

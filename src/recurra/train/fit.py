@@ -20,6 +20,7 @@ from recurra.train.course import Course
 from recurra.train.folder import LAST, Folder, read_config
 from recurra.train.generators import seed_generators
 from recurra.train.interrupt import interruptible
+from recurra.train.learner import check_model
 from recurra.train.processes import Alone, processes
 from recurra.train.progress import Display
 from recurra.train.recipe import Recipe
@@ -53,8 +54,9 @@ def fit(
         The run.
 
     Raises:
-        ArgumentError: the model's vocabulary is not the data's, the batch is larger than the data or not a multiple of
-            the processes, or there is an `out` but the model's cell makes no program to save it with.
+        ArgumentError: the model is no language model, the data no corpus or the recipe none; the model's vocabulary is not the
+            data's, the batch is larger than the data or not a multiple of the processes, or there is an `out` but the model's
+            cell makes no program to save it with.
         DataError: a part of the data holds no token to predict.
         RunError: `out` cannot be used, a process of the run is lost, or the loss or its gradient is not finite: says at
             which step, and what was not finite first; the best model and the last checkpoint are kept.
@@ -191,6 +193,11 @@ def _validate(course: Course) -> None:
 
 def _begin(model: LanguageModel, data: Corpus, recipe: Recipe, out: Any, callbacks: Sequence[Any], show: bool) -> Course:
     """Look at everything before anything is touched; then draw the streams."""
+    check_model(model, "features", "cost", "loss", "vocab_size")
+    if not isinstance(data, Corpus):
+        raise ArgumentError(f"data must be a Corpus, got {type(data).__name__}; use recurra.train.from_text or recurra.train.from_files")
+    if not isinstance(recipe, Recipe):
+        raise ArgumentError(f"recipe must be a Recipe, got {type(recipe).__name__}; use recurra.train.Recipe(epochs=10), for example")
     if model.vocab_size != len(data.vocabulary):
         raise ArgumentError(f"model must have vocab_size {len(data.vocabulary)}, as the data has, got {model.vocab_size}")
     if (model.vocabulary or data.vocabulary) != data.vocabulary:

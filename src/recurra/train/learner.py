@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recurra import state as states
+from recurra.errors import ArgumentError
 from recurra.models import LanguageModel
 from recurra.models.features import Features
 from recurra.train.optimizer import Average, make_optimizer
@@ -130,6 +131,15 @@ class Learner:
             self.average.judge(validation_loss)
 
 
+def check_model(model: Any, *methods: str) -> None:
+    """Raise unless a model has the methods of one that is trained here; says what to do with another."""
+    if all(hasattr(model, method) for method in methods):
+        return
+    got = type(model).__name__
+    way = "for a module of your own, walk through recurra.train.tbptt(recurra.train.Streams(x, y), window) in a loop of your own"
+    raise ArgumentError(f"model must be a recurra.models.LanguageModel, got {got}; {way}")
+
+
 def chunk_cost(model: LanguageModel, chunk: Chunk, state: Any, recipe: Recipe | None = None) -> tuple[Tensor, Tensor | None, Any]:
     """The mean cost of a chunk's counted steps, its penalty, and the state to carry.
 
@@ -144,6 +154,7 @@ def chunk_cost(model: LanguageModel, chunk: Chunk, state: Any, recipe: Recipe | 
     Returns:
         The cost in nats a token, the penalty (None where the recipe has none), and the state after `chunk.carry` steps.
     """
+    check_model(model, "features", "cost")
     k, counted = chunk.carry, slice(-chunk.counted, None)
     features = model.features(chunk.x[:k], state, resets=None if chunk.resets is None else chunk.resets[:k])
     carried = features.state
