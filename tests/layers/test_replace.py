@@ -51,6 +51,14 @@ def test_every_module_is_swapped_and_the_numbers_stay() -> None:
     assert replace(model).replaced == {}
 
 
+def test_the_report_says_that_the_new_modules_are_no_longer_torchs() -> None:
+    model = nn.Sequential(nn.LSTM(3, 4), nn.GRUCell(4, 4), nn.GRUCell(4, 4))
+    *_, last = str(replace(model)).splitlines()
+    assert last == "no longer torch.nn's GRUCell, LSTM: code that asks for isinstance(module, torch.nn.GRUCell) passes them by"
+    assert not isinstance(model[0], nn.LSTM) and not isinstance(model[1], nn.GRUCell)
+    assert "no longer" not in str(replace(model))
+
+
 def test_an_optimiser_made_before_still_trains() -> None:
     model = Model()
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)

@@ -30,6 +30,11 @@ class Replacement(NamedTuple):
     def __str__(self) -> str:
         lines = [f"replaced {name}: {what}" for name, what in self.replaced.items()]
         lines += [f"left {name}: {why}" for name, why in self.left.items()]
+        if self.replaced:
+            kinds = sorted({what.partition("(")[0] for what in self.replaced.values()})
+            lines.append(
+                f"no longer torch.nn's {', '.join(kinds)}: code that asks for isinstance(module, torch.nn.{kinds[0]}) passes them by"
+            )
         return "\n".join(lines) or "no recurrent module of torch.nn was found"
 
     def __repr__(self) -> str:
@@ -58,6 +63,7 @@ def replace(model: nn.Module) -> Replacement:
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.GRU(4, 5))
     >>> print(replace(model))
     replaced 1: GRU(4, 5)
+    no longer torch.nn's GRU: code that asks for isinstance(module, torch.nn.GRU) passes them by
     """
     if type(model) in {**LAYERS, **CELLS}:
         raise ArgumentError(f"model must contain the modules to swap, got a bare {model!r}; use recurra.convert.from_torch")
