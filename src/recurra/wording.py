@@ -31,6 +31,22 @@ def size_text(size: int) -> str:
     return count_text(size, "byte")
 
 
+def time_text(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> [time_text(seconds) for seconds in (0.4, 59, 100, 5000, 30_000, 400_000)]
+    ['1 s', '59 s', '2 min', '1 h 23 min', '8 h', '4.6 days']
+    """
+    minutes = round(seconds / 60)
+    if minutes < 1 or seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 6 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{round(minutes / 60)} h" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
+
+
 def printable(text: str, keep: str = "\n\t") -> str:
     r"""A text without what would steer a terminal or turn the reading direction: such characters are written as escapes.
 

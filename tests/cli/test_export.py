@@ -141,7 +141,7 @@ def test_samples_facts_and_parity_of_a_file_load_no_torch(model_file: Path, tmp_
         code = "import sys; from recurra.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
         done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
-        assert ("licence    CC0" in done.stdout and "layers: ['Embedding', 'LSTM()'" in done.stdout) or done.stdout.startswith("to be")
+        assert ("licence    CC0" in done.stdout and "layers     Embedding, LSTM()" in done.stdout) or done.stdout.startswith("to be")
     status, out, _ = said(capsys, "verify", path, "--steps", "9", "--rows", "2")
     assert status == 0 and "runtime, steps, int8" in out
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from recurra.train.progress import Display, _thousands, custom
+from recurra.train.progress import FEW, Display, _thousands, custom
 
 TRAIN = {"kind": "train", "epoch": 2, "loss": 1.23456, "tokens_per_s": 12345.6, "grad_norm": 0.789, "lr": 3e-3}
 VALIDATION = {"kind": "validation", "epoch": 2, "train_loss": 1.5, "validation_loss": 1.75, "tokens_per_s": 950.2, "best": True}
@@ -49,6 +50,36 @@ def test_a_record_a_validation_elsewhere() -> None:
 
 def test_a_long_line_is_not_broken() -> None:
     assert re.search(r"validation \d{120}\.\d+ nats .*tokens/s  best so far\n", shown(True, level="word", validation_loss=10.0**120))
+
+
+def timed(total: int, done: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is on a terminal after so many chunks of a hundred seconds each."""
+    out, clock = StringIO(), [0.0]
+    monkeypatch.setattr("recurra.train.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with Display(1, total, True, console=Console(force_terminal=True, file=out, width=160)) as display:
+        for chunk in range(1, done + 1):
+            clock[0] += 100.0
+            display.chunk(TRAIN, chunk)
+            assert (display.left_s() is None) == (chunk <= FEW) and (chunk <= FEW or display.left_s() == 100.0 * (total - chunk))
+        display.bar.progress.refresh()  # type: ignore[union-attr]
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+
+
+def test_the_time_has_a_label_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = timed(20, 8, monkeypatch)
+    assert "about 20 min left" in text and text.rstrip().endswith("stopped after 13 min") and ":" not in text.rpartition("lr ")[2]
+    assert timed(9, 9, monkeypatch).rstrip().endswith("took 15 min")
+    assert "left" not in timed(20, 5, monkeypatch)
+
+
+def test_a_run_gone_on_with_counts_from_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("recurra.train.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    display = Display(2, 100, False)
+    for done in range(150, 161):
+        clock[0] += 2.0
+        display.chunk(TRAIN, done)
+    assert display.left_s() == 80.0
 
 
 def test_what_is_said_is_text_and_steers_nothing() -> None:

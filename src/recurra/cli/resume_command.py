@@ -24,7 +24,8 @@ def run(args: argparse.Namespace) -> int:
     """Go on to the end, and say where the best model is."""
     from recurra import train
     from recurra.cli.train_command import conclude
+    from recurra.train.advice import Advice
 
     shown = not (args.quiet or args.json)
-    done = train.resume(args.run_folder, epochs=args.epochs, show=shown, cells=open_cells(args))
+    done = train.resume(args.run_folder, epochs=args.epochs, show=shown, callbacks=[Advice()], cells=open_cells(args))
     return conclude(args, done, train.from_source(train.read_config(args.run_folder)["data"]))

@@ -107,8 +107,9 @@ def _validation(words: list[str]) -> Any:
 def _callbacks(args: argparse.Namespace) -> list[Any]:
     from recurra.inspection import Watch
     from recurra.train import TensorBoard
+    from recurra.train.advice import Advice
 
-    return [TensorBoard(args.out)] * args.tensorboard + [Watch()] * args.diagnose
+    return [Advice(), *[TensorBoard(args.out)] * args.tensorboard, *[Watch()] * args.diagnose]
 
 
 def conclude(args: argparse.Namespace, done: Any, corpus: Corpus) -> int:

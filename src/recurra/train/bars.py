@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from recurra.display import NotebookBar
 from recurra.wording import printable
@@ -25,7 +25,7 @@ class TerminalBar:
     def __init__(self, console: Console, total: int, name: str, transient: bool = False) -> None:
         columns = (
             TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[figures]}"), TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[figures]}"),
         )  # fmt: skip
         self.progress = Progress(*columns, console=console, transient=transient, refresh_per_second=4)
         self.task = self.progress.add_task(name, total=total, figures="")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from rich.console import Console
 
 from recurra.strict_json import dumps
 from recurra.train.bars import progress_bar
+from recurra.wording import time_text
+
+FEW = 5
+"""Chunks after which one may say how long the rest will take."""
 
 
 class Display:
@@ -25,16 +30,25 @@ class Display:
     def __init__(self, epochs: int, chunks: int, show: bool, level: str = "character", console: Console | None = None) -> None:
         self.epochs, self.show, self.level = epochs, show, level
         self.console = console or Console(stderr=True)
-        self.bar = progress_bar(self.console, epochs * chunks, f"pass 1/{epochs}") if show else None
+        self.chunks = epochs * chunks
+        self.bar = progress_bar(self.console, self.chunks, f"pass 1/{epochs}") if show else None
+        self.began: tuple[float, int] | None = None  # when the first chunk shown was done, and how many were by then
+        self.last, self.entered, self.shown = (0.0, 0), 0.0, ("", "")
 
     def __enter__(self) -> Display:
+        self.entered = time.monotonic()
         if self.bar:
             self.bar.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self.bar:
-            self.bar.stop()
+        if not self.bar:
+            return
+        if self.began:
+            name, figures = self.shown
+            verb = "took" if self.last[1] >= self.chunks else "stopped after"
+            self.bar.update(self.last[1], name, f"{figures}  {verb} {time_text(time.monotonic() - self.entered)}")
+        self.bar.stop()
 
     def chunk(self, row: dict[str, Any], done: int) -> None:
         """Show a training row.
@@ -43,10 +57,20 @@ class Display:
             row: the row.
             done: chunks of the whole run that are done.
         """
+        self.last = time.monotonic(), done
+        self.began = self.began or self.last
         if self.bar:
             cost = f"loss {row['loss']:.3f} nats, {custom(row['loss'], self.level)}"
             figures = f"{cost}  {_thousands(row['tokens_per_s'])} tokens/s  |g| {row['grad_norm']:.2g}  lr {row['lr']:.1e}"
-            self.bar.update(done, f"pass {row['epoch']}/{self.epochs}", figures)
+            self.shown = f"pass {row['epoch']}/{self.epochs}", figures
+            self.bar.update(done, self.shown[0], f"{figures}  {left_text(self.left_s())}".rstrip())
+
+    def left_s(self) -> float | None:
+        """Seconds to the end of the run, at the pace of the chunks so far; None before there are a few."""
+        if self.began is None or self.last[1] - self.began[1] < FEW:
+            return None
+        (now, done), (then, first) = self.last, self.began
+        return (now - then) / (done - first) * (self.chunks - done)
 
     def validation(self, row: dict[str, Any]) -> None:
         """Show a validation row, in a line that stays: a sentence where there is a bar, JSON elsewhere."""
@@ -66,6 +90,15 @@ class Display:
         elif self.show:
             self.console.file.write(dumps(record) + "\n")
             self.console.file.flush()
+
+
+def left_text(seconds: float | None) -> str:
+    """How long a run still takes, in words.
+
+    >>> left_text(700.0), left_text(None)
+    ('about 12 min left', '')
+    """
+    return "" if not seconds else f"about {time_text(seconds)} left"
 
 
 def custom(nats: float, level: str) -> str:
