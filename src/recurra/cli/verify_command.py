@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from recurra.cli.opened import HELP, OUTPUT, add_cells, is_network, open_cells
@@ -30,13 +34,14 @@ def run(args: argparse.Namespace) -> int:
     if args.output and not is_network(args.run_folder):
         raise ArgumentError(f"--output must go with an ONNX file or FILE.py:NAME, got {args.run_folder!r}; leave it out")
     cells = open_cells(args)
-    rows = _of_network(args) if is_network(args.run_folder) else _of_run(args, cells)
+    with telling() as tell:
+        rows = _of_network(args, tell) if is_network(args.run_folder) else _of_run(args, cells, tell)
     record = {"holds": all(row.holds for row in rows), "rows": [row._asdict() | {"holds": row.holds} for row in rows]}
     answer(args, record, table(rows))
     return 0 if record["holds"] else 1
 
 
-def _of_network(args: argparse.Namespace) -> list[Any]:
+def _of_network(args: argparse.Namespace, tell: Callable[[str], object]) -> list[Any]:
     """The rows of a network, its own precision standing for float32 and the coarser ones; of a module before them what it gives itself."""
     import numpy as np
 
@@ -54,13 +59,13 @@ def _of_network(args: argparse.Namespace) -> list[Any]:
     tokens = network.reads_tokens
     x = draws.integers(0, network.input_size, shape) if tokens else draws.standard_normal((*shape, network.input_size)).astype(np.float32)
     if module is None:
-        return verify_exports(network, x)
+        return verify_exports(network, x, tell)
     from recurra.parity import verify_module
 
-    return verify_module(module, x, place_of(args.output)) + verify_exports(network, x)
+    return verify_module(module, x, place_of(args.output), tell) + verify_exports(network, x, tell)
 
 
-def _of_run(args: argparse.Namespace, cells: list[Any]) -> list[Any]:
+def _of_run(args: argparse.Namespace, cells: list[Any], tell: Callable[[str], object]) -> list[Any]:
     """The rows of a run: every path in PyTorch, then every export."""
     import torch
 
@@ -70,11 +75,30 @@ def _of_run(args: argparse.Namespace, cells: list[Any]) -> list[Any]:
 
     model = train.open_run(args.run_folder, cells)
     x = torch.randint(model.vocab_size, (args.steps, args.rows), generator=torch.Generator().manual_seed(0))
-    rows = parity.verify(model, x)
+    rows = parity.verify(model, x, tell)
     try:
-        return rows + parity.verify_exports(network_of(model), x.numpy())
+        return rows + parity.verify_exports(network_of(model), x.numpy(), tell)
     except ConversionError as error:
         return [*rows, parity.Row("exports", 0.0, None, 0, str(error))]
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], object]]:
+    """Something to tell which path is run next: a line on a terminal's standard error stream, which is gone afterwards."""
+    if not sys.stderr.isatty():
+        yield str
+        return
+    done = itertools.count()
+
+    def tell(path: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{count_text(next(done), 'path')} done, now: {path}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 def table(rows: list[Any]) -> str:

@@ -38,7 +38,7 @@ int main(void)
 """
 
 
-def verify_exports(network: Network, x: Array) -> list[Row]:
+def verify_exports(network: Network, x: Array, tell: Callable[[str], object] = str) -> list[Row]:
     """Run a network along every exported path and compare each with the plain loop in float64.
 
         |path - f64| <= 2 max |loop32 - f64| + 16 eps max(1, |f64|max)
@@ -48,6 +48,7 @@ def verify_exports(network: Network, x: Array) -> list[Row]:
     Args:
         network: from `recurra.export.network_of`, float32.
         x: features (T, B, I) or tokens (T, B).
+        tell: called with the name of each path before it is run.
 
     Returns:
         A row for each path; one that this machine cannot run says why.
@@ -57,6 +58,7 @@ def verify_exports(network: Network, x: Array) -> list[Row]:
         kept = network.quantised(precision)
         exact, bound = reference(kept, x)
         for path, run in _paths(kept):
+            tell(f"{path}, {precision}")
             try:
                 rows.append(Row(f"{path}, {precision}", largest(run(x), exact), bound, len(x)))
             except _NotHere as reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from recurra.parity.paths import Row, verify
 Array = npt.NDArray[Any]
 
 
-def verify_module(module: nn.Module, x: Array, output: int | str | None = None) -> list[Row]:
+def verify_module(module: nn.Module, x: Array, output: int | str | None = None, tell: Callable[[str], object] = str) -> list[Row]:
     """Run a module as it is and compare it with the float64 loop on its network; the bound is that of `verify_exports`.
 
     A module of recurra's layers is run along every path of `verify` too.
@@ -27,6 +28,7 @@ def verify_module(module: nn.Module, x: Array, output: int | str | None = None) 
         module: what `recurra.export.network_of` takes, left as it is.
         x: features (T, B, I) or tokens (T, B); the module is given them in the order of axes that it takes.
         output: which of its outputs, as for `network_of`.
+        tell: called with the name of each path before it is run.
 
     Returns:
         A row for each path.
@@ -41,7 +43,8 @@ def verify_module(module: nn.Module, x: Array, output: int | str | None = None) 
     layers, signature = layers_of(module, output=output)
     network, given, order = Network(layers), torch.from_numpy(x), signature.taken
     dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
-    rows = verify(module, given.to(dtype) if given.is_floating_point() else given) if isinstance(module, SequenceModule) else []
+    cast = given.to(dtype) if given.is_floating_point() else given
+    rows = verify(module, cast, tell) if isinstance(module, SequenceModule) else []
     taken = order if "T" in order else f"T{order}"
     theirs = outputs(module, given.permute(["TBC".index(axis) for axis in taken]), signature).numpy()
     exact, bound = reference(network, x)

@@ -42,7 +42,7 @@ class Row(NamedTuple):
         return self.bound is None or self.difference <= self.bound
 
 
-def verify(model: SequenceModule, x: Tensor) -> list[Row]:
+def verify(model: SequenceModule, x: Tensor, tell: Callable[[str], object] = str) -> list[Row]:
     """Run a model along every path and compare each with the plain loop in float64.
 
         |path - f64| <= 2 max |loop32 - f64| + 16 eps max(1, |f64|max)        float32
@@ -51,6 +51,7 @@ def verify(model: SequenceModule, x: Tensor) -> list[Row]:
     Args:
         model: a module over time that can stream; it is run as at evaluation and left as it is.
         x: (T, B, ...), what it is run on, whatever order of axes it takes; T at least 3, B at least 1.
+        tell: called with the name of each path before it is run.
 
     Returns:
         A row for each path.
@@ -79,6 +80,7 @@ def verify(model: SequenceModule, x: Tensor) -> list[Row]:
                 loop = _flat(run_time_first(model, x, **options))
             bound = _bound(loop, reference, single)
             for path, run in _paths(kind, model, x, options):
+                tell(path)
                 try:
                     rows.append(Row(path, difference(_flat(run()), reference), bound, len(x)))
                 except MethodUnavailable as error:
