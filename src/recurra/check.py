@@ -57,7 +57,7 @@ def _array(rows: Any, batch: int) -> npt.NDArray[Any]:
     if len(bools) == 2:
         raise ArgumentError(f"{_need(batch)}, got both in one list")
     try:
-        return np.array(rows)  # copied before it is looked at: another thread may write into the caller's
+        return np.asarray(rows).copy()  # copied before it is looked at: another thread may write into the caller's
     except (TypeError, ValueError, RuntimeError):  # a list of lists, a tensor on another device
         raise ArgumentError(f"{_need(batch)}, got {type(rows).__name__}") from None
 

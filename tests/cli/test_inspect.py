@@ -79,7 +79,7 @@ def test_a_sick_model_gets_its_verdict(run_folder: Path, tmp_path: Path, capsys:
 
 
 def test_a_short_text_gives_fewer_rows_then_fewer_steps(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for length, shape in ((100, "32 steps of 3 rows"), (21, "20 steps of 1 rows"), (3, "2 steps of 1 rows")):
+    for length, shape in ((100, "32 steps of 3 rows"), (21, "20 steps of 1 row"), (3, "2 steps of 1 row")):
         (tmp_path / "a.txt").write_text(TEXT[:length])
         status, out, _ = command(capsys, str(run_folder), "--text", str(tmp_path / "a.txt"))
         assert status == 0 and shape in out

@@ -55,6 +55,7 @@ def spoken(cell: str = "Cell()", licence: str = "MIT", word: str = "a", names: t
 def stripped(header: str) -> str:
     """C without its comments, as a compiler reads it: trigraphs and joined lines first."""
     text = re.sub(r"\?\?/", "\\\\", header).replace("\\\n", "")
+    text = re.sub(r"RECURRA_model_[0-9a-f]{8}", "RECURRA_model", text)  # the guard's checksum is of the comments too
     return re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
 
 
@@ -165,10 +166,10 @@ def test_texts_make_no_tag_of_a_page(text: str, tmp_path: Path) -> None:
     pages: list[str] = []
     for number, said in enumerate(("plain", text)):
         found = diagnose(Strange(said), (x,))
-        history: Any = [{"kind": "train", "step": said if number else 1, "loss": 1.0, "grad_norm": 1.0}] * 2
+        steps: list[Any] = [1, 2, said if number else 3]
+        history: Any = [{"kind": "train", "step": step, "loss": 1.0, "grad_norm": 1.0, said: said} for step in steps]
         with redirect_stdout(io.StringIO()):
             write_report(found, tmp_path / "page.html", history=history, title=said, facts={said: said})
         pages.append((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert Tags(pages[0]).tags == Tags(pages[1]).tags
-    assert f"\\u003c{text[1:4]}" not in pages[1], "a chart shows some tags of its names"
     assert text not in pages[1] and pages[1].count("<script") == pages[0].count("<script")

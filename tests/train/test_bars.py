@@ -46,6 +46,6 @@ def test_a_notebook_shows_what_a_terminal_does(monkeypatch: pytest.MonkeyPatch) 
         progress.validation(VALIDATION)
         progress.say("going on")
     bar, first, second = shown[0]["text/plain"].splitlines()
-    assert bar.startswith("pass 2/3  33%  loss 1.235 nats, perplexity 3.4  12k tokens/s  |g| 0.79  lr 3.0e-03  took ")
+    assert bar.startswith("pass 2/3  33%  loss 1.235 nats, perplexity 3.4  12k tokens/s  |g| 0.79  lr 3.0e-03  stopped after ")
     assert first == "pass 2/3: train 1.5000, validation 1.7500 nats (perplexity 5.8), 950 tokens/s  best so far" and second == "going on"
     assert len(shown) == 1 and out.getvalue() == ""

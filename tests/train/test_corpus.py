@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from recurra.errors import ArgumentError, DataError
 from recurra.models import learn_vocabulary
 from recurra.train import from_files, from_text, read_text
+from recurra.wording import count_text
 from tests.display.markup import Markup
 
 
@@ -62,7 +63,8 @@ def test_no_text(texts: Any) -> None:
 
 @pytest.mark.parametrize(("text", "share"), [("a", 0.1), ("ab", 0.5), ("abcd" * 4, 0.1), ("abcd", 0.9)])
 def test_too_little_text(text: str, share: float) -> None:
-    message = f"text must be long enough for both parts, two tokens each, got {len(text)} tokens of which {share:.0%} for validation"
+    got = count_text(len(text), "token")
+    message = f"text must be long enough for both parts, two tokens each, got {got} of which {share:.0%} for validation"
     with pytest.raises(DataError, match=f"^{re.escape(message)}; give more text$"):
         from_text(text, validation=share)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recurra.cells import Cell
-from recurra.errors import ArgumentError, DataError, RunError
+from recurra.errors import ArgumentError, DataError, RunError, SlowWarning
 from recurra.models import Characters, LanguageModel, load
 from recurra.train import Corpus, Part, Recipe, contiguous, evaluate, fit, from_text, open_run, read_history
 from tests.cells.zoo import assert_close
@@ -78,7 +78,8 @@ def test_what_cannot_be_trained(
 
 def test_a_cell_without_a_program_trains_without_a_folder() -> None:
     data = corpus()
-    assert math.isfinite(fit(made(data, cell=Summed()), data, Recipe(epochs=1, batch=4), show=False).best_loss)
+    with pytest.warns(SlowWarning, match=r"^Summed\(\) runs step by step"):
+        assert math.isfinite(fit(made(data, cell=Summed()), data, Recipe(epochs=1, batch=4), show=False).best_loss)
 
 
 # What goes wrong on the way

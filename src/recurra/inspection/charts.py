@@ -76,8 +76,7 @@ def saturation_chart(layers: Sequence[LayerFigures]) -> Chart | None:
 def loss_chart(history: Iterable[Mapping[str, Any]]) -> Chart | None:
     """The loss of a run, of each chunk and of each validation; None without training rows."""
     rows = list(history)
-    train = [row for row in rows if row.get("kind") == "train"]
-    validation = [row for row in rows if row.get("kind") == "validation"]
+    train, validation = _rows(rows, "train", "loss"), _rows(rows, "validation", "validation_loss")
     if not train:
         return None
     chart = Chart("training step", "loss, nats a token", hover="step {x}: {y} nats")
@@ -90,7 +89,7 @@ def loss_chart(history: Iterable[Mapping[str, Any]]) -> Chart | None:
 
 def norm_chart(history: Iterable[Mapping[str, Any]], clip_norm: float | None = None) -> Chart | None:
     """The gradient norm of each training step before clipping, with the norm that it was clipped to; None without any."""
-    rows = [row for row in history if row.get("kind") == "train" and "grad_norm" in row]
+    rows = _rows(history, "train", "grad_norm")
     if not rows:
         return None
     chart = Chart("training step", "gradient norm", hover="step {x}: {y}", log=True)
@@ -101,8 +100,13 @@ def norm_chart(history: Iterable[Mapping[str, Any]], clip_norm: float | None = N
     return chart
 
 
+def _rows(history: Iterable[Mapping[str, Any]], kind: str, name: str) -> list[Mapping[str, Any]]:
+    """The rows of a kind that have a step and a figure; what somebody else wrote into a history is passed over."""
+    return [row for row in history if row.get("kind") == kind and name in row and isinstance(row.get("step"), (int, float))]
+
+
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return [row.get(name) for row in rows]
+    return [value if isinstance(value := row[name], (int, float)) else None for row in rows]
 
 
 def _line(
