@@ -142,6 +142,12 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names == {".lock", "config.toml", "history.jsonl", "last", "model.safetensors"}
 
 
+@pytest.mark.parametrize("path", [*DOCS.rglob("*.md"), TOP / "README.md", *(TOP / "src").rglob("*.py")], ids=lambda path: path.name)
+def test_no_sequential_hands_a_recurrent_layers_tuple_on(path: Path) -> None:
+    """PyTorch cannot run one: what a recurrent layer gives is its output and its state."""
+    assert not re.findall(r"Sequential\([^\n]*(?:LSTM|GRU|RNN)\([^()\n]*\),[^\n]*", path.read_text(encoding="utf-8"))
+
+
 def test_the_page_lists_every_command() -> None:
     page = (DOCS / "cli.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == list(COMMANDS)
