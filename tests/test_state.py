@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from pathlib import Path
@@ -15,7 +16,8 @@ from safetensors.torch import save_file
 import recurra
 from recurra import state
 from recurra.cells.named import named_type
-from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError
+from recurra.checksum import checksum
+from recurra.errors import ArgumentError, DataError, DtypeError, RunError, ShapeError
 from tests.cells.zoo import assert_close, tensors
 
 Pair = named_type("State", ("h", "c"))
@@ -107,6 +109,32 @@ def test_a_state_of_nothing_can_be_saved(tmp_path: Path) -> None:
     assert state.load(tmp_path / "state") == (None, ())
 
 
+def forge(path: Path, tensors: dict[str, torch.Tensor], form: str) -> None:
+    """A file whose checksum is right, whatever it says."""
+    save_file(tensors, path, metadata={"recurra_state": form, "crc32": str(checksum(form, tensors))})
+
+
+def test_a_bit_of_a_saved_state_is_covered(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    state.save((torch.ones(2, 3),), path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"got '.*state' \(its checksum is another; it is damaged\)$"):
+        state.load(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"\(.*not a regular file\)$"):
+        state.load(tmp_path / "pipe")
+
+
+def test_a_place_that_takes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"^path must be a file that can be written, got '.*none/state' \(.*\)$"):
+        state.save((None,), tmp_path / "none" / "state")
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -126,7 +154,9 @@ def test_a_state_of_nothing_can_be_saved(tmp_path: Path) -> None:
 )
 def test_a_hostile_form_is_refused(tmp_path: Path, form: Any) -> None:
     path = tmp_path / "state"
-    save_file({"h": torch.zeros(1, 2)}, path, metadata={"recurra_state": json.dumps(form)} if form is not None else {})
+    forge(path, {"h": torch.zeros(1, 2)}, json.dumps(form))
+    if form is None:
+        save_file({"h": torch.zeros(1, 2)}, path, metadata={})
     with pytest.raises(DataError, match=r"^path must be a state saved by recurra.state.save, got '.*state'"):
         state.load(path)
 
@@ -139,7 +169,7 @@ def test_what_is_no_saved_state_is_refused(tmp_path: Path) -> None:
             state.load(path)
     path.write_bytes(b"")
     deep = '{"fields":null,"parts":[' * 5000 + "]}" * 5000
-    save_file({"h": torch.zeros(1)}, path, metadata={"recurra_state": deep})
+    forge(path, {"h": torch.zeros(1)}, deep)
     with pytest.raises(DataError):
         state.load(path)
 

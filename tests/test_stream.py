@@ -203,11 +203,28 @@ def test_load_refuses_what_is_no_stream(tmp_path: Path) -> None:
     assert_close(stream.push(x[5:]), whole(model, x)[5:])
 
 
-def test_load_refuses_rows_of_another_form(tmp_path: Path) -> None:
-    path = tmp_path / "flat"
-    states.save((torch.zeros(2, 3), torch.zeros(2, dtype=torch.bool)), path)
-    with pytest.raises(ShapeError, match="path must hold a stream's state of batch 2, got batch 2 in another form"):
-        Stream(recurra.GRU(I, H), 2).load(path)
+@pytest.mark.parametrize("due", [torch.zeros(B, dtype=torch.bool), torch.zeros(B, 2, dtype=torch.bool), torch.tensor(False)], ids=str)
+def test_load_refuses_rows_that_are_due_of_another_shape(tmp_path: Path, due: torch.Tensor) -> None:
+    states.save((None, due), tmp_path / "state")
+    with pytest.raises(DataError, match="another kind of state$"):
+        Stream(Recurrent(cells.GRU(), I, H), B).load(tmp_path / "state")
+
+
+def test_load_takes_a_nan_only_where_one_may_be(tmp_path: Path) -> None:
+    model = Recurrent(cells.GRU(), I, H)
+    stream = Stream(model, B, nan="pass")
+    stream.push(torch.full((B, I), torch.nan))
+    stream.save(tmp_path / "state")
+    for nan in ("error", "reset"):
+        with pytest.raises(DataError, match=r"^path must hold finite numbers, got others in '.*state'; open the stream with nan='pass'$"):
+            Stream(model, B, nan=nan).load(tmp_path / "state")
+    Stream(model, B, nan="pass").load(tmp_path / "state")
+
+
+def test_load_refuses_a_value_of_another_batch(tmp_path: Path) -> None:
+    states.save((torch.zeros(B + 1, H), torch.zeros(B, 1, dtype=torch.bool)), tmp_path / "state")
+    with pytest.raises(ShapeError, match=rf"^path must hold a stream's state of batch {B}, got a value of shape \({B + 1}, {H}\)$"):
+        Stream(Recurrent(cells.GRU(), I, H), B).load(tmp_path / "state")
 
 
 def test_load_refuses_another_batch_and_another_model(tmp_path: Path) -> None:

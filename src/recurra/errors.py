@@ -8,10 +8,22 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
+
+MOST_CHARACTERS, MOST_LINES = 480, 40
+"""Characters of a line of a message, and lines: a file or a text may say anything, and messages quote it."""
 
 
 class RecurraError(Exception):
-    """The root of every error that recurra raises on purpose."""
+    """The root of every error that recurra raises on purpose; its message is a few lines of a few hundred characters at most."""
+
+    def __init__(self, text: str = "", **options: Any) -> None:
+        first, lines = text[: MOST_LINES * 2 * MOST_CHARACTERS], text.count("\n") + 1
+        if lines == 1:
+            super().__init__(shortened(text), **options)
+            return
+        kept = [shortened(line) for line in first.split("\n")[:MOST_LINES]]
+        super().__init__("\n".join([*kept, f"and {lines - len(kept)} lines more"] if len(kept) < lines else kept), **options)
 
 
 class ShapeError(RecurraError, ValueError):
@@ -100,6 +112,40 @@ def missing_dependency(owner: str, module: str) -> MissingDependency:
     return MissingDependency(f"{owner} needs {name}; install it with: pip install {package}", name=module)
 
 
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A text of at most so many characters: its beginning and its end, where it is longer.
+
+    >>> shortened("a" * 10**7 + "; give less", 32)
+    'aaaaaaaaaaaaaaaa ... ; give less'
+    """
+    head = (most - 5) * 3 // 5
+    return text if len(text) <= most else f"{text[:head]} ... {text[head + 5 - most :]}"
+
+
+def quoted(value: object, most: int = 60) -> str:
+    """What a message says of a value, whatever it is and however large.
+
+    >>> quoted("tanh"), quoted(10**5000), quoted([0] * 1000, 16)
+    ("'tanh'", 'a number of more than 4300 digits', '[0, 0, ... 0, 0]')
+    """
+    if isinstance(value, (str, bytes)):
+        return shortened(repr(value[: most + 1]) if len(value) > most else repr(value), most)
+    try:
+        return shortened(repr(value), most)
+    except (ValueError, RecursionError):  # more digits, or lists within lists, than Python writes
+        return "a number of more than 4300 digits" if isinstance(value, int) else f"a {type(value).__name__} that cannot be written"
+
+
+def reason(error: BaseException) -> str:
+    """Why something went wrong: the first line that an error says, else its kind.
+
+    >>> reason(ValueError("no number\\nat line 3")), reason(KeyError())
+    ('no number', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    return shortened(lines[0].strip(), 200) if lines else type(error).__name__
+
+
 def shape_text(shape: Iterable[int | str]) -> str:
     """Write a shape as in `(T, B, 3)`, one axis as `(3,)`.
 
@@ -117,7 +163,7 @@ def choice_text(argument: str, value: object, choices: Iterable[str]) -> str:
     "method must be one of 'fused', 'loop', got 'fussed'; did you mean 'fused'?"
     """
     names = sorted(choices)
-    return f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}{near_text(value, names)}"
+    return f"{argument} must be one of {', '.join(map(repr, names))}, got {quoted(value)}{near_text(value, names)}"
 
 
 def near_text(value: object, choices: Iterable[str]) -> str:
@@ -128,5 +174,5 @@ def near_text(value: object, choices: Iterable[str]) -> str:
     """
     import difflib  # slow to load, and no run needs it that goes well
 
-    near = difflib.get_close_matches(str(value), list(choices), n=1)
+    near = difflib.get_close_matches(value[:60], list(choices), n=1) if isinstance(value, str) else []
     return f"; did you mean {near[0]!r}?" if near else ""

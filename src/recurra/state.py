@@ -12,6 +12,7 @@ import_for(__name__, "torch")
 import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,10 @@ from torch import Tensor
 
 from recurra.cells.named import named_type
 from recurra.check import row_numbers
-from recurra.errors import DataError, DtypeError, ShapeError, shape_text
+from recurra.checksum import checksum
+from recurra.durable import write_durably
+from recurra.errors import DataError, DtypeError, RunError, ShapeError, reason, shape_text
+from recurra.regular_file import check_regular
 
 
 def transform(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -192,23 +196,37 @@ def unflatten(form: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def save(state: Any, path: str | PathLike[str]) -> None:
-    """Write a state to a safetensors file; its form goes into the header."""
+    """Write a state to a safetensors file, whole or not at all; its form and a checksum go into the header.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
     form, tensors = flatten(state)
-    save_file(tensors, path, metadata={"recurra_state": json.dumps(form)})
+    text = json.dumps(form)
+    header = {"recurra_state": text, "crc32": str(checksum(text, tensors))}
+    try:
+        write_durably(Path(path), lambda beside: save_file(tensors, beside, metadata=header))
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"path must be a file that can be written, got {str(path)!r} ({reason(error)})") from None
 
 
 def load(path: str | PathLike[str]) -> Any:
     """Read a state written by `save`. Nothing in the file is executed.
 
     Raises:
-        DataError: the file is missing, or not a saved state.
+        DataError: the file is missing, damaged, or not a saved state.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
-            form = json.loads((file.metadata() or {})["recurra_state"])
-            return unflatten(form, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"path must be a state saved by recurra.state.save, got {str(path)!r} ({error})") from None
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = header["recurra_state"]
+        if header["crc32"] != str(checksum(text, tensors)):
+            raise ValueError("its checksum is another; it is damaged")
+        return unflatten(json.loads(text), tensors)
+    except Exception as error:  # a file may say anything
+        raise DataError(f"path must be a state saved by recurra.state.save, got {str(path)!r} ({reason(error)})") from None
 
 
 def _form(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:

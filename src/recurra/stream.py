@@ -134,28 +134,39 @@ class Stream:
         self._due[states.row_indices(rows, self.batch)] = True
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the state to a safetensors file."""
+        """Write the state to a safetensors file, with a checksum.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
         states.save((self.state, self._due[:, None]), path)
 
     def load(self, path: str | PathLike[str]) -> None:
         """Go on from a state that `save` wrote.
 
         Raises:
-            DataError: the file is missing, or not a saved stream.
+            DataError: the file is missing, damaged, or not a saved stream; or a value is not finite, and `nan` is not "pass".
             ShapeError: it is the state of another batch or another model; of the model only a stream that has run
                 knows at once, a fresh one at the next step.
         """
         loaded = states.load(path)
         due = loaded[1] if isinstance(loaded, tuple) and len(loaded) == 2 else None
-        if not isinstance(due, Tensor) or due.dtype != torch.bool:
+        if not isinstance(due, Tensor) or due.dtype != torch.bool or due.ndim != 2 or due.shape[1] != 1:
             raise DataError(f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of state")
-        if due.shape != (self.batch, 1):
-            got = f"batch {due.numel()}{'' if due.ndim == 2 else ' in another form'}"
-            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got {got}")
+        if len(due) != self.batch:
+            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got batch {len(due)}")
         if self.state is not None and loaded[0] is not None:
             states.same_form(loaded[0], self.state)
         device = next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
-        self.state, self._due = states.transform(loaded[0], lambda value: value.to(device)), due[:, 0]
+        self.state, self._due = states.transform(loaded[0], lambda value: self._sound(value, path).to(device)), due[:, 0]
+
+    def _sound(self, value: Tensor, path: str | PathLike[str]) -> Tensor:
+        """A value of a loaded state after looking at it."""
+        if self.nan != "pass" and not bool(value.isfinite().all()):
+            raise DataError(f"path must hold finite numbers, got others in {str(path)!r}; open the stream with nan='pass'")
+        if value.ndim < 2 or value.shape[-2] != self.batch:
+            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got a value of shape {shape_text(value.shape)}")
+        return value
 
     def _resets(self, chunk: Tensor, bad: Tensor | None) -> Tensor | None:
         """Where a row begins anew, (T, B): at once if it is due, and after a bad step."""

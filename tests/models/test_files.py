@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,9 @@ def test_layers_that_share_a_weight_go_on_sharing_it(tmp_path: Path) -> None:
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
     with safe_open(path, framework="pt") as file:
         assert list(json.loads(file.metadata()["recurra"])["tied"]) == [f"recurrent.layers.{len(layers) - 1}.weight_hh"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"^path must be a model saved by recurra, got '.*' \(.*not a regular file\)$"):
+        load(tmp_path / "pipe")

@@ -203,3 +203,14 @@ def test_sample_says_what_it_lacks() -> None:
         sample(made(), "a")
     with pytest.raises(DataError, match=r"^prompt must hold only the model's 6 characters, got 'z' at character 2"):
         sample(made(vocabulary=Characters.of(TEXT)), "az")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_weights_that_are_not_finite_are_said(temperature: float) -> None:
+    model = made()
+    with torch.no_grad():
+        model.decoder_bias.fill_(torch.nan)
+    message = "logits must be finite, got nan; the model's weights are damaged, or its training diverged"
+    with pytest.raises(ArgumentError, match=f"^{message}$"):
+        list(generate(model, [0], 3, temperature=temperature))
+    assert distribution(torch.tensor([0.0, -math.inf])).tolist() == [1.0, 0.0]

@@ -57,3 +57,11 @@ def test_what_cannot_be_sampled_is_refused() -> None:
         generate(model, [1], -1)
     with pytest.raises(ArgumentError, match="model must be a language model"):
         generate(Model(Network((Linear(matrix(3, 3)),))), [1], 1)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_said(temperature: float) -> None:
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ArgumentError, match=f"^logits must be finite, got {bad}; the model's weights are damaged"):
+            distribution(np.array([0.0, bad]), temperature)
+    assert distribution(np.array([0.0, -np.inf])).tolist() == [1.0, 0.0]

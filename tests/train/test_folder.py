@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ except ImportError:  # Python 3.10
 
 from recurra.errors import DataError, RunError
 from recurra.models import LanguageModel, save
-from recurra.train import Recipe, fit, from_text, open_run, read_history
+from recurra.train import Recipe, fit, from_text, open_run, read_config, read_history
 from recurra.train.folder import Folder
 
 DATA = from_text("abcabd" * 20)
@@ -101,3 +102,51 @@ def test_a_row_cut_short_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "history.jsonl").write_text('{"kind": "train"}\n' + line + "\n")
     with pytest.raises(DataError, match=re.escape(f"history must hold a record in each line, got {line!r} at line 2 of ")):
         read_history(tmp_path)
+
+
+def test_rows_of_another_kind_and_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    for line in (b"[1]", b"3", b"\xff\xfe", b"[" * 10**5, b"\0" * 9):
+        (tmp_path / "history.jsonl").write_bytes(b'{"kind": "train"}\n' + line + b"\n")
+        with pytest.raises(DataError, match=r"^history must hold a record in each line, got .* at line 2 of "):
+            read_history(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.toml", "history.jsonl"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "history.jsonl").write_text("")
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=rf"^{name.partition('.')[0]} must be a file that can be read, got '.*' \(not a regular file\)$"):
+        read_config(tmp_path) if name == "config.toml" else read_history(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "recipe = 3\nmodel = 4", "[recipe]\n[model]\n[[data]]", "x = " + "[" * 10**5, "\0", "[recipe"])
+def test_a_damaged_configuration_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    (tmp_path / "history.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"^config must be as the run wrote it, got '.*config.toml' \(.+\)$"):
+        read_config(tmp_path)
+
+
+def test_what_a_killed_run_left_half_written_is_cleared(tmp_path: Path) -> None:
+    fit(made(), DATA, Recipe(epochs=1, batch=3), out=tmp_path, show=False)
+    parts = [tmp_path / "model.safetensors.part", tmp_path / "config.toml.part", tmp_path / "last" / "0000000001.safetensors.part"]
+    for part in parts:
+        part.write_bytes(b"half")
+    (tmp_path / "notes.part").write_text("mine")
+    Folder(tmp_path, resume=True).close()
+    assert not any(part.exists() for part in parts) and (tmp_path / "notes.part").exists()
+
+
+@pytest.mark.parametrize(("mark", "left"), [(None, 3), (24, 3), (17, 2), (16, 2), (10**6, 3)])
+def test_a_history_is_cut_and_never_filled_up(tmp_path: Path, mark: int | None, left: int) -> None:
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "history.jsonl").write_bytes(b'{"a":1}\n' * 3 + b'{"a"')
+    folder = Folder(tmp_path, resume=True)
+    lost = folder.rewind(mark)
+    folder.close()
+    assert read_history(tmp_path) == [{"a": 1}] * left
+    assert (lost is None) == (mark in (None, 24, 16))
+    if lost:
+        assert lost == f"history.jsonl is whole up to byte {8 * left} of the {mark} that the checkpoint knows; the rows between are lost"

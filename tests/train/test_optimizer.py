@@ -13,6 +13,7 @@ from recurra.train.optimizer import Average, make_optimizer
 
 CASES: dict[str, tuple[Recipe, Any]] = {
     "adam": (Recipe(lr=0.1, betas=(0.8, 0.9), weight_decay=0.1), lambda p: torch.optim.Adam(p, 0.1, (0.8, 0.9), weight_decay=0.1)),
+    "a beta of 0": (Recipe(lr=0.1, betas=(0, 0.9)), lambda p: torch.optim.Adam(p, 0.1, (0.0, 0.9))),
     "adamw": (Recipe(optimizer="adamw", lr=0.1, weight_decay=0.2), lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.2)),
     "sgd": (Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=0.1), lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.1)),
     "asgd": (Recipe(optimizer="asgd", lr=0.1), lambda p: torch.optim.SGD(p, 0.1)),

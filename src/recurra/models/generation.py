@@ -75,12 +75,14 @@ def distribution(logits: Tensor, temperature: float = 1.0, top_k: int | None = N
         Chances (V,), which sum to 1.
 
     Raises:
-        ArgumentError: an option is outside its range.
+        ArgumentError: an option is outside its range, or the largest logit is not finite.
 
     >>> distribution(torch.tensor([0.0, 1.0, 2.0]), temperature=0)
     tensor([0., 0., 1.])
     """
     _check(temperature, top_k, top_p)
+    if not bool(logits.max().isfinite()):
+        raise ArgumentError(f"logits must be finite, got {logits.max().item()}; the model's weights are damaged, or its training diverged")
     if temperature < torch.finfo(logits.dtype).tiny:
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
     logits = (logits - logits.max()) / temperature

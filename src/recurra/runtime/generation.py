@@ -108,7 +108,7 @@ def distribution(logits: Array, temperature: float = 1.0, top_k: int | None = No
         Chances (V,), float64, which sum to 1.
 
     Raises:
-        ArgumentError: an option is outside its range.
+        ArgumentError: an option is outside its range, or the largest logit is not finite.
 
     >>> distribution(np.array([0.0, 1.0, 2.0]), temperature=0).tolist()
     [0.0, 0.0, 1.0]
@@ -119,6 +119,8 @@ def distribution(logits: Array, temperature: float = 1.0, top_k: int | None = No
         raise ArgumentError(f"top_k must be a positive whole number, got {top_k!r}")
     if top_p is not None and (not _real(top_p) or not 0 < top_p <= 1):
         raise ArgumentError(f"top_p must be in (0, 1], got {top_p!r}; leave it out to keep every token")
+    if not np.isfinite(logits.max()):
+        raise ArgumentError(f"logits must be finite, got {logits.max()}; the model's weights are damaged, or its training diverged")
     if temperature < np.finfo(np.float32).tiny:
         greedy: Array = (np.arange(len(logits)) == np.argmax(logits)).astype(np.float64)
         return greedy

@@ -11,9 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recurra.checksum import checksum
 from recurra.durable import write_durably
-from recurra.errors import RunError
-from recurra.models.files import checksum, separate
+from recurra.errors import RunError, reason
+from recurra.models.ties import separate
+from recurra.regular_file import check_regular
 
 FORMAT, KEPT = 1, 2
 """The version of the form, and how many of the newest are kept."""
@@ -75,14 +77,17 @@ def read_newest(folder: Path) -> Checkpoint:
     for path in _listed(folder):
         try:
             return _read(path)._replace(passed_by=tuple(passed_by))
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            passed_by.append(f"the checkpoint {path.name} is damaged ({str(error).splitlines()[0] if str(error) else repr(error)})")
+        except RunError:
+            raise
+        except Exception as error:  # a file may say anything
+            passed_by.append(f"the checkpoint {path.name} is damaged ({reason(error)})")
     if passed_by:
         raise RunError(f"run must hold a whole checkpoint, got none in {str(folder)!r}: {'; '.join(passed_by)}")
     raise RunError(f"run must hold a checkpoint, got none in {str(folder)!r}; begin again in a new folder")
 
 
 def _read(path: Path) -> Checkpoint:
+    check_regular(path)
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         version = int(header["recurra_checkpoint"])
@@ -96,4 +101,4 @@ def _read(path: Path) -> Checkpoint:
 
 def _listed(folder: Path) -> list[Path]:
     """Checkpoints, the newest first."""
-    return sorted(folder.glob("[0-9]*.safetensors"), reverse=True)
+    return sorted((path for path in folder.glob("[0-9]*.safetensors") if path.stem.isdecimal()), reverse=True)

@@ -6,11 +6,11 @@ import inspect
 import sys
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from recurra.errors import ArgumentError, DataError
+from recurra.errors import ArgumentError, DataError, quoted, reason
 from recurra.models import LanguageModel
+from recurra.regular_file import read_regular
 from recurra.train.recipe import Recipe, unknown_keys
 
 if sys.version_info >= (3, 11):
@@ -18,6 +18,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MOST_BYTES = 1 << 20
+"""Of a recipe's file."""
 TABLES = ("about", "data", "model", "recipe")
 DATA = ("level", "vocab_size", "validation")
 MODEL = tuple(name for name in inspect.signature(LanguageModel.__init__).parameters if name not in ("self", "vocab_size", "vocabulary"))
@@ -46,11 +48,11 @@ def read_configuration(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
         DataError: the file is missing or not TOML; names the line.
     """
     try:
-        record = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        record = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise DataError(f"recipe must be a file that can be read, got {str(path)!r} ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"recipe must be TOML, got {str(path)!r} ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"recipe must be TOML, got {str(path)!r} ({reason(error)})") from None
     return record
 
 
@@ -76,7 +78,7 @@ def configure(*records: Mapping[str, Any]) -> Configuration:
             if isinstance(given, Mapping):
                 table.update(given)
             else:
-                wrong.append(f"{name} must be a table, got {given!r}; write [{name}] above its keys")
+                wrong.append(f"{name} must be a table, got {quoted(given)}; write [{name}] above its keys")
     wrong += unknown_keys(tables["data"], DATA, "[data]") + unknown_keys(tables["model"], MODEL, "[model]")
     recipe = Recipe()
     try:

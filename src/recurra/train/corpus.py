@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurra.display import card, count, table
-from recurra.errors import ArgumentError, DataError
+from recurra.errors import ArgumentError, DataError, quoted
 from recurra.text_blocks import Paths, listed_paths
 from recurra.train.token_file import TokenFile, token_file
 from recurra.vocabulary.levels import learn_vocabulary
@@ -150,8 +150,11 @@ def from_source(source: Mapping[str, Any]) -> Corpus:
         source: of the corpus as it was.
 
     Raises:
-        DataError: a file is missing or not as it was.
+        DataError: a file is missing or not as it was, or `source` is no corpus's.
     """
+    for name, (needed, fits) in SOURCE.items():
+        if not (fits(source[name]) if name in source else not needed):
+            raise DataError(f"data must hold {name} as the run wrote it, got {quoted(source.get(name))}")
     options = {name: source[name] for name in ("level", "vocab_size", "cache") if name in source}
     found = from_files(source["train"], source["validation"], source.get("test"), **options)
     if found.source is None or found.source["digests"] != list(source["digests"]):
@@ -159,6 +162,18 @@ def from_source(source: Mapping[str, Any]) -> Corpus:
         names = ", ".join(map(repr, [*source["train"], *held, *source.get("test", ())]))
         raise DataError(f"text must be as it was, got other contents in {names}; put back what was there")
     return found
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) and "\0" not in each for each in value)
+
+
+SOURCE: dict[str, tuple[bool, Callable[[Any], bool]]] = {
+    "train": (True, _texts), "validation": (True, lambda v: isinstance(v, float) or _texts(v)), "digests": (True, _texts),
+    "level": (True, lambda v: isinstance(v, str)), "cache": (False, lambda v: _texts([v])), "test": (False, _texts),
+    "vocab_size": (False, lambda v: isinstance(v, int)),
+}  # fmt: skip
+"""Of a source: whether each part must be there, and what it is."""
 
 
 def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: Vocabulary) -> tuple[Part, Part]:

@@ -24,7 +24,7 @@ from recurra.train.learner import check_model
 from recurra.train.processes import Alone, processes
 from recurra.train.progress import Display
 from recurra.train.recipe import Recipe
-from recurra.train.resuming import fingerprint, lengthen, recall
+from recurra.train.resuming import fingerprint, lengthen, rebuild, recall
 from recurra.train.run import Run
 from recurra.train.streams import TokenStreams
 from recurra.wording import count_text
@@ -103,20 +103,18 @@ def resume(
         raise ArgumentError("data must be given to go on with a run whose data came from memory, got None")
     data = from_source(config["data"]) if data is None else data
     options = config["model"]
-    model = LanguageModel(**options | {"cell": open_cell(options.get("cell", "lstm"), cells)}, vocabulary=data.vocabulary)
-    model.to(next(value.dtype for name, value in found.tensors.items() if name.startswith("model.") and value.is_floating_point()))
+    model = rebuild(options | {"cell": open_cell(options.get("cell", "lstm"), cells)}, found, data.vocabulary)
     course = _begin(model, data, recipe, folder, callbacks, show)
     with _opened(course, folder, resume=True):
         notes = recall(course, found)
         if recipe != before:
             notes += lengthen(course, before)
-        if course.folder:
-            course.folder.rewind(None if course.ended else found.record["history"])  # a run's end may be noted after its checkpoint
+        lost = course.folder and course.folder.rewind(None if course.ended else found.record["history"])  # a run's end may be noted later
         if recipe != before:
             course.keep()  # before the recipe says so: a run that is killed in between can still be asked to be longer
             if course.folder:
                 course.folder.configure(model, recipe, config.get("data"))
-    for note in [*found.passed_by, *(f"not bit for bit: {note}" for note in notes)]:
+    for note in [*found.passed_by, *([lost] if lost else []), *(f"not bit for bit: {note}" for note in notes)]:
         course.display.say(note)
     place = f"after update {course.learner.updates}"
     course.display.say(f"the run ended {place}" if course.ended else f"going on {place} in pass {course.epoch}")

@@ -15,9 +15,10 @@ import tomli_w
 from filelock import FileLock, Timeout
 
 from recurra.durable import write_durably
-from recurra.errors import DataError, RunError
+from recurra.errors import DataError, RunError, quoted
 from recurra.models import LanguageModel, load, save
 from recurra.models.files import record_options
+from recurra.regular_file import read_regular
 from recurra.strict_json import dumps
 from recurra.train.recipe import Recipe
 
@@ -26,6 +27,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MOST_CONFIG, MOST_HISTORY = 1 << 20, 1 << 30
+"""Bytes of either that are read."""
 MODEL, HISTORY, CONFIG, LAST, LOCK = "model.safetensors", "history.jsonl", "config.toml", "last", ".lock"
 
 
@@ -50,6 +53,8 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = FileLock(self.path / LOCK)
             self.lock.acquire(timeout=0)
+            for part in (*(self.path / f"{name}.part" for name in (CONFIG, MODEL)), *self.checkpoints.glob("*.safetensors.part")):
+                part.unlink(missing_ok=True)  # of a run that was killed while it wrote
             self.history: IO[str] = open(self.path / HISTORY, "r+" if resume else "x", encoding="utf-8")  # noqa: SIM115
         except Timeout:
             raise RunError(f"out must not be in use, got {str(path)!r}, which another process is training in; wait for it to end") from None
@@ -87,10 +92,19 @@ class Folder:
             os.fsync(self.history.fileno())
         return self.history.tell()
 
-    def rewind(self, mark: int | None) -> None:
-        """Forget the rows that came after a mark; None: only one that was cut short."""
-        self.history.seek((self.path / HISTORY).read_bytes().rfind(b"\n") + 1 if mark is None else mark)
+    def rewind(self, mark: int | None) -> str | None:
+        """Forget the rows that came after a mark, and one that was cut short; None: only that one.
+
+        Returns:
+            A sentence on rows before the mark that are lost, or None.
+        """
+        written = (self.path / HISTORY).read_bytes()
+        end = written.rfind(b"\n", 0, mark) + 1
+        self.history.seek(end)
         self.history.truncate()
+        if mark is None or end == mark:
+            return None
+        return f"{HISTORY} is whole up to byte {end} of the {mark} that the checkpoint knows; the rows between are lost"
 
     def keep(self, model: LanguageModel) -> None:
         """Write the model, as the best so far."""
@@ -118,6 +132,8 @@ def _check_run(path: Path) -> None:
     for name in (CONFIG, HISTORY):
         if not (path / name).exists():
             raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {name}")
+        if not (path / name).is_file():
+            raise DataError(f"{name.partition('.')[0]} must be a file that can be read, got {str(path / name)!r} (not a regular file)")
 
 
 def read_config(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
@@ -129,10 +145,14 @@ def read_config(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
     """
     _check_run(Path(path))
     file = Path(path) / CONFIG
+    text = _read(file, "config", MOST_CONFIG)
     try:
-        record = tomllib.loads(file.read_text(encoding="utf-8"))
-        return {"recipe": dict(record["recipe"]), "model": dict(record["model"])} | ({"data": record["data"]} if "data" in record else {})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = tomllib.loads(text.decode())
+        tables = {name: record[name] for name in ("recipe", "model", "data") if name in record or name != "data"}
+        if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
+            raise TypeError(f"{wrong[0]} is no table")
+        return tables
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"config must be as the run wrote it, got {str(file)!r} ({str(error) or repr(error)})") from None
 
 
@@ -175,10 +195,21 @@ def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
     if not file.exists():
         raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {HISTORY}")
     rows = []
-    *lines, _ = file.read_text(encoding="utf-8").split("\n")  # what follows the last line break was being written when the run ended
+    *lines, _ = _read(file, "history", MOST_HISTORY).split(b"\n")  # what follows was being written when the run ended
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            raise DataError(f"history must hold a record in each line, got {line[:40]!r} at line {number} of {str(file)!r}") from None
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError
+        except (ValueError, RecursionError):
+            start = quoted(line[:40].decode(errors="replace"))
+            raise DataError(f"history must hold a record in each line, got {start} at line {number} of {str(file)!r}") from None
+        rows.append(row)
     return rows
+
+
+def _read(file: Path, what: str, most: int) -> bytes:
+    try:
+        return read_regular(file, most)
+    except OSError as error:
+        raise DataError(f"{what} must be a file that can be read, got {str(file)!r} ({error.strerror})") from None

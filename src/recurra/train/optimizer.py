@@ -21,7 +21,19 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     if recipe.optimizer in ("sgd", "asgd"):
         return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=recipe.lr, betas=recipe.betas, weight_decay=decay, fused=True)
+    first, second = map(float, recipe.betas)  # a whole number beside a fraction is refused by PyTorch
+    return kind(parameters, lr=recipe.lr, betas=(first, second), weight_decay=decay, fused=True)
+
+
+def moment_names(recipe: Recipe) -> tuple[str, ...]:
+    """What the optimiser of a recipe remembers of each parameter.
+
+    >>> moment_names(Recipe())
+    ('exp_avg', 'exp_avg_sq', 'step')
+    """
+    if recipe.optimizer in ("sgd", "asgd"):
+        return ("momentum_buffer",) if recipe.momentum else ()
+    return ("exp_avg", "exp_avg_sq", "step")
 
 
 class Average:

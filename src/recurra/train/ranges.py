@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+MOST_WHOLE = 1 << 64
 CHOICES = {
     "optimizer": ("adam", "adamw", "sgd", "asgd"), "schedule": ("constant", "cosine", "one_cycle", "decay", "plateau"),
     "precision": ("float32", "bfloat16"), "device": ("auto", "cpu"),
@@ -12,17 +14,17 @@ CHOICES = {
 
 
 def whole(value: Any, least: int = 1) -> bool:
-    """Whether a value is a whole number, and not too small.
+    """Whether a value is a whole number, and neither too small nor beyond all counting.
 
-    >>> whole(3), whole(True), whole(0), whole(0, 0)
-    (True, False, False, True)
+    >>> whole(3), whole(True), whole(0), whole(0, 0), whole(10**400)
+    (True, False, False, True, False)
     """
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < MOST_WHOLE
 
 
 def number(value: Any) -> bool:
     """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and abs(value) != float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _choice(name: str) -> tuple[Callable[[Any], bool], str]:
@@ -59,7 +61,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "stop_after": (lambda v: v is None or whole(v), "a positive whole number of validations, or None to go on to the end"),
     "checkpoint_s": (lambda v: number(v) and v >= 0, "a number of seconds, 0 or more"),
     "device": _choice("device"),
-    "seed": (lambda v: whole(v, 0) and v < 2**64, "a whole number in 0..2**64 - 1"),
+    "seed": (lambda v: whole(v, 0), "a whole number in 0..2**64 - 1"),
 }
 """By field: whether a value is in its range, and the range in words."""
 

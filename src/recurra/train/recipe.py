@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from recurra.errors import ArgumentError
+from recurra.errors import MOST_LINES, ArgumentError, near_text, quoted, shortened
 from recurra.train.ranges import CHOICES, RANGES, contradictions
 
 
@@ -87,7 +86,7 @@ class Recipe:
             object.__setattr__(self, "betas", tuple(self.betas))
         given, defaults = vars(self), {field.name: field.default for field in fields(self)}
         outside = {
-            name: f"{name} must be {need}, got {given[name]!r}{_near(given[name], CHOICES.get(name, ()))}"
+            name: f"{name} must be {need}, got {quoted(given[name])}{near_text(given[name], CHOICES.get(name, ()))}"
             for name, (fits, need) in RANGES.items() if not _fits(fits, given[name])
         }  # fmt: skip
         inside = {name: defaults[name] if name in outside else value for name, value in given.items()}
@@ -130,16 +129,11 @@ def unknown_keys(record: Mapping[str, Any], known: Sequence[str], owner: str) ->
     >>> unknown_keys({"epoch": 3}, ["epochs", "lr"], "Recipe")
     ["epoch must be a field of Recipe, got an unknown one; did you mean 'epochs'?"]
     """
-    wrong = []
+    wrong: list[str] = []
     for key in record:
-        if key not in known:
-            wrong.append(f"{key} must be a field of {owner}, got an unknown one{_near(key, known)}")
+        if key not in known and len(wrong) < MOST_LINES:
+            wrong.append(f"{shortened(key, 60)} must be a field of {owner}, got an unknown one{near_text(key, known)}")
     return wrong
-
-
-def _near(value: Any, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(value, known, n=1) if isinstance(value, str) else ()
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _fits(fits: Callable[[Any], bool], value: Any) -> bool:

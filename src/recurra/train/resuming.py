@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,12 +11,17 @@ from torch import Tensor
 
 from recurra import __version__
 from recurra import state as states
-from recurra.errors import RunError
+from recurra.errors import DataError, RunError, reason
+from recurra.models import LanguageModel
+from recurra.models.claims import build
 from recurra.train.checkpoint import Checkpoint
+from recurra.train.checkpoint_record import check_means, check_moments, check_record, recalled
 from recurra.train.corpus import Corpus
 from recurra.train.generators import generator_states, set_generators
+from recurra.train.optimizer import moment_names
 from recurra.train.recipe import Recipe
 from recurra.train.schedule import Schedule
+from recurra.vocabulary.vocabulary import Vocabulary
 from recurra.wording import count_text
 
 if TYPE_CHECKING:
@@ -56,6 +62,19 @@ def _own(course: Course) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return {"carried": form, "generators": plain}, tensors
 
 
+def rebuild(options: Mapping[str, Any], found: Checkpoint, vocabulary: Vocabulary) -> LanguageModel:
+    """The model of a run, with the weights of a checkpoint.
+
+    Raises:
+        RunError: the weights are another model's.
+        ArgumentError: an option is outside its range.
+    """
+    try:
+        return build(options, within(found.tensors, "model."), vocabulary)
+    except DataError as error:
+        raise RunError(f"checkpoint must be of this model, got another's ({reason(error)})") from None
+
+
 def recall(course: Course, found: Checkpoint) -> list[str]:
     """Go on from a checkpoint.
 
@@ -63,8 +82,14 @@ def recall(course: Course, found: Checkpoint) -> list[str]:
         Sentences on what is not as it was, so that the run may differ in its last bits.
 
     Raises:
-        RunError: the data, the model or the number of processes is another.
+        RunError: the data, the model or the number of processes is another, or the checkpoint is not as a run wrote it.
     """
+    check_record(found.record)
+    with recalled():
+        return _recall(course, found)
+
+
+def _recall(course: Course, found: Checkpoint) -> list[str]:
     record, tensors, learner, device = found.record, found.tensors, course.learner, course.team.device
     if record["data"] != course.fingerprint:
         raise RunError(f"data must be those of the run, {record['data']}, got {course.fingerprint}; give the same text")
@@ -72,14 +97,11 @@ def recall(course: Course, found: Checkpoint) -> list[str]:
         many = len(record["own"])
         text = f"run must go on in {count_text(many, 'process')}, as before, got {course.team.count}"
         raise RunError(f"{text}; start it with: torchrun --nproc-per-node {many}")
-    try:
-        course.model.load_state_dict(_within(tensors, "model."))
-    except RuntimeError as error:
-        raise RunError(f"checkpoint must be of this model, got another's ({str(error).splitlines()[-1].strip()})") from None
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _within(tensors, "optimizer.").items():
+    for name, value in within(tensors, "optimizer.").items():
         number, _, key = name.partition(".")
         moments.setdefault(int(number), {})[key] = value
+    check_moments(moments, list(course.model.parameters()), moment_names(course.recipe))
     learner.optimizer.load_state_dict({"state": moments, "param_groups": learner.optimizer.state_dict()["param_groups"]})
     for name in PLACE:
         setattr(course, name, record[name])
@@ -87,10 +109,14 @@ def recall(course: Course, found: Checkpoint) -> list[str]:
     learner.schedule.recall(record["schedule"])
     if learner.average:
         learner.average.losses, learner.average.count = record["average"]["losses"], record["average"]["count"]
-        learner.average.means = {name: value.to(device) for name, value in _within(tensors, "average.").items()}
-    plain, owned = record["own"][course.team.rank], _within(tensors, f"rank{course.team.rank}.")
-    learner.carried = list(states.transform(states.unflatten(plain["carried"], owned), lambda value: value.to(device)))
-    set_generators(_within(owned, "generator."), plain["generators"], device)
+        check_means(within(tensors, "average."), dict(course.model.named_parameters()))
+        learner.average.means = {name: value.to(device) for name, value in within(tensors, "average.").items()}
+    plain, owned = record["own"][course.team.rank], within(tensors, f"rank{course.team.rank}.")
+    carried = states.transform(states.unflatten(plain["carried"], owned), lambda value: value.to(device))
+    if not isinstance(carried, tuple) or len(carried) != len(learner.parts):
+        raise RunError(f"checkpoint must hold the states of {len(learner.parts)} parts, got {type(carried).__name__}")
+    learner.carried = list(carried)
+    set_generators(within(owned, "generator."), plain["generators"], device)
     course.ended = course.ended or course.epoch > course.recipe.epochs
     now = setting(course)
     return [f"{name} was {was}, is {now.get(name)}" for name, was in record["setting"].items() if now.get(name) != was]
@@ -148,5 +174,10 @@ def fingerprint(data: Corpus) -> str:
     return f"{len(data.train.tokens)} + {len(data.validation.tokens)} tokens, {found:08x}"
 
 
-def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, by the rest of their names.
+
+    >>> within({"model.weight": torch.zeros(1), "rank0.weight": torch.ones(1)}, "model.")
+    {'weight': tensor([0.])}
+    """
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
