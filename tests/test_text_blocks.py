@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from pathlib import Path
 
@@ -85,3 +86,9 @@ def test_what_cannot_be_read(place: Path, name: str, content: bytes, message: st
         list(text_blocks(place / name))
     with pytest.raises(DataError, match=r"^file must be readable, got '.*' \(No such file or directory\)$"):
         list(text_blocks(place / "none"))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"^file must be readable, got '.*pipe' \(not a regular file\)$"):
+        list(text_blocks(tmp_path / "pipe"))

@@ -142,7 +142,7 @@ def reason(error: BaseException) -> str:
     >>> reason(ValueError("no number\\nat line 3")), reason(KeyError())
     ('no number', 'KeyError')
     """
-    lines = str(error).strip().splitlines()
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
     return shortened(lines[0].strip(), 200) if lines else type(error).__name__
 
 

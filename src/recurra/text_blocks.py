@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from recurra.errors import DataError
+from recurra.regular_file import check_regular
 from recurra.vocabulary.vocabulary import MARK
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -46,6 +47,7 @@ def text_blocks(path: Path, block: int = BLOCK) -> Iterator[str]:
     """
     name, decoder, read, lines, begun = repr(str(path)), codecs.getincrementaldecoder("utf-8")(), 0, 1, False
     try:
+        check_regular(path)
         with _opened(path) as file:
             while data := file.read(block):
                 if b"\0" in data:

@@ -310,3 +310,11 @@ def test_tokens_stream_by_their_numbers(tmp_path: Path) -> None:
     assert said[3].startswith("recurra stream: line 6 must hold a token in 0..4 as csv, got b'x")
     done = streamed(b'4\n[0]\n{"x": 2}\n', tmp_path / "m.rcr", "--format", "json")
     assert done.returncode == 0 and [json.loads(line)["y"] for line in done.stdout.splitlines()] == right
+
+
+def test_a_state_that_never_ends_is_not_read(features_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe"):
+        status, out, err = said(capsys, "stream", features_file, "--load-state", path)
+        message = f"recurra stream: --load-state must be a file that can be read, got {str(path)!r} (not a regular file)\n"
+        assert (status, out, err) == (1, "", message)

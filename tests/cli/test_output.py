@@ -88,3 +88,22 @@ def test_a_sample_steers_no_terminal_and_is_whole_for_a_program(terminal: bool, 
     save(LanguageModel(256, 3, 3, 1, vocabulary=Bytes()).float(), tmp_path / "m.safetensors")
     assert main(["sample", str(tmp_path / "m.safetensors"), "--prompt", "a\x1b[2J\nb", "--length", "0"]) == 0
     assert out.getvalue() == ("a\\x1b[2J\nb\n" if terminal else "a\x1b[2J\nb\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "message"),
+    [
+        ("stdout", ("info",), "recurra info: standard output must be open, got a closed one; send it to a file, or to /dev/null"),
+        ("stdin", ("stream", "none.rcr"), "recurra stream: standard input must be open, got a closed one; give the lines, or /dev/null"),
+        ("stderr", ("stream", "none.rcr"), None),
+    ],
+)
+def test_a_closed_stream_is_one_line(
+    closed: str, words: tuple[str, ...], message: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, closed, None)
+        assert main(words) == 1
+        if closed == "stderr":
+            sys.stderr.close()
+    assert capsys.readouterr() == ("", f"{message}\n" if message else "")

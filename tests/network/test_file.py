@@ -251,3 +251,9 @@ def test_clusters_of_words_come_back(tmp_path: Path, precision: str) -> None:
 def test_residuals_within_residuals_come_back(tmp_path: Path) -> None:
     network = Network((Residual((Residual((Activation("relu", 3),)),)),))
     assert isinstance(read(written(tmp_path, network)).layers[0], Residual)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"^path must be a network written by recurra, got '.*pipe' \(not a regular file\)$"):
+        read(tmp_path / "pipe")

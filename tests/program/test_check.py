@@ -63,6 +63,9 @@ REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
     "unknown param": (PEEPHOLE, lambda r: first(r, "param").__setitem__(2, "q"), "must read one of ['p_i', 'p_f', 'p_o'], got param 'q'"),
     "unknown state": (PEEPHOLE, lambda r: first(r, "state").__setitem__(2, "q"), "must read one of ['h', 'c'], got state 'q'"),
     "computed late": (PEEPHOLE, lambda r: r["bodies"][0][2].reverse(), "must be an operation on what was computed before, got"),
+    "a large constant": (
+        PEEPHOLE, lambda r: r["nodes"].append(["const", [], "", 10**400, 0, "hidden"]), "must have a name, a number and a width, got ['c"
+    ),
     "a source": (PEEPHOLE, lambda r: r["bodies"][0][2].append(0), "node 0 must be an operation on what was computed before, got "),
     "left out": (PEEPHOLE, lambda r: r["bodies"][0][2].pop(), "h must be computed, hidden wide, got node"),
     "two widths": (PROJECTED, lambda r: first(r, "state", "c").__setitem__(5, "h"), "must be as wide as what it reads, ['h', 'hidden']"),

@@ -376,3 +376,10 @@ def test_no_thread_touches_a_state_while_another_has_its_turn() -> None:
             touch()
     session._native.leave()
     assert session.push(X).shape == (12, 3, 5)
+
+
+@pytest.mark.parametrize("copied", [lambda model: pickle.loads(pickle.dumps(model)), copy.copy, copy.deepcopy])
+def test_a_copy_of_a_model_is_that_model(copied: Any) -> None:
+    model = Model(NETWORK)
+    other = copied(model)
+    assert np.array_equal(other.session(3).push(X), model.session(3).push(X)) and other.fingerprint == model.fingerprint

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from recurra import __version__
 from recurra.cli.interrupt import Interrupts
+from recurra.cli.output import check_output
 from recurra.cli.usage import Parser, concerns_options
 from recurra.errors import INSTALL, ArgumentError, RecurraError, missing_dependency
 from recurra.wording import printable
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = " ".join(["recurra", *words[:1]])
     interrupts = Interrupts(name) if argv is None else None
     try:
+        check_output()
         status = _run(words, interrupts)
         sys.stdout.flush()  # so that what goes wrong with it is said as everything else is
         return status

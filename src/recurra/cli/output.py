@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from recurra.errors import RunError
 from recurra.strict_json import dumps
 from recurra.wording import printable
 
@@ -60,3 +62,15 @@ def _fact(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "none" if value is None or value == {} else str(value)
+
+
+def check_output() -> None:
+    """Raise where nothing can be said; without a standard error stream what goes there goes nowhere.
+
+    Raises:
+        RunError: standard output is closed.
+    """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise RunError("standard output must be open, got a closed one; send it to a file, or to /dev/null")

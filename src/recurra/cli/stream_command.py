@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from recurra.cli.opened import HELP, add_cells, open_cells, open_network
 from recurra.durable import check_place, write_durably
+from recurra.regular_file import read_regular
 from recurra.strict_json import dumps
 from recurra.wording import printable
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
 
+MOST_STATE = 1 << 28
+"""Bytes of a state that is loaded: the longest look back of a network is a quarter of it."""
 FORMATS = ("auto", "text", "json", "csv", "f32", "s16")
 
 
@@ -45,9 +48,11 @@ def run(args: argparse.Namespace) -> int:
     Text: the nats a token that the model pays for a line, high for what it did not expect. Else the outputs, as the input lies;
     raw input gives raw float32.
     """
-    from recurra.errors import ArgumentError
+    from recurra.errors import ArgumentError, RunError
     from recurra.runtime import Model
 
+    if sys.stdin is None:
+        raise RunError("standard input must be open, got a closed one; give the lines, or /dev/null")
     model = Model(open_network(args.run_folder, open_cells(args)))
     tokens, words = model.network.reads_tokens, model.network.vocabulary is not None
     form = ("text" if words else "csv") if args.format == "auto" else args.format
@@ -126,7 +131,7 @@ def _load(path: str | None, load: Callable[[bytes], Any]) -> None:
     if path is None:
         return
     try:
-        blob = Path(path).read_bytes()
+        blob = read_regular(path, MOST_STATE)
     except OSError as error:
         raise DataError(f"--load-state must be a file that can be read, got {path!r} ({error.strerror})") from None
     load(blob)

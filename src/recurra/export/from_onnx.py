@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
-from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from recurra.export.onnx_sheet import require_onnx
 from recurra.export.torch_flow import ORDERS, Flow, Path, led
 from recurra.export.torch_layers import Past
 from recurra.network import Network
+from recurra.regular_file import check_regular
 
 
 def from_onnx(
@@ -58,7 +58,7 @@ def _read(onnx: Any, path: str | PathLike[str]) -> Any:
     import onnx.inliner
 
     try:
-        size = FilePath(path).stat().st_size
+        size = check_regular(path)
         model = onnx.load(fspath(path))
         if not model.graph.node:
             raise DataError(f"path must be an ONNX model, got {fspath(path)!r}, {size:,} bytes without a node")

@@ -13,6 +13,7 @@ from recurra.cells import Cell
 from recurra.engine import Scan, scan, single
 from recurra.errors import ArgumentError
 from recurra.kernels.noise import draw
+from recurra.layers.memory import check_memory
 from recurra.layers.sequence import SequenceModule, unchanged
 
 METHODS = frozenset({"forward", "scan", "weights"})
@@ -58,6 +59,7 @@ class Recurrent(SequenceModule):
         if learned_state:
             shapes |= {f"initial_{name}": (cell.width(name, hidden_size),) for name in cell.state}
         self._names = {name: name for name in shapes}
+        check_memory("hidden_size", hidden_size, shapes.values(), device, dtype)
         for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.init = init

@@ -18,6 +18,7 @@ from recurra.engine import scan, single
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.layers import door
 from recurra.layers.dropout import warn_of_idle_dropout
+from recurra.layers.memory import check_memory
 from recurra.layers.recurrent import check_flag, check_size, weights_of
 from recurra.layers.sequence import SequenceModule, unchanged
 
@@ -57,6 +58,7 @@ class TorchLike(SequenceModule):
         for layer, direction in self._places():
             size = self.input_size if layer == 0 else self.output_size
             shapes = cell.weights(size, self.hidden_size, 2 if self.bias else 0)
+            check_memory("hidden_size", self.hidden_size, shapes.values(), device, dtype)
             self._names[layer, direction] = {name: _torch_name(name, layer, direction) for name in shapes}
             for name in sorted(shapes, key=lambda name: name == "weight_hr"):
                 parameter = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))

@@ -12,6 +12,7 @@ from recurra import init as initialisers
 from recurra.cells import GRU, LSTM, Cell, Elman
 from recurra.engine.job import check_placement, check_together, check_value, initial_state
 from recurra.errors import ShapeError, shape_text
+from recurra.layers.memory import check_memory
 from recurra.layers.recurrent import check_flag, check_size
 
 
@@ -25,8 +26,10 @@ class TorchLikeCell(nn.Module):
         check_size("hidden_size", self.hidden_size)
         check_flag("bias", bias)
         self.cell, self.bias, self.init = cell, bias, init
-        self._names = tuple(cell.weights(*sizes, 2 if bias else 0))
-        for name, shape in cell.weights(*sizes, 2 if bias else 0).items():
+        shapes = cell.weights(*sizes, 2 if bias else 0)
+        self._names = tuple(shapes)
+        check_memory("hidden_size", self.hidden_size, shapes.values(), device, dtype)
+        for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from recurra import init as initialisers
 from recurra.cells import Cell
-from recurra.errors import ArgumentError, ShapeError
+from recurra.errors import ArgumentError, ShapeError, quoted
 from recurra.layers import SequenceModule, Stack
 from recurra.layers.dropout import check_rate
+from recurra.layers.memory import check_memory
 from recurra.layers.recurrent import check_size
 from recurra.models.cell import CELLS as CELLS
 from recurra.models.cell import drop, make_cell, make_stack
@@ -24,6 +25,8 @@ from recurra.models.softmax import IGNORED as IGNORED
 from recurra.models.softmax import adaptive_cost, adaptive_softmax, cross_entropy, log_chances
 from recurra.vocabulary.vocabulary import Vocabulary
 from recurra.wording import count_text
+
+MOST_LAYERS = 1000
 
 
 class LanguageModel(SequenceModule):
@@ -84,6 +87,8 @@ class LanguageModel(SequenceModule):
             raise ArgumentError(f"vocab_size must be the size of the vocabulary, {len(vocabulary)}, got {vocab_size}")
         self.vocab_size, self.vocabulary, self.embedding_dropout = vocab_size, vocabulary, embedding_dropout
         made, widths = make_cell(cell, zoneout), (embed, *_widths(hidden, layers))
+        if isinstance(made, Cell):
+            _check_memory(self.options, made, widths)
         self.embedding = nn.Embedding(vocab_size, embed)
         if tied:
             nn.init.normal_(self.embedding.weight, std=embed**-0.5)
@@ -228,6 +233,17 @@ def _widths(hidden: Any, layers: int) -> list[int]:
     return widths
 
 
+def _check_memory(options: dict[str, Any], cell: Cell, widths: Sequence[int]) -> None:
+    """Raise where the machine has not the memory for the weights of all layers."""
+    shapes: list[Sequence[int]] = [(options["vocab_size"], options["embed"])]
+    width = widths[0]
+    for hidden in widths[1:]:
+        shapes += cell.weights(width, hidden).values()
+        width = cell.width(cell.state[0], hidden)
+    shapes += [] if options["tied"] or options["adaptive"] else [(options["vocab_size"], width)]
+    check_memory("embed and hidden", (options["embed"], options["hidden"]), shapes)
+
+
 def _check(options: dict[str, Any]) -> None:
     """Raise unless each option is in its range, and none contradicts another."""
     for name in ("vocab_size", "embed", "layers"):
@@ -237,6 +253,8 @@ def _check(options: dict[str, Any]) -> None:
     for name in ("tied", "locked"):
         if not isinstance(options[name], bool):
             raise ArgumentError(f"{name} must be True or False, got {options[name]!r}")
+    if options["layers"] > MOST_LAYERS:
+        raise ArgumentError(f"layers must be at most {MOST_LAYERS}, got {quoted(options['layers'])}")
     start = options["init"]
     number = isinstance(start, (int, float)) and not isinstance(start, bool) and 0 < start < math.inf
     if not number and start not in ("default", "torch"):

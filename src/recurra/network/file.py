@@ -14,11 +14,12 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from recurra.errors import ArgumentError, DataError, RecurraError, RunError
+from recurra.errors import ArgumentError, DataError, RecurraError, RunError, reason
 from recurra.file_kinds import kind_text
 from recurra.network.layers import Layer
 from recurra.network.network import Network, walk
 from recurra.network.record import Reader, Writer
+from recurra.regular_file import check_regular
 
 FORMAT = "recurra-network-1"
 MOST_HEADER = 64 << 20
@@ -81,8 +82,7 @@ def read(path: str | PathLike[str]) -> Network:
         raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {str(error)[:MOST_SAID]}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         _check_kind(os.fspath(path))
-        line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({line})") from None
+        raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({reason(error)})") from None
 
 
 def _check_kind(path: str) -> None:
@@ -92,9 +92,10 @@ def _check_kind(path: str) -> None:
 
 
 def _read(path: str) -> Network:
+    size = check_regular(path)
     with open(path, "rb") as file:
         claimed = int.from_bytes(file.read(8), "little")
-    if claimed > min(MOST_HEADER, os.path.getsize(path)):
+    if claimed > min(MOST_HEADER, size):
         raise DataError(f"path must be a network written by recurra, got {str(path)!r}, whose header claims {claimed} bytes")
     with safe_open(path, framework="numpy") as file:
         header = json.loads((file.metadata() or {})["recurra"])

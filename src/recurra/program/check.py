@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from recurra.errors import ProgramError
 from recurra.program.graph import ALPHABET, SOURCES, TERNARY, UNARY, Product, Program
 from recurra.program.weights import weights_of
@@ -29,7 +31,7 @@ def check(program: Program) -> None:
         wanted = 0 if node.op in SOURCES else 1 if node.op in UNARY else 3 if node.op in TERNARY else 2
         if len(node.args) != wanted:
             raise ProgramError(f"args of node {number} must be {wanted} for {node.op}, got {len(node.args)}")
-        if not (isinstance(node.name, str) and isinstance(node.value, (int, float)) and isinstance(node.width, str)):
+        if not (isinstance(node.name, str) and _number(node.value) and isinstance(node.width, str)):
             raise ProgramError(f"node {number} must have a name, a number and a width, got {list(node)}")
         if type(node.phase) is not int or not 0 <= node.phase <= len(program.bodies):
             raise ProgramError(f"phase of node {number} must be one of the {len(program.bodies)}, got {node.phase!r}")
@@ -39,6 +41,11 @@ def check(program: Program) -> None:
             _check_product(phase, body.product, {"hidden", *program.widths})
     weights_of(program)
     _check_order(program)
+
+
+def _number(value: object) -> bool:
+    """Whether a constant can be a float: an integer may be too large."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
 
 
 def _check_numbers(program: Program) -> None:

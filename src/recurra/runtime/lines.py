@@ -41,7 +41,7 @@ def records(stream: IO[bytes], form: str, width: int, tokens: int | None = None)
             yield number, _finite(found, f"line {number}") if tokens is None else _token(found, tokens, f"line {number}")
         except DataError as error:
             yield number, error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:  # an integer may have any number of digits
             need = count_text(width, "number") if tokens is None else f"a token in 0..{tokens - 1}"
             yield number, DataError(f"line {number} must hold {need} as {form}, got {line[:60]!r} ({str(error)[:60]})")
 

@@ -53,6 +53,10 @@ class Model:
         """
         return Session(self.network, self.native, lambda: self.fingerprint, batch, nan)
 
+    def __reduce__(self) -> tuple[type[Model], tuple[Network]]:
+        """A copy, in another process too, packs the network's weights for itself."""
+        return Model, (self.network,)
+
     @cached_property
     def fingerprint(self) -> int:
         """Of layers and weights: a state is loaded only into the model that made it."""
