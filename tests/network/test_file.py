@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import struct
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurra.cells import LSTM, ProjectedLSTM
-from recurra.errors import DataError, RunError
+from recurra.errors import ArgumentError, DataError, ProgramError, RunError
 from recurra.network import Activation, Linear, Loop, Network, Recurrent, Residual
 from recurra.network.file import checksum, read, write
 from recurra.program import to_json, trace
 from recurra.program.evaluation import forward_only
+from recurra.program.graph import Body
 from tests.cells.zoo import CoupledLSTM
 from tests.network.nets import PRECISIONS, adaptive, every_kind, matrix, numbers, recurrent
 
@@ -257,3 +260,45 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match=r"^path must be a network written by recurra, got '.*pipe' \(not a regular file\)$"):
         read(tmp_path / "pipe")
+
+
+def deep(times: int) -> Network:
+    layer: Activation | Residual = Activation("relu", 3)
+    for _ in range(times):
+        layer = Residual((layer,))
+    return Network((layer,))
+
+
+def phases(count: int) -> Network:
+    """A cell whose program has so many phases, all but the first empty."""
+    layer = recurrent(LSTM(), 2, 2)
+    program = layer.program
+    empty, derivative = Body((), None, ()), program.derivative
+    longer = replace(derivative, bodies=((((), ()),) * count), dv=({},) * count)
+    return Network((replace(layer, program=replace(program, bodies=(*program.bodies, *[empty] * (count - 1)), derivative=longer)),))
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        (lambda n: Network((Activation("tanh", 3),) * n), 1000), (deep, 16), (phases, 16),
+        (lambda n: Network((Activation("tanh", n),)), 1 << 20),
+        (lambda n: Network((Linear(matrix(3, 3)),), None, {"text": "a" * n}), (32 << 20) - 400),
+    ],
+    ids=["layers", "nested", "phases", "width", "header"],
+)  # fmt: skip
+def test_what_is_written_can_be_read_and_nothing_else_is_written(make: Callable[[int], Network], most: int, tmp_path: Path) -> None:
+    read(written(tmp_path, make(most)))
+    (tmp_path / "model.rcr").unlink()
+    with pytest.raises((ArgumentError, ProgramError), match="must be at most|must have at most"):
+        written(tmp_path, make(most + 500 if most > 1 << 22 else most + 1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_message_quotes_is_short(tmp_path: Path) -> None:
+    path = written(tmp_path, Network((Activation("relu", 1),)))
+    for change in ({"layer": "a" * 10**6}, {"width": "a" * 10**6}, {"kind": "a" * 10**6}, {"width": 10**4000}, {"a" * 10**6: 1}):
+        with pytest.raises(DataError) as caught:
+            read(forged(path, lambda h, change=change: h["layers"][0].update(change)))  # type: ignore[misc]
+        assert len(str(caught.value)) < 500
+        path = written(tmp_path, Network((Activation("relu", 1),)))

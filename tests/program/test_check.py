@@ -91,3 +91,18 @@ def test_what_cannot_be_run_is_refused(name: str) -> None:
     change(record)
     with pytest.raises(ProgramError, match=re.escape(message)):
         from_json(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.update(bodies=[[[], None, []]] * 17), "program must have at most 16 phases, got 17"),
+        (lambda r: r.update(nodes=r["nodes"][:1] * 50_001), "program must have at most 50,000 nodes, got 50,001"),
+        (lambda r: r.update(params=[f"p{number}" for number in range(1001)]), "program must have at most 1,000 params, got 1,001"),
+    ],
+)
+def test_a_program_beyond_all_cells_is_refused_at_once(change: Callable[[dict[str, Any]], object], message: str) -> None:
+    record = json.loads(to_json(trace(PEEPHOLE)))
+    change(record)
+    with pytest.raises(ProgramError, match=f"^{message}$"):
+        from_json(json.dumps(record))

@@ -23,10 +23,9 @@ from recurra.models.embedding import check_tokens, embed
 from recurra.models.features import Features, penalty
 from recurra.models.softmax import IGNORED as IGNORED
 from recurra.models.softmax import adaptive_cost, adaptive_softmax, cross_entropy, log_chances
+from recurra.network.limits import MOST_LAYERS
 from recurra.vocabulary.vocabulary import Vocabulary
 from recurra.wording import count_text
-
-MOST_LAYERS = 1000
 
 
 class LanguageModel(SequenceModule):

@@ -16,19 +16,12 @@ from safetensors.numpy import save_file
 
 from recurra.errors import ArgumentError, DataError, RecurraError, RunError, reason
 from recurra.file_kinds import kind_text
-from recurra.network.layers import Layer
-from recurra.network.network import Network, walk
+from recurra.network.limits import MOST_HEADER, check_layers, check_sizes
+from recurra.network.network import Network
 from recurra.network.record import Reader, Writer
 from recurra.regular_file import check_regular
 
 FORMAT = "recurra-network-1"
-MOST_HEADER = 64 << 20
-"""Bytes of a header that is read: a vocabulary of a million words fits."""
-MOST_SAID = 300
-"""Characters of a message, in which a file may say anything."""
-MOST_WIDTH, MOST_PAST = 1 << 20, 1 << 24
-"""Units of a layer, and numbers that a convolution looks back at: what no weight bounds."""
-
 Array = npt.NDArray[Any]
 
 
@@ -40,13 +33,14 @@ def write(network: Network, path: str | PathLike[str]) -> None:
         path: where; an older file there is replaced once the new one is complete.
 
     Raises:
-        ArgumentError: vocabulary or facts cannot be said in JSON.
+        ArgumentError, ProgramError: vocabulary or facts cannot be said in JSON, or something is larger than what `read` takes.
         RunError: the file cannot be written.
     """
     from pathlib import Path
 
     from recurra.durable import write_durably  # with pathlib slow to load, and who streams never writes
 
+    check_layers(network.layers)
     writer = Writer()
     header: dict[str, Any] = {
         "format": FORMAT, "layers": [writer.layer(layer, str(number)) for number, layer in enumerate(network.layers)],
@@ -55,12 +49,16 @@ def write(network: Network, path: str | PathLike[str]) -> None:
     try:
         header = json.loads(json.dumps(header))  # keys become text, as they will be read
         header["crc32"] = checksum(header, writer.tensors)
-    except (TypeError, ValueError) as error:
+        text = json.dumps(header)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(
             f"facts must be made of text, numbers, lists and dicts, got another kind ({error}); use float() or tolist()"
         ) from None
+    check_sizes(network, sum(array.size for array in writer.tensors.values()))
+    if len(text) > MOST_HEADER // 2:  # it is written as JSON within JSON, each quotation mark with a stroke before it
+        raise ArgumentError(f"vocabulary and facts must be at most {MOST_HEADER // 2:,} bytes as JSON, got {len(text):,}")
     try:
-        write_durably(Path(path), lambda beside: save_file(writer.tensors, beside, metadata={"recurra": json.dumps(header)}))
+        write_durably(Path(path), lambda beside: save_file(writer.tensors, beside, metadata={"recurra": text}))
     except (OSError, SafetensorError) as error:
         raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
 
@@ -79,7 +77,7 @@ def read(path: str | PathLike[str]) -> Network:
         _check_kind(os.fspath(path))
         raise
     except RecurraError as error:
-        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {str(error)[:MOST_SAID]}") from None
+        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {reason(error)}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         _check_kind(os.fspath(path))
         raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({reason(error)})") from None
@@ -107,31 +105,8 @@ def _read(path: str) -> Network:
         raise DataError(f"path must be a network as it was written, got {str(path)!r}, whose checksum is another; it is damaged")
     reader = Reader(tensors)
     network = Network(tuple(reader.layer(record) for record in header["layers"]), header["vocabulary"], header["facts"])
-    _check_sizes(network, tensors)
+    check_sizes(network, sum(array.size for array in tensors.values()))
     return network
-
-
-def _check_sizes(network: Network, tensors: Mapping[str, Array]) -> None:
-    """Raise where running would take far more memory than the file says."""
-    for layer in walk(network.layers):
-        if max(layer.widths) > MOST_WIDTH and not _reads_a_table(layer):
-            raise DataError(f"layers must be at most {MOST_WIDTH} wide, got {max(layer.widths)}")
-    past = sum(getattr(layer, "past", 0) * layer.widths[0] for layer in walk(network.layers))
-    if past > MOST_PAST:
-        raise DataError(f"layers must look back at most {MOST_PAST} numbers together, got {past}")
-    there, used = (sum(array.size for array in arrays) for arrays in (tensors.values(), [m.values for m in network.matrices()]))
-    if used > 4 * there:
-        raise DataError(f"layers must share their weights at most four times over, got {used} numbers made of {there}")
-    bare = sum(max(layer.widths) for layer in walk(network.layers) if not _reads_a_table(layer))
-    if bare > MOST_WIDTH:
-        raise DataError(f"layers without weights must be at most {MOST_WIDTH} wide together, got {bare}")
-    for name, record in (("vocabulary", {} if network.vocabulary is None else network.vocabulary), ("facts", network.facts)):
-        if not isinstance(record, dict):
-            raise DataError(f"{name} must be a record, got {type(record).__name__}")
-
-
-def _reads_a_table(layer: Layer) -> bool:
-    return hasattr(layer, "weight") or hasattr(layer, "matrices")
 
 
 def checksum(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> int:

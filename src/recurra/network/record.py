@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recurra.errors import ArgumentError, choice_text
+from recurra.errors import ArgumentError, choice_text, quoted
 from recurra.network.layers import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
+from recurra.network.limits import check_count
 from recurra.network.matrix import Matrix
 from recurra.program.evaluation import forward_only
 from recurra.program.serial import from_json, to_json
@@ -23,8 +24,6 @@ KINDS: dict[str, type] = {
 }  # fmt: skip
 PARTS = ("narrow", "wide")
 """Of a cluster of an adaptive softmax."""
-MOST_LAYERS, MOST_NESTED = 1000, 16
-"""Layers that are read, and residuals within residuals."""
 
 
 class Writer:
@@ -77,7 +76,7 @@ class Reader:
     """
 
     def __init__(self, tensors: Mapping[str, Array]) -> None:
-        self.tensors, self.left = tensors, MOST_LAYERS
+        self.tensors, self.count = tensors, 0
         self._matrices: dict[str, Matrix] = {}
 
     def layer(self, record: Mapping[str, Any], depth: int = 0) -> Layer:
@@ -87,9 +86,8 @@ class Reader:
             ArgumentError, ShapeError, DtypeError, ProgramError: it does not fit together.
             KeyError, TypeError, ValueError: it is no record of a layer.
         """
-        self.left -= 1
-        if self.left < 0 or depth > MOST_NESTED:
-            raise ArgumentError(f"layers must be at most {MOST_LAYERS}, and nested at most {MOST_NESTED} deep, got more")
+        self.count += 1
+        check_count(self.count, depth)
         fields = dict(record)
         kind = fields.pop("layer")
         if kind not in KINDS:
@@ -114,7 +112,7 @@ class Reader:
             return None if value is None else self._vector(value)
         wanted = str if name == "kind" else (int, float) if name == "eps" else int
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ArgumentError(f"{name} must be a number, got {value!r}")
+            raise ArgumentError(f"{name} must be a number, got {quoted(value)}")
         return value
 
     def _matrix(self, record: Mapping[str, Any]) -> Matrix:

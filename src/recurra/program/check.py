@@ -94,7 +94,8 @@ def _check_product(phase: int, said: Product, widths: set[str]) -> None:
 def _check_order(program: Program) -> None:
     """What is read is named by the program and was computed before, with as many units; in the end all states and gates are there."""
     nodes, widths = program.nodes, {"hidden", *program.widths}
-    names = {"state": program.state, "u": program.gates, "param": program.params, "noise": program.noise}
+    lists = {"state": program.state, "u": program.gates, "param": program.params, "noise": program.noise}
+    names = {op: dict.fromkeys(given) for op, given in lists.items()}
     ready: set[int] = set()
     uniform: set[int] = set()
     sources: dict[tuple[str, str], str] = {}
@@ -128,9 +129,9 @@ def _check_order(program: Program) -> None:
 
 def _made(program: Program, phase: int, product: Product) -> set[int]:
     """The nodes that a product makes."""
-    made = set()
+    made, gates = set(), set(product.gates)
     for number, node in enumerate(program.nodes):
-        if node.op in ("a", "v") and node.phase == phase and node.name in product.gates:
+        if node.op in ("a", "v") and node.phase == phase and node.name in gates:
             if node.width != product.width or (node.op == "a" and (node.name not in program.gates or node.width != "hidden")):
                 raise ProgramError(f"node {number} must be {product.width} wide, and a gate if it adds the input, got {list(node)}")
             made.add(number)

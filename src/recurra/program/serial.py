@@ -8,6 +8,7 @@ from typing import Any
 from recurra.errors import ProgramError
 from recurra.program.check import check
 from recurra.program.graph import Body, Derivative, Node, Product, Program
+from recurra.program.limits import check_size
 
 VERSION = 1
 
@@ -43,6 +44,7 @@ def from_json(text: str) -> Program:
         if record["version"] != VERSION:
             raise ProgramError(f"version must be {VERSION}, got {record['version']!r}; save the program with this recurra")
         program = _read(record)
+        check_size(program)
         check(program)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         if isinstance(error, ProgramError):
