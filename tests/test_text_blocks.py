@@ -92,3 +92,10 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match=r"^file must be readable, got '.*pipe' \(not a regular file\)$"):
         list(text_blocks(tmp_path / "pipe"))
+
+
+@pytest.mark.parametrize("text", ["x" * 10_500, "a\t" * 6000, "word " + "y" * 9000 + "\tend", "a b\n" * 3000])
+def test_a_word_without_end_is_not_held(text: str) -> None:
+    parts = list(between_words((text[i : i + 700] for i in range(0, len(text), 700)), most=3000))
+    assert "".join(parts) == text and max(map(len, parts)) <= 4500
+    assert all(part[-1].isspace() or len(part) % 1000 == 0 for part in parts[:-1])

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 from recurra.errors import DataError
 from recurra.regular_file import check_regular
+from recurra.vocabulary.pieces import MOST_WORD
 from recurra.vocabulary.vocabulary import MARK
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -82,8 +83,12 @@ def _not_text(name: str, byte: int, at: int, line: int) -> DataError:
     return DataError(f"{text}; convert it, for example with: iconv -f LATIN1 -t UTF-8")
 
 
-def between_words(blocks: Iterator[str]) -> Iterator[str]:
+def between_words(blocks: Iterator[str], most: int = BLOCK) -> Iterator[str]:
     """The same text in blocks that are cut after white space, so that no word and no line break is torn apart.
+
+    Args:
+        blocks: the text.
+        most: characters that are held until a space or a line break comes; a word that is longer is cut, after a multiple of `MOST_WORD`.
 
     >>> list(between_words(iter(["one t", "wo", " three"])))
     ['one ', 'two ', 'three']
@@ -95,5 +100,11 @@ def between_words(blocks: Iterator[str]) -> Iterator[str]:
             yield "".join([*held, block[:cut]])
             held = []
         held.append(block[cut:])
+        if sum(map(len, held)) > most:
+            text = "".join(held)
+            last = "" if text[-1].isspace() else text.rsplit(None, 1)[-1]
+            cut = (len(text) - len(last)) or len(text) // MOST_WORD * MOST_WORD
+            yield text[:cut]
+            held = [text[cut:]]
     if any(held):
         yield "".join(held)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import ArgumentError, DataError, MissingDependency
+from recurra.vocabulary import pieces
 from recurra.vocabulary.levels import from_record, learn_vocabulary
 from recurra.vocabulary.pieces import Pieces
 
 TEXT = "low lower lowest\nnew newer newest\n" * 20
 PIECES = Pieces.of([TEXT], 280)
+ENCODED = PIECES.encode(TEXT)
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs",)), max_size=30))
@@ -52,3 +55,25 @@ def test_without_the_library_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingDependency, match=r'^level "bpe" needs tokenizers; install it with: pip install "recurra\[text\]"$'):
         Pieces.of([TEXT], 280)
+
+
+def test_a_word_without_end_is_learnt_from_in_parts_and_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "MOST_LONG", 5000)
+    endless = "".join(map(chr, np.random.default_rng(0).integers(97, 123, 20_000)))
+    parts = list(pieces._for_training([f"the {endless} cat\n", "the end\n"]))
+    assert max(map(len, parts)) <= 1000 + len("the  cat\n") and 4000 < sum(map(len, parts)) < 6000 and parts[-1] == "the end\n"
+
+
+def test_a_word_without_end_comes_back_however_it_is_cut() -> None:
+    text = f"low {'newer' * 700}\tlowest {'x' * 1001}\nlow"
+    whole = PIECES.encode(text)
+    assert PIECES.decode(whole) == text
+    cut = text.index("newer") + 2000
+    assert np.array_equal(np.concatenate([PIECES.encode(text[:cut]), PIECES.encode(text[cut:])]), whole)
+
+
+@given(st.integers(1, 300))
+def test_batches_change_nothing(size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "BATCH", size)
+        assert np.array_equal(PIECES.encode(TEXT), ENCODED)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, final
@@ -13,13 +14,18 @@ import numpy as np
 from recurra.errors import ArgumentError, MissingDependency
 from recurra.vocabulary.vocabulary import Vocabulary
 
+MOST_WORD, MOST_LONG, BATCH = 1000, 1 << 20, 1 << 18
+"""Characters without white space that are one word; of longer ones that pieces are learnt from, in all; and that are encoded at once."""
+LONG, LONG_WHOLE = re.compile(rf"\S{{{MOST_WORD + 1},}}"), re.compile(rf"\S{{{MOST_WORD}}}")
+
 
 @final
 @dataclass(frozen=True, repr=False)
 class Pieces(Vocabulary):
     """A vocabulary of pieces of words, by Hugging Face's tokenizers: byte-level byte-pair encoding, so nothing is unknown.
 
-    Text is encoded line by line. Decoded bytes that are not UTF-8 become the replacement character.
+    Text is encoded line by line, and what has no white space in 1000 characters in parts of those. Decoded bytes that are not UTF-8
+    become the replacement character.
 
     Args:
         form: the tokenizer, as its own JSON.
@@ -62,7 +68,7 @@ class Pieces(Vocabulary):
         tokenizer.decoder = library.decoders.ByteLevel()
         alphabet = library.pre_tokenizers.ByteLevel.alphabet()
         trainer = library.trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-        tokenizer.train_from_iterator((line for text in texts for line in text.splitlines(keepends=True)), trainer)
+        tokenizer.train_from_iterator(_for_training(texts), trainer)
         return cls(json.dumps(json.loads(tokenizer.to_str()), sort_keys=True))
 
     @cached_property
@@ -74,14 +80,55 @@ class Pieces(Vocabulary):
         return int(self.tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        parts = self.tokenizer.encode_batch(text.splitlines(keepends=True))
-        return np.array([number for part in parts for number in part.ids], np.int64)
+        found = [np.zeros(0, np.int64)]
+        for batch in _batches(_parts(text)):
+            numbers = [number for part in self.tokenizer.encode_batch(batch) for number in part.ids]
+            found.append(np.array(numbers, np.int64))
+        return np.concatenate(found)
 
     def join(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(tokens)))
 
     def record(self) -> dict[str, Any]:
         return {"level": self.level, "form": self.form}
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Lines, cut within words that are longer than any: the work on a word grows faster than its length.
+
+    >>> [len(part) for part in _parts("the " + "a" * 2500 + " cat\\nsat")]
+    [1004, 1000, 505, 3]
+    """
+    for line in text.splitlines(keepends=True):
+        begin = 0
+        for long in LONG.finditer(line) if len(line) > MOST_WORD else ():
+            for cut in range(long.start() + MOST_WORD, long.end(), MOST_WORD):
+                yield line[begin:cut]
+                begin = cut
+        yield line[begin:]
+
+
+def _batches(parts: Iterable[str]) -> Iterator[list[str]]:
+    """Parts together, so many that they are soon done and take little memory: the library keeps much of each token."""
+    batch, size = [], 0
+    for part in parts:
+        batch.append(part)
+        size += len(part)
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _for_training(texts: Iterable[str]) -> Iterator[str]:
+    """The parts that pieces are learnt from: of words longer than any only so many, since hardly two are alike, and each is held."""
+    left = MOST_LONG
+    for part in (part for text in texts for part in _parts(text)):
+        whole = len(part) < MOST_WORD or not LONG_WHOLE.search(part)
+        left -= 0 if whole else len(part)
+        if whole or left > 0:
+            yield part
 
 
 def _library() -> Any:
