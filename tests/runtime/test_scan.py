@@ -153,22 +153,21 @@ def test_layer_norm_without_its_gain_is_refused() -> None:
         scan(**(arrays(s) | {"x": input_for(s).numpy(), "weights": weights}))
 
 
-def test_runs_without_torch_and_is_imported_fast() -> None:
+def test_runs_without_torch_and_loads_nothing_heavy() -> None:
     code = """
-import sys, time
-import numpy
-start = time.perf_counter()
+import sys
 import recurra.runtime
-taken = time.perf_counter() - start
+heavy = {"torch", "rich", "matplotlib", "onnx", "IPython"} & set(sys.modules)
+import numpy
 from recurra.program.serial import from_json
 program = from_json(sys.stdin.read())
 h, state = recurra.runtime.scan(program, {"weight_ih": numpy.ones((4, 1)), "weight_hh": numpy.ones((4, 1))}, numpy.ones((2, 1, 1)))
-print(taken, "torch" in sys.modules, *h.ravel())
+print(len(heavy), "torch" in sys.modules, *h.ravel())
 """
     done = [subprocess.run([sys.executable, "-c", code], input=to_json(trace(LSTM())), capture_output=True, text=True) for _ in range(3)]
     assert not done[0].stderr
     assert all(each.stdout.split()[1] == "False" for each in done)
-    assert min(float(each.stdout.split()[0]) for each in done) < 0.15
+    assert all(each.stdout.split()[0] == "0" for each in done)
     ones = scene(LSTM(), 2, 1, 1)
     weights = {name: torch.ones(4, 1).double() for name in ("weight_ih", "weight_hh")}
     ones = replace(ones, weights=weights, x=torch.ones(2, 1, 1).double(), state=(torch.zeros(1, 1).double(),) * 2)
