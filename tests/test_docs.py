@@ -85,6 +85,17 @@ def test_every_public_name_is_on_its_reference_page(site: Path, package: str) ->
     assert not [name for name in names if not paths[name] & ids.found]
 
 
+def test_the_site_opens_from_a_file_with_its_search(site: Path) -> None:
+    """No page loads a script or a style from elsewhere, links name files, and the index is a script that a file may load."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script[^>]* src|link[^>]* rel="stylesheet"[^>]* href)="(?:https?:)?//[^"]*"', text), page
+        for link in re.findall(r'<script[^>]* src="([^"]*)"', text) if page.name != "404.html" else ():
+            assert (page.parent / link).is_file(), (page, link)
+    assert (site / "search" / "search_index.js").read_text(encoding="utf-8").startswith("var __index = {")
+    assert not [path for path in site.rglob("index.html") if path.parent.name not in (site.name, "reference", "decisions")]
+
+
 def test_every_package_that_recurra_offers_has_a_page() -> None:
     packages = {name for name in recurra.__all__ if inspect.ismodule(getattr(recurra, name))}
     assert packages - {path.stem for path in (DOCS / "reference").glob("*.md")} == set()

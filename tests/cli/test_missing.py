@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 from recurra.cli.main import COMMANDS
 from tests.test_import import run
@@ -51,6 +52,17 @@ def test_a_command_that_needs_none_for_its_own_files_says_how_to_get_one() -> No
 def test_help_of_the_others_needs_no_torch() -> None:
     for words, (status, out, err) in told([[name, "--help"] for name in COMMANDS if name != "train"], "torch").items():
         assert status == 0 and out.startswith(f"usage: recurra {words.split()[0]}") and not err, words
+
+
+def test_training_needs_no_more_than_what_train_installs(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the quick brown fox jumps over the lazy dog. " * 9)
+    small = ["--embed", "4", "--hidden", "5", "--layers", "1", "--epochs", "1", "--window", "9", "--batch", "4", "--quiet"]
+    words = ["train", str(tmp_path / "a.txt"), "--out", str(tmp_path / "run"), *small]
+    absent = ("tensorboard", "tokenizers", "plotly")
+    commands = [words, ["inspect", str(tmp_path / "run"), "--out", str(tmp_path / "a.html")], ["resume", str(tmp_path / "run"), "--quiet"]]
+    assert [(status, err) for status, _, err in told(commands, *absent).values()] == [(0, "")] * 3
+    (found,) = told([[*words, "--tensorboard"]], *absent).values()
+    assert found == [1, "", 'recurra train: TensorBoard needs a package; install it with: pip install "recurra[tensorboard]"\n']
 
 
 def test_another_package_that_is_missing_is_one_line() -> None:

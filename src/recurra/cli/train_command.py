@@ -109,7 +109,8 @@ def _callbacks(args: argparse.Namespace) -> list[Any]:
     from recurra.train import TensorBoard
     from recurra.train.advice import Advice
 
-    return [Advice(), *[TensorBoard(args.out)] * args.tensorboard, *[Watch()] * args.diagnose]
+    asked = [TensorBoard(args.out) if args.tensorboard else None, Watch() if args.diagnose else None]
+    return [Advice(), *(callback for callback in asked if callback)]
 
 
 def conclude(args: argparse.Namespace, done: Any, corpus: Corpus) -> int:
