@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from recurra.display import Html, Text, bytes_text, card, listing, meter, note, notice, one_line, table
+from recurra.display import Html, Text, card, listing, meter, note, notice, one_line, table
 from tests.display.markup import Markup
 
 HOSTILE = "<script>alert('a')</script><img src=x onerror=\"b\"> & \ud800"
@@ -65,11 +65,6 @@ def test_only_markup_made_here_is_passed_on() -> None:
 def test_a_line_is_a_line() -> None:
     assert one_line("a\n\tb\r\nc\x1b[31m\u2028d") == "a b c [31m d"
     assert one_line("é" * 300) == "é" * 197 + "..." and len(one_line("a b " * 100, most=20)) == 20
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0 bytes"), (1000, "1 kB"), (1_234_567, "1.23 MB"), (5 * 10**9, "5 GB")])
-def test_sizes_have_three_figures(number: int, text: str) -> None:
-    assert bytes_text(number) == text
 
 
 def test_nothing_is_loaded_but_python() -> None:

@@ -119,6 +119,8 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "corpus").write_text("to be or not to be")
+
     def refuse(self: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied")
 

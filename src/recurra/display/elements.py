@@ -114,24 +114,3 @@ def one_line(text: Any, most: int = MOST_NAMED) -> str:
     """
     line = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
     return line if len(line) <= most else line[: most - 3] + "..."
-
-
-def count(number: int, noun: str) -> str:
-    """A number and its noun.
-
-    >>> count(1, "layer"), count(1200, "token")
-    ('1 layer', '1,200 tokens')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def bytes_text(number: int) -> str:
-    """A size in three figures.
-
-    >>> bytes_text(999), bytes_text(34567), bytes_text(7_000_000)
-    ('999 bytes', '34.6 kB', '7 MB')
-    """
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number} bytes"

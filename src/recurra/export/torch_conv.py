@@ -11,6 +11,7 @@ import numpy.typing as npt
 from recurra.errors import ConversionError
 from recurra.export.torch_flow import Flow, Path
 from recurra.network import Conv
+from recurra.wording import count_text
 
 Array = npt.NDArray[Any]
 
@@ -74,7 +75,7 @@ def _padding(name: str, module: Any, past: int) -> int:
     """Zeros on either side."""
     if module.padding == "same" and past:
         raise ConversionError(
-            f"{name} must look back only, got a Conv1d with padding='same', which looks {_steps(past - past // 2)} into the future; "
+            f"{name} must look back only, got a Conv1d with padding='same', which looks {count_text(past - past // 2, 'step')} into the future; "
             f"use padding={past} and cut the last {past} steps off"
         )
     padding = 0 if isinstance(module.padding, str) else int(module.padding[0])
@@ -83,15 +84,11 @@ def _padding(name: str, module: Any, past: int) -> int:
     return padding
 
 
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"
-
-
 def _check_causal(name: str, past: int, early: int, padding: int) -> None:
     ahead = past - early - padding
     if ahead > 0 and padding:
         raise ConversionError(
-            f"{name} must look back only, got a Conv1d with padding={padding}, which looks {_steps(ahead)} into the future; "
+            f"{name} must look back only, got a Conv1d with padding={padding}, which looks {count_text(ahead, 'step')} into the future; "
             f"use padding={past} and cut the last {past} steps off"
         )
     if ahead:

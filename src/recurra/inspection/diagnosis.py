@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from recurra.display import count
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
 from recurra.inspection.measurement import LayerFigures, finite, measure
@@ -18,6 +17,7 @@ from recurra.inspection.observe import holds_torchs
 from recurra.inspection.performance import Performance, course_of, performance_of
 from recurra.inspection.run_verdicts import judge_run
 from recurra.inspection.verdicts import Need, Verdict, by_severity, judge, need_of
+from recurra.wording import count_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ class Diagnosis:
     def __repr__(self) -> str:
         named = ", ".join(verdict.name for verdict in self.verdicts) or "nothing wrong"
         unseen = f", {len(self.unseen)} not seen into" if self.unseen else ""
-        return f"Diagnosis({count(len(self.layers), 'layer')}{unseen}: {named})"
+        return f"Diagnosis({count_text(len(self.layers), 'layer')}{unseen}: {named})"
 
     def _repr_html_(self) -> str:
         from recurra.inspection.notebook import diagnosis_html
@@ -134,7 +134,7 @@ def diagnose(
     layers, cost, asked, unseen = measure(model, example_of(model, batch, inputs, target, loss))
     need = need_of(layers, asked, reach)
     if reach is not None and need.reach is not None and need.reach.whole and need.reach.measured < reach:
-        measured = count(int(need.reach.measured), "step")
+        measured = count_text(int(need.reach.measured), "step")
         raise ArgumentError(f"reach must be at most the {measured} back that were measured, got {reach}; give longer rows")
     norms, performance = training_norms(rows or (), clip_norm), performance_of(cost, rows, baseline)
     verdicts = judge_run(course_of(rows or ()), performance) + judge(layers, norms, window, need, performance, holds_torchs(model))

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recurra.display import count
 from recurra.engine import Job
 from recurra.inspection.example import example_of
 from recurra.inspection.observe import observe, reachable, undisturbed
+from recurra.wording import count_text
 
 GONE = 0.01
 """A gradient below this share of its largest is gone: Adam's steps follow the other 99 %."""
@@ -42,7 +42,7 @@ class Reach(NamedTuple):
         """
         if math.isnan(self.steps):
             return "no gradient arrives"
-        measured = count(int(self.measured), "step")
+        measured = count_text(int(self.measured), "step")
         return f"reach all {measured} measured" if self.whole else f"reach {self.steps:.0f} of {measured}"
 
 
@@ -67,7 +67,7 @@ class GradientFlow(NamedTuple):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"GradientFlow({count(len(self.layers), 'layer')}, {count(self.norms.shape[1], 'step')})"
+        return f"GradientFlow({count_text(len(self.layers), 'layer')}, {count_text(self.norms.shape[1], 'step')})"
 
     def _repr_html_(self) -> str:
         from recurra.inspection.notebook import flow_html

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from recurra.cells import Cell, Wrapper
-from recurra.display import count
 from recurra.engine import Job
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
 from recurra.inspection.observe import observe_scans, reachable, rerun, undisturbed
 from recurra.models.mode import evaluating
+from recurra.wording import count_text
 
 SATURATED = 0.01
 """A gate this near to an end of its range is saturated: the slope of a sigmoid there is a twenty-fifth of its highest."""
@@ -49,7 +49,8 @@ class GateUse(NamedTuple):
         most, where = max(
             ((share, f"{gate} of layer {n}") for n, each in enumerate(self.saturation) for gate, share in each.items()), default=(0.0, "")
         )
-        return f"GateUse({count(len(self.layers), 'layer')}; {f'most saturated: {where}, {most:.1%}' if most else 'no gate is saturated'})"
+        said = f"most saturated: {where}, {most:.1%}" if most else "no gate is saturated"
+        return f"GateUse({count_text(len(self.layers), 'layer')}; {said})"
 
     def _repr_html_(self) -> str:
         from recurra.inspection.notebook import gates_html

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from recurra.cells import Probed
 from recurra.cells.wrappers import probe_name
-from recurra.display import count
 from recurra.engine import Job
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
 from recurra.inspection.observe import observe_scans, reachable, rerun, undisturbed
 from recurra.layers.recurrent import check_size
 from recurra.models.mode import evaluating
+from recurra.wording import count_text
 
 ANCHORS = (1.0, 0.75, 0.5, 0.25)
 """Where in the sequence the later of the two states stands: the last step, and three before it for the shorter lags."""
@@ -45,9 +45,8 @@ class GradientByLag(NamedTuple):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return (
-            f"GradientByLag({count(len(self.layers), 'layer')}: {', '.join(dict.fromkeys(name for each in self.norms for name in each))})"
-        )
+        states = dict.fromkeys(name for each in self.norms for name in each)
+        return f"GradientByLag({count_text(len(self.layers), 'layer')}: {', '.join(states)})"
 
     def _repr_html_(self) -> str:
         from recurra.inspection.notebook import lag_html
@@ -176,4 +175,4 @@ def steps_text(norms: Tensor | Sequence[float], share: float = E_FOLD) -> str:
     """
     steps = memory_length(norms, share)
     number = len(norms) - 1 if math.isinf(steps) else int(steps)
-    return f"{'more than ' if math.isinf(steps) else ''}{count(number, 'step')}"
+    return f"{'more than ' if math.isinf(steps) else ''}{count_text(number, 'step')}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from recurra.display import Html, Line, card, chart, count, meter, notice, table
+from recurra.display import Html, Line, card, chart, meter, notice, table
 from recurra.inspection.gates import quantiles_text
 from recurra.inspection.measurement import GONE
+from recurra.wording import count_text
 
 if TYPE_CHECKING:
     from recurra.inspection.diagnosis import Diagnosis
@@ -47,7 +48,7 @@ def facts(diagnosis: Diagnosis) -> dict[str, str]:
     """What else a diagnosis knows, by name."""
     sentences = {"reach": diagnosis.need.text(), "loss": diagnosis.performance.text()}
     said = {name: f"{text[:1].upper()}{text[1:]}." for name, text in sentences.items() if text}
-    said |= {"window": count(diagnosis.window, "step")} if diagnosis.window else {}
+    said |= {"window": count_text(diagnosis.window, "step")} if diagnosis.window else {}
     said |= {"clip_norm": f"{diagnosis.clip_norm:g}"} if diagnosis.clip_norm else {}
     said |= {"training": str(diagnosis.norms)} if diagnosis.norms else {}
     return said | {f"not seen into: {name}": why for name, why in diagnosis.unseen.items()}

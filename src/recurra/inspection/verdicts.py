@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import torch
 
-from recurra.display import count
 from recurra.inspection.flow import Reach
 from recurra.inspection.gates import SATURATED
 from recurra.inspection.lag import E_FOLD
 from recurra.inspection.measurement import GROWING, STUCK, LayerFigures
 from recurra.inspection.norms import TrainingNorms
 from recurra.inspection.performance import Performance
+from recurra.wording import count_text
 
 SHORT_REACH = 5
 """Steps: a net whose gradient is gone before them sees no further than the five words that a 5-gram table sees."""
@@ -87,7 +87,7 @@ def need_of(layers: Sequence[LayerFigures], asked: float | None, reach: int | No
     best = max(arrived, default=None)
     if reach is not None:
         return Need(best, float(reach), f"reach={reach} is asked for")
-    why = "" if asked is None else f"the loss counts at one step of a row, so that {count(int(asked), 'step')} are asked for"
+    why = "" if asked is None else f"the loss counts at one step of a row, so that {count_text(int(asked), 'step')} are asked for"
     return Need(best, asked, why)
 
 
@@ -226,10 +226,10 @@ def cut_short(layers: Sequence[LayerFigures], window: int | None = None, need: N
         "case carry the state from chunk to chunk"
     )
     if need and need.asked is not None and need.asked > window:
-        evidence = f"the gradient sees {count(window, 'step')} back in training; {need.why}"
+        evidence = f"the gradient sees {count_text(window, 'step')} back in training; {need.why}"
         return Verdict("window too short", "problem", _sentence([evidence]), advice)
     said = [held for layer in layers if (held := _held(layer, window))]
-    evidence = f"after the {count(window, 'step')} that the gradient sees back, there is left of the state {'; '.join(said)}"
+    evidence = f"after the {count_text(window, 'step')} that the gradient sees back, there is left of the state {'; '.join(said)}"
     return Verdict("window too short", "warning", _sentence([evidence]), advice) if said else None
 
 

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from recurra.display import Html, bytes_text, one_line, table
+from recurra.display import Html, one_line, table
+from recurra.wording import size_text
 
 
 def layer_text(layer: Any) -> str:
@@ -45,7 +46,7 @@ def network_text(network: Any) -> str:
     """
     kinds = [one_line(layer.program.cell) if hasattr(layer, "program") else type(layer).__name__ for layer in network.layers]
     chain = " -> ".join([f"{network.input_size:,} {_reads(network)}", *kinds, f"{network.output_size:,}"])
-    return f"{one_line(chain)}, {bytes_text(network.nbytes)} of {network.precision}"
+    return f"{one_line(chain)}, {size_text(network.nbytes)} of {network.precision}"
 
 
 def network_tables(network: Any) -> Html:
@@ -56,7 +57,7 @@ def network_tables(network: Any) -> Html:
     """
     lines = [[number, layer, _state(network, number)] for number, layer in enumerate(network.layers)]
     said = {"input": f"{network.input_size:,} {_reads(network)}", "output": f"{network.output_size:,}"}
-    said |= {"weights": f"{bytes_text(network.nbytes)} of {network.precision}", **network.facts}
+    said |= {"weights": f"{size_text(network.nbytes)} of {network.precision}", **network.facts}
     named = table([], [[one_line(name), one_line(value)] for name, value in said.items()])
     return Html(table(["", "layer", "state of a row"], lines) + named)
 

@@ -112,11 +112,12 @@ class Program:
         return hash((self.cell, self.nodes))
 
     def __repr__(self) -> str:
-        from recurra.display import count, one_line
+        from recurra.display import one_line
+        from recurra.wording import count_text
 
         steps = sum(len(body.operand_nodes) + len(body.nodes) for body in self.bodies)
         back = sum(len(part) for parts in self.derivative.bodies for part in parts)
-        return f"Program({one_line(self.cell)}: {count(steps, 'operation')}{f', {back:,} in the derivative' if back else ''})"
+        return f"Program({one_line(self.cell)}: {count_text(steps, 'operation')}{f', {back:,} in the derivative' if back else ''})"
 
     def __str__(self) -> str:
         from recurra.program.listing import program_text

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurra.display import card, count, table
+from recurra.display import card, table
 from recurra.errors import ArgumentError, DataError, quoted
 from recurra.text_blocks import Paths, listed_paths
 from recurra.train.token_file import TokenFile, token_file
@@ -32,7 +32,7 @@ class Part(NamedTuple):
         return len({0, *self.starts})
 
     def __repr__(self) -> str:
-        return f"Part({count(len(self.tokens), 'token')} in {count(self.documents, 'document')})"
+        return f"Part({count_text(len(self.tokens), 'token')} in {count_text(self.documents, 'document')})"
 
 
 class Corpus(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from recurra.display import count
 from recurra.errors import DataError
+from recurra.wording import count_text
 
 MARK = "\ufeff"
 """The byte-order mark, which some editors write before a text to say that it is UTF-8: no part of the text."""
@@ -25,7 +25,7 @@ class Vocabulary(ABC):
     level: ClassVar[str]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({count(len(self), 'token')})"
+        return f"{type(self).__name__}({count_text(len(self), 'token')})"
 
     @abstractmethod
     def __len__(self) -> int:
