@@ -75,7 +75,8 @@ def _padding(name: str, module: Any, past: int) -> int:
     """Zeros on either side."""
     if module.padding == "same" and past:
         raise ConversionError(
-            f"{name} must look back only, got a Conv1d with padding='same', which looks {count_text(past - past // 2, 'step')} into the future; "
+            f"{name} must look back only, got a Conv1d with padding='same', "
+            f"which looks {count_text(past - past // 2, 'step')} into the future; "
             f"use padding={past} and cut the last {past} steps off"
         )
     padding = 0 if isinstance(module.padding, str) else int(module.padding[0])
