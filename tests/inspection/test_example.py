@@ -98,6 +98,14 @@ def test_a_target_of_minus_100_does_not_count() -> None:
         gradient_flow(net, (x, torch.full_like(y, -100)))
 
 
+def test_the_last_step_is_the_last_that_counts() -> None:
+    net, x, y = Tagger(), torch.randn(T, B, I), torch.randint(C, (T, B))
+    y[5:, 1], y[8:, 2] = -100, -100
+    last = [8, 4, 7, 8], range(B)
+    own = gradient_flow(net, (x,), loss=lambda out: F.cross_entropy(out[last], y[last]))
+    assert_close(gradient_flow(net, (x, y), loss_at="last step").norms, own.norms)
+
+
 def test_a_loss_of_ones_own_sees_all_that_the_model_gives() -> None:
     net, x, y = Two(), torch.randn(T, B, I), torch.randint(2, (B,))
     rows = gradient_flow(net, (x,), loss=lambda out: F.cross_entropy(out["row"], y)).norms

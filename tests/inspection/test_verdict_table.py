@@ -112,6 +112,16 @@ def test_reach_is_what_the_caller_says() -> None:
         assert vanishing(found) == expected and found.need.asked == reach
 
 
+def test_a_window_shorter_than_what_the_loss_asks_for_is_a_problem() -> None:
+    torch.set_default_dtype(torch.float32)
+    net, x = Net(LAYERS["chrono GRU"](100)), torch.randn(100, B, I)
+    net(x)
+    for window, expected in ((99, []), (98, ["window too short"])):
+        found = diagnose(net, (x, torch.randint(CLASSES, (B,))), window=window)
+        assert [verdict.name for verdict in found.verdicts if verdict.severity == "problem"] == expected
+    assert f"The gradient sees {window} steps back in training; the loss counts at one step of a row" in found.verdicts[0].evidence
+
+
 def recall(lag: int, steps: int, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Symbols, one at each step, and the symbol `lag` steps before each; -100 where there is none."""
     symbols = torch.randint(CLASSES, (steps, rows), generator=generator)
