@@ -41,6 +41,19 @@ def test_a_cell_of_good_names_runs() -> None:
     assert Recurrent(Named(), 3, 4)(torch.ones(2, 1, 3))[0].shape == (2, 1, 4)
 
 
+def test_a_gate_stands_once_in_a_phase() -> None:
+    """The loop would read one of its blocks, the native module another."""
+
+    class Twice(Cell):
+        gates = ("f", "o")
+
+        def phases(self) -> tuple[Phase, ...]:
+            return (Phase(lambda a, s: dict(h=torch.tanh(a.f), f=a.f, o=a.o), ("f", "f", "o")),)
+
+    with pytest.raises(ArgumentError, match="gates of a phase must be named once each, got 'f' twice; rename one$"):
+        Recurrent(Twice(), 3, 4)
+
+
 BAD = [
     ({"param": "bias_hh"}, "params must not be called as a weight, got 'bias_hh'"),
     ({"param": "bias_ih"}, "params must not be called as a weight, got 'bias_ih'"),
@@ -55,6 +68,7 @@ BAD = [
     ({"noise": "bias_hh"}, "noise must not be called as a weight, got 'bias_hh'"),
     ({"noise": "h"}, "noise must not be called as one of state, got 'h'"),
     ({"noise": "p"}, "noise must not be called as one of params, got 'p'"),
+    ({"gate": "n"}, "must be named once each, got 'n' twice"),
     ({"param": "a-b"}, "params must be identifiers, got 'a-b'"),
 ]
 

@@ -25,8 +25,13 @@ def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) 
     >>> fault_in_names({"state": ["h"], "params": ["bias_hh"], "noise": [], "gates": ["n"]}, [])
     "params must not be called as a weight, got 'bias_hh'; rename it"
     """
+    products = list(products)
+    for kind, group in (*names.items(), *(("gates of a phase", product.gates) for product in products)):
+        listed = list(group)
+        if twice := next((name for number, name in enumerate(listed) if name in listed[:number]), None):
+            return f"{kind} must be named once each, got {shown(twice)} twice; rename one"
     weights: dict[str, str] = {}
-    for name, meaning in _weights(list(products)):
+    for name, meaning in _weights(products):
         if not is_identifier(name):
             return f"{meaning} must be an identifier, got {shown(name)}"
         if weights.setdefault(name, meaning) != meaning:

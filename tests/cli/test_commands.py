@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +197,21 @@ def test_verify_ends_with_1_when_a_path_differs(
     monkeypatch.setattr(METHODS["fused"], "run", lambda job: (s := fused(job))._replace(h=s.h + 1e-2))
     status, out, _ = command(capsys, "verify", str(run_folder), "--steps", "9")
     assert status == 1 and "FAILS" in out
+
+
+def test_info_passes_over_rows_that_somebody_wrote_into_a_history(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(folder: Path) -> str:
+        assert main(["info", str(folder), "--json"]) == 0
+        return capsys.readouterr().out
+
+    shutil.copytree(run_folder, tmp_path / "run")
+    expected = said(run_folder)
+    with (tmp_path / "run" / "history.jsonl").open("a") as history:
+        for row in ('{"epoch": 1}', '{"kind": "validation", "epoch": 1}', '{"kind": "validation", "validation_loss": "low", "epoch": 1}'):
+            history.write(row + "\n")
+    assert said(tmp_path / "run") == expected
 
 
 def test_info_of_a_run_and_of_the_installation(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,11 +68,16 @@ def _model(path: str) -> dict[str, Any]:
     record = {"model": header["model"], **header["options"] | {"cell": class_of(header["options"]["cell"])}}
     record["parameters"] = sum(tensor.numel() for tensor in tensors.values())
     record["level"] = header["vocabulary"]["level"] if header["vocabulary"] else "tokens"
-    validations = [row for row in _history(path) if row["kind"] == "validation"]
+    validations = [row for row in _history(path) if row.get("kind") == "validation" and _number(row, "validation_loss") and "epoch" in row]
     if validations:
         best = min(validations, key=lambda row: row["validation_loss"])
         record |= {"epochs": len(validations), "best_epoch": best["epoch"], "validation_loss": best["validation_loss"]}
     return record
+
+
+def _number(row: dict[str, Any], name: str) -> bool:
+    """Whether a row has a figure of a name: somebody may have written into a history."""
+    return isinstance(row.get(name), (int, float))
 
 
 def _history(path: str) -> list[dict[str, Any]]:
