@@ -155,7 +155,7 @@ def _by_frequency(y: Tensor) -> tuple[float | None, str, str]:
     if labels.numel() < 2:
         return None, "", "nats a label"
     shares = labels.unique(return_counts=True)[1].double() / labels.numel()
-    return float(-(shares * shares.log()).sum()), "how often each label comes", "nats a label"
+    return float(-(shares * shares.log()).sum()), "answering by how often each label comes", "nats a label"
 
 
 def _by_mean(y: Tensor) -> tuple[float | None, str, str]:
@@ -163,7 +163,7 @@ def _by_mean(y: Tensor) -> tuple[float | None, str, str]:
     rows = y.reshape(-1, y.shape[-1]).double() if y.ndim > 1 else y.double()[:, None]
     if len(rows) < 2:
         return None, "", "mean squared error"
-    return float((rows - rows.mean(0)).square().mean()), "the mean", "mean squared error"
+    return float((rows - rows.mean(0)).square().mean()), "always answering the mean", "mean squared error"
 
 
 def last_steps(counted: Tensor) -> Tensor:
