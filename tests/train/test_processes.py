@@ -19,7 +19,7 @@ from recurra.train.checkpoint import read_newest
 TEXT = ["to be or not to be", "that is the question", "whether tis nobler in the mind to suffer"] * 8
 FIELDS = dict(epochs=2, window=12, batch=6, lr=0.05, optimizer="sgd", activation_penalty=0.5, temporal_penalty=0.5, checkpoint_s=0)
 PROGRAM = """
-import os, signal, sys
+import atexit, os, signal, sys
 import torch
 from recurra.errors import RunError
 from recurra.models import LanguageModel
@@ -46,6 +46,8 @@ try:
 except RunError as error:
     print(f"RunError: {error}", flush=True)
     sys.exit(1)
+atexit._run_exitfuncs()
+assert not torch.distributed.is_initialized(), "Python's own end would abort the group's threads"
 """
 
 

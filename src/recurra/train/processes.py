@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -54,6 +55,8 @@ class Together(Alone):
     def __init__(self, device: str) -> None:
         from accelerate import PartialState
 
+        if not torch.distributed.is_initialized():  # ours to end: threads of a group that Python's own end meets are aborted
+            atexit.register(_end_group)
         self.state = _reach(lambda: PartialState(cpu=device == "cpu" or not torch.cuda.is_available()))
         super().__init__(self.state.device)
         self.rank, self.count = self.state.process_index, self.state.num_processes
@@ -86,6 +89,11 @@ class Together(Alone):
         from accelerate.utils import reduce
 
         return _reach(lambda: reduce(tensor, "sum"))
+
+
+def _end_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _reach(call: Callable[[], Any]) -> Any:
