@@ -2,6 +2,7 @@
 PYTHON3 ?= python3
 BIN := .venv/bin
 PYTHON := $(BIN)/python
+CPP := $(wildcard csrc/*.hpp csrc/*.cpp tests/native/*.cpp)
 SOURCES := $(wildcard csrc/*) CMakeLists.txt pyproject.toml
 
 .DELETE_ON_ERROR:
@@ -18,9 +19,10 @@ setup: .venv/.built  ## the environment, and the package in it
 demo: setup  ## the main job in two minutes
 	$(BIN)/recurra demo
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, clang-format and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
 
 test: lint  ## lint, then every test, doctest and code block of the documents
@@ -45,6 +47,7 @@ wheel: setup  ## dist/*.whl, tried in two bare environments
 format: setup  ## rewrite the layout of every file
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(CPP)
 
 clean:  ## everything but .venv
 	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -36,7 +36,10 @@ def _end(namespace: dict[str, Any]) -> None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), ConsoleParser()], patterns=["README.md", "docs/*.md", "docs/**/*.md"], setup=_begin, teardown=_end
+    parsers=[PythonCodeBlockParser(), ConsoleParser()],
+    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+    setup=_begin,
+    teardown=_end,
 ).pytest()
 
 

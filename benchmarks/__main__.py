@@ -1,4 +1,6 @@
-"""python -m benchmarks [NAME ...]: measure, print the machine above and the ratio below, write JSON if asked."""
+"""python -m benchmarks [NAME ...]: measure, print the machine above and the ratio below, write JSON
+if asked.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,22 @@ from recurra.bench.machine import describe
 
 NAMES = {
     "startup": "cold imports and --help",
-    "kernels": "what `recurra bench` measures: every cell against torch.nn, the variants, ragged rows, memory (some minutes)",
+    "kernels": (
+        "what `recurra bench` measures: every cell against torch.nn, the variants, ragged rows,"
+        " memory (some minutes)"
+    ),
     "methods": "every method of a scan, and torch.nn",
     "fit": "what fit costs over a bare loop",
     "softmax": "what share of a training step a softmax over 33,278 words takes, adaptive and full",
-    "streaming": "a streamed step against ONNX Runtime and torch.nn; chunks, many rows, threads, ten million steps (six minutes)",
+    "streaming": (
+        "a streamed step against ONNX Runtime and torch.nn; chunks, many rows, threads, ten million"
+        " steps (six minutes)"
+    ),
     "c_step": "a streamed step of C headers, against what RTNeural published",
-    "tasks": "the adding problem at T = 600 and copy memory at T = 500, learnt whole (up to ten minutes each)",
+    "tasks": (
+        "the adding problem at T = 600 and copy memory at T = 500, learnt whole (up to ten minutes"
+        " each)"
+    ),
     "shakespeare": "tinyshakespeare against torch.nn by hand, 12 passes each (about half an hour)",
 }
 QUICK = ("startup", "kernels", "methods", "fit", "softmax", "streaming", "c_step")
@@ -29,7 +40,9 @@ QUICK = ("startup", "kernels", "methods", "fit", "softmax", "streaming", "c_step
 def main() -> None:
     """Measure what was asked for."""
     lines = "\n".join(f"  {name:<12} {what}" for name, what in NAMES.items())
-    parser = argparse.ArgumentParser("benchmarks", epilog=lines, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "benchmarks", epilog=lines, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     what = "what to measure; all but tasks and shakespeare if left out"
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=list(QUICK), help=what)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch")

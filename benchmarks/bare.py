@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 
 class ByHand(nn.Module):
-    """A character model of torch.nn parts: embedding, nn.LSTM with dropout between its layers, linear."""
+    """A character model of torch.nn parts: embedding, nn.LSTM with dropout between its layers,
+    linear.
+    """
 
-    def __init__(self, vocab_size: int, embed: int, hidden: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self, vocab_size: int, embed: int, hidden: int, layers: int, dropout: float
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embed)
         self.lstm = nn.LSTM(embed, hidden, layers, dropout=dropout)
@@ -25,7 +29,13 @@ class ByHand(nn.Module):
 
 
 def one_pass(
-    model: nn.Module, x: Tensor, y: Tensor, window: int, optimizer: torch.optim.Optimizer, schedule: Any = None, clip: float = 1.0
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    window: int,
+    optimizer: torch.optim.Optimizer,
+    schedule: Any = None,
+    clip: float = 1.0,
 ) -> float:
     """Truncated backpropagation through time over (T, B) tokens; the mean loss of the pass."""
     model.train()

@@ -1,4 +1,6 @@
-"""A streamed step of C headers, timed within a C program, at the shapes for which RTNeural published its LSTM."""
+"""A streamed step of C headers, timed within a C program, at the shapes for which RTNeural
+published its LSTM.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from recurra.network import Network
 
 TESTS = ("tests/export/test_c_header.py",)
 PUBLISHED_US = {32: 0.88, 64: 3.2}
-"""Microseconds of a step at I = H, of https://github.com/jatinchowdhury18/RTNeural (its own machine)."""
+"""Microseconds of a step at I = H, of https://github.com/jatinchowdhury18/RTNeural (its own
+machine).
+"""
 FLAGS = {"-O3": ("-O3",), "-O3 -march=native": ("-O3", "-march=native")}
 BLOCKS, STEPS = 21, 20_000
 """Blocks whose median counts, and steps of each."""
@@ -43,7 +47,9 @@ int main(void)
             used += y[0];
         }
         clock_gettime(CLOCK_MONOTONIC, &to);
-        if (block) printf("%.6f\\n", ((double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) * 1e-3) / STEPS);
+        double us = (double)(to.tv_sec - from.tv_sec) * 1e6;
+        us += (double)(to.tv_nsec - from.tv_nsec) * 1e-3;
+        if (block) printf("%.6f\\n", us / STEPS);
     }
     return used != used;
 }
@@ -51,7 +57,9 @@ int main(void)
 
 
 def measure() -> list[dict[str, Any]]:
-    """Microseconds of a step for each size, precision and way to compile; none without a C compiler."""
+    """Microseconds of a step for each size, precision and way to compile; none without a C
+    compiler.
+    """
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return []
@@ -59,8 +67,20 @@ def measure() -> list[dict[str, Any]]:
     for hidden in PUBLISHED_US:
         network = network_of(nn.LSTM(hidden, hidden, 1, dtype=torch.float32), LSTM())
         for precision in ("float32", "int8"):
-            us = {name: _timed(network.quantised(precision), compiler, flags) for name, flags in FLAGS.items()}
-            rows.append({"cell": "lstm", "I": hidden, "H": hidden, "precision": precision, "us": us, "published_us": PUBLISHED_US[hidden]})
+            us = {
+                name: _timed(network.quantised(precision), compiler, flags)
+                for name, flags in FLAGS.items()
+            }
+            rows.append(
+                {
+                    "cell": "lstm",
+                    "I": hidden,
+                    "H": hidden,
+                    "precision": precision,
+                    "us": us,
+                    "published_us": PUBLISHED_US[hidden],
+                }
+            )
     return rows
 
 
@@ -69,9 +89,23 @@ def _timed(network: Network, compiler: str, flags: tuple[str, ...]) -> float:
         write_c(network, Path(folder) / "model.h", "model")
         (Path(folder) / "main.c").write_text(PROGRAM)
         subprocess.run(
-            [compiler, "-std=c99", *flags, f"-DBLOCKS={BLOCKS}", f"-DSTEPS={STEPS}", "main.c", "-o", "main", "-lm"], cwd=folder, check=True
+            [
+                compiler,
+                "-std=c99",
+                *flags,
+                f"-DBLOCKS={BLOCKS}",
+                f"-DSTEPS={STEPS}",
+                "main.c",
+                "-o",
+                "main",
+                "-lm",
+            ],
+            cwd=folder,
+            check=True,
         )
-        return statistics.median(map(float, subprocess.check_output([str(Path(folder) / "main")], text=True).split()))
+        return statistics.median(
+            map(float, subprocess.check_output([str(Path(folder) / "main")], text=True).split())
+        )
 
 
 def text(found: list[dict[str, Any]]) -> str:
@@ -83,6 +117,7 @@ def text(found: list[dict[str, Any]]) -> str:
         us = ", ".join(f"{value:.2f} with {name}" for name, value in row["us"].items())
         best = row["published_us"] / min(row["us"].values())
         lines.append(
-            f"{row['cell']} I = H = {row['H']}, {row['precision']}: {us}; RTNeural published {row['published_us']}, {best:.1f} times this"
+            f"{row['cell']} I = H = {row['H']}, {row['precision']}: {us}; RTNeural published"
+            f" {row['published_us']}, {best:.1f} times this"
         )
     return "\n".join(lines)

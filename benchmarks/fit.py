@@ -19,7 +19,9 @@ TESTS = ("tests/train",)
 
 
 def measure(rounds: int = 7) -> dict[str, Any]:
-    """Seconds of a short pass by `fit` and by a bare loop over the same model, in turn; what its data cost; its memory."""
+    """Seconds of a short pass by `fit` and by a bare loop over the same model, in turn; what its
+    data cost; its memory.
+    """
     letters = torch.randint(65, (64 * 100 * 12 + 1,), generator=torch.Generator().manual_seed(0))
     corpus = train.from_text("".join(chr(48 + int(i)) for i in letters), validation=0.02)
     recipe = train.Recipe(epochs=1, window=100, batch=64, lr=1e-3)
@@ -34,11 +36,16 @@ def measure(rounds: int = 7) -> dict[str, Any]:
         bare.one_pass(model, streams.x, streams.y, recipe.window, optimizer)
         plain.append(time.perf_counter() - began)
     ratios = [a / b for a, b in zip(fitted[1:], plain[1:])]
-    step_s = statistics.median(plain[1:]) / train.count_chunks(streams.steps, recipe.window, recipe.window)
+    step_s = statistics.median(plain[1:]) / train.count_chunks(
+        streams.steps, recipe.window, recipe.window
+    )
     return {
-        "fit_s": statistics.median(fitted[1:]), "bare_s": statistics.median(plain[1:]), "ratio": statistics.median(ratios),
-        "data_share": _data_s(corpus, recipe) / step_s, "grown_mib": _growth(corpus),
-    }  # fmt: skip
+        "fit_s": statistics.median(fitted[1:]),
+        "bare_s": statistics.median(plain[1:]),
+        "ratio": statistics.median(ratios),
+        "data_share": _data_s(corpus, recipe) / step_s,
+        "grown_mib": _growth(corpus),
+    }
 
 
 def _data_s(corpus: train.Corpus, recipe: train.Recipe) -> float:
@@ -47,7 +54,10 @@ def _data_s(corpus: train.Corpus, recipe: train.Recipe) -> float:
         path = Path(folder) / "text.txt"
         path.write_text(corpus.vocabulary.decode(corpus.train.tokens))
         mapped = train.from_files(path, cache=folder, show=False)
-        streams, times = train.TokenStreams(mapped.train.tokens, recipe.batch, mapped.train.starts), []
+        streams, times = (
+            train.TokenStreams(mapped.train.tokens, recipe.batch, mapped.train.starts),
+            [],
+        )
         for cut in [*train.cuts(streams.steps, recipe.window)] * 5:
             began = time.perf_counter()
             assert streams.chunk(cut).tokens
@@ -56,7 +66,9 @@ def _data_s(corpus: train.Corpus, recipe: train.Recipe) -> float:
 
 
 def _growth(corpus: train.Corpus) -> float:
-    """MiB by which the process grew from the end of the second pass to that of the twelfth, of a run that is written to disk."""
+    """MiB by which the process grew from the end of the second pass to that of the twelfth, of a
+    run that is written to disk.
+    """
     sizes: list[float] = []
 
     class Passes:
@@ -82,7 +94,9 @@ class Moments:
 
 
 def _pass_of_fit(model: LanguageModel, corpus: train.Corpus, recipe: train.Recipe) -> float:
-    """From before the first chunk to after the last, in a run that is written to disk; validation is not part of a pass."""
+    """From before the first chunk to after the last, in a run that is written to disk; validation
+    is not part of a pass.
+    """
     moments = Moments()
     with TemporaryDirectory() as folder:
         train.fit(model, corpus, recipe, Path(folder) / "run", show=False, callbacks=[moments])
@@ -98,8 +112,13 @@ def _model(vocab_size: int) -> LanguageModel:
 def text(record: dict[str, Any]) -> str:
     """Three lines."""
     seconds = f"a pass by fit {record['fit_s']:.2f} s, by a bare loop {record['bare_s']:.2f} s"
-    return "\n".join([
-        f"{seconds}: ratio {record['ratio']:.3f} (at most 1.05 wanted)",
-        f"cutting a chunk out of a file of tokens: {record['data_share']:.2%} of a step (at most 3 % wanted)",
-        f"memory over 10 passes: {record['grown_mib']:.2f} MiB grown",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"{seconds}: ratio {record['ratio']:.3f} (at most 1.05 wanted)",
+            (
+                f"cutting a chunk out of a file of tokens: {record['data_share']:.2%} of a step (at"
+                " most 3 % wanted)"
+            ),
+            f"memory over 10 passes: {record['grown_mib']:.2f} MiB grown",
+        ]
+    )

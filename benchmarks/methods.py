@@ -1,4 +1,6 @@
-"""The methods of a scan against each other and against torch.nn: what the rule of method="auto" rests on."""
+"""The methods of a scan against each other and against torch.nn: what the rule of method="auto"
+rests on.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,45 @@ from recurra.bench.timing import in_turn, medians
 from recurra.engine import METHODS
 from recurra.errors import MethodUnavailable
 
-SHAPES = ((35, 20, 200, 200), (64, 64, 256, 256), (64, 32, 512, 512), (100, 128, 64, 128), (200, 16, 32, 64))
+SHAPES = (
+    (35, 20, 200, 200),
+    (64, 64, 256, 256),
+    (64, 32, 512, 512),
+    (100, 128, 64, 128),
+    (200, 16, 32, 64),
+)
 """(T, B, I, H), one layer each: shapes of the published language models and of small streams."""
-CELLS = (cells.LSTM(), cells.GRU(), cells.Elman(), cells.LayerNormLSTM(), cells.ResetBeforeGRU(), cells.MinGRU())
+CELLS = (
+    cells.LSTM(),
+    cells.GRU(),
+    cells.Elman(),
+    cells.LayerNormLSTM(),
+    cells.ResetBeforeGRU(),
+    cells.MinGRU(),
+)
 TESTS = ("tests/engine", "tests/kernels")
 
 
 def measure(rounds: int = 5) -> list[dict[str, Any]]:
-    """Milliseconds of every method, with and without gradients, and of torch.nn where it has the cell."""
+    """Milliseconds of every method, with and without gradients, and of torch.nn where it has the
+    cell.
+    """
     return [
-        {"cell": repr(cell), "shape": shape, "gradients": gradients, **_row(cell, shape, gradients, rounds)}
+        {
+            "cell": repr(cell),
+            "shape": shape,
+            "gradients": gradients,
+            **_row(cell, shape, gradients, rounds),
+        }
         for cell in CELLS
         for shape in SHAPES
         for gradients in (False, True)
     ]
 
 
-def _row(cell: cells.Cell, shape: tuple[int, ...], gradients: bool, rounds: int) -> dict[str, float]:
+def _row(
+    cell: cells.Cell, shape: tuple[int, ...], gradients: bool, rounds: int
+) -> dict[str, float]:
     steps, rows, width, hidden = shape
     layer = recurra.Recurrent(cell, width, hidden).requires_grad_(gradients)
     x = torch.randn(steps, rows, width)
@@ -40,7 +64,11 @@ def _row(cell: cells.Cell, shape: tuple[int, ...], gradients: bool, rounds: int)
         except MethodUnavailable:
             continue
         ways[method] = _way(lambda method=method: layer(x, method=method)[0], gradients)
-    peer = {"LSTM()": torch.nn.LSTM, "GRU()": torch.nn.GRU, "Elman(nonlinearity='tanh')": torch.nn.RNN}.get(repr(cell))
+    peer = {
+        "LSTM()": torch.nn.LSTM,
+        "GRU()": torch.nn.GRU,
+        "Elman(nonlinearity='tanh')": torch.nn.RNN,
+    }.get(repr(cell))
     if peer is not None:
         module = peer(width, hidden).requires_grad_(gradients)
         ways["torch.nn"] = _way(lambda: module(x)[0], gradients)
@@ -63,5 +91,7 @@ def text(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         figures = "".join(f"{row[n]:>14.2f}" if n in row else f"{'-':>14}" for n in names)
         shape = ", ".join(map(str, row["shape"]))
-        lines.append(f"{row['cell']:<28}{shape:<20}{'yes' if row['gradients'] else 'no':<6}{figures}")
+        lines.append(
+            f"{row['cell']:<28}{shape:<20}{'yes' if row['gradients'] else 'no':<6}{figures}"
+        )
     return "\n".join(lines)

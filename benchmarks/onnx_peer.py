@@ -1,4 +1,6 @@
-"""The step of a torch.nn.LSTM or GRU in ONNX Runtime, one thread, float32 or dynamically quantised."""
+"""The step of a torch.nn.LSTM or GRU in ONNX Runtime, one thread, float32 or dynamically
+quantised.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ ROWS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 """ONNX's order of gates (i o f c, z r h) out of torch's (i f g o, r z n)."""
 
 
-def onnx_step(kind: str, layer: Any, x: np.ndarray[Any, Any], int8: bool = False) -> Callable[[], object]:
+def onnx_step(
+    kind: str, layer: Any, x: np.ndarray[Any, Any], int8: bool = False
+) -> Callable[[], object]:
     """A call that runs one step with the state fed back, as a stream would.
 
     Args:
@@ -35,7 +39,9 @@ def onnx_step(kind: str, layer: Any, x: np.ndarray[Any, Any], int8: bool = False
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
     names = [each.name for each in session.get_inputs()][1:]
     state = {name: np.zeros((1, 1, layer.hidden_size), np.float32) for name in names}
     wide = x[None]
@@ -62,7 +68,10 @@ def _graph(kind: str, layer: Any) -> Any:
         states = [f"{part}{number}" for part in parts]
         after = [f"{part}{number}_out" for part in parts]
         for name, group in ((states, inputs), (after, outputs)):
-            group += [helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 1, hidden]) for each in name]
+            group += [
+                helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 1, hidden])
+                for each in name
+            ]
         attributes = {"hidden_size": hidden} | ({"linear_before_reset": 1} if kind == "gru" else {})
         given = [before, *(f"{name}{number}" for name in "WRB"), "", *states]
         nodes.append(helper.make_node(kind.upper(), given, [f"Y{number}", *after], **attributes))

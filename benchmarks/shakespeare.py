@@ -1,4 +1,6 @@
-"""tinyshakespeare by `fit` and by hand with torch.nn.LSTM, pass by pass in turn: the loss, and the time."""
+"""tinyshakespeare by `fit` and by hand with torch.nn.LSTM, pass by pass in turn: the loss, and the
+time.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +35,24 @@ class Peer:
         torch.manual_seed(0)
         self.model = bare.ByHand(len(corpus.vocabulary), 128, 256, 2, 0.2)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, chunks * recipe.epochs)
-        self.train, self.validation = (train.contiguous(part.tokens, recipe.batch) for part in corpus[:2])
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimizer, chunks * recipe.epochs
+        )
+        self.train, self.validation = (
+            train.contiguous(part.tokens, recipe.batch) for part in corpus[:2]
+        )
         self.window, self.seconds, self.losses = recipe.window, [], []
 
     def one_pass(self) -> None:
         """Train a pass, timed, and validate."""
         began = time.perf_counter()
-        bare.one_pass(self.model, self.train.x, self.train.y, self.window, self.optimizer, self.schedule)
+        bare.one_pass(
+            self.model, self.train.x, self.train.y, self.window, self.optimizer, self.schedule
+        )
         self.seconds.append(time.perf_counter() - began)
-        self.losses.append(bare.evaluate(self.model, self.validation.x, self.validation.y, self.window))
+        self.losses.append(
+            bare.evaluate(self.model, self.validation.x, self.validation.y, self.window)
+        )
 
 
 class Turns:
@@ -63,7 +73,9 @@ class Turns:
                 self.peer.one_pass()
                 torch.set_rng_state(state)
                 print(
-                    f"  by hand: pass {len(self.seconds)}: {self.peer.seconds[-1]:.1f} s, validation {self.peer.losses[-1]:.4f}", flush=True
+                    f"  by hand: pass {len(self.seconds)}: {self.peer.seconds[-1]:.1f} s,"
+                    f" validation {self.peer.losses[-1]:.4f}",
+                    flush=True,
                 )
 
 
@@ -71,9 +83,19 @@ def measure(recipe: train.Recipe = RECIPE, against: bool = True) -> dict[str, An
     """Train both, one pass each in turn."""
     corpus = train.from_text(train.read_text(text_file()))
     torch.manual_seed(recipe.seed)
-    model = LanguageModel(len(corpus.vocabulary), embed=128, hidden=256, layers=2, dropout=0.2, tied=False, vocabulary=corpus.vocabulary)
+    model = LanguageModel(
+        len(corpus.vocabulary),
+        embed=128,
+        hidden=256,
+        layers=2,
+        dropout=0.2,
+        tied=False,
+        vocabulary=corpus.vocabulary,
+    )
     init.torch_uniform(model)  # as torch.nn begins, so that the two differ in the library alone
-    chunks = train.count_chunks(len(train.contiguous(corpus.train.tokens, recipe.batch).x), recipe.window, recipe.window)
+    chunks = train.count_chunks(
+        len(train.contiguous(corpus.train.tokens, recipe.batch).x), recipe.window, recipe.window
+    )
     peer = Peer(corpus, recipe, chunks) if against else None
     turns = Turns(chunks, peer)
     run = train.fit(model, corpus, recipe, callbacks=[turns])
@@ -81,17 +103,24 @@ def measure(recipe: train.Recipe = RECIPE, against: bool = True) -> dict[str, An
     record = {"validation": run.best_loss, "pass_s": statistics.median(seconds)}
     if peer is not None:
         ratio = statistics.median(theirs / ours for ours, theirs in zip(seconds, peer.seconds))
-        record |= {"by_hand_validation": min(peer.losses), "by_hand_pass_s": statistics.median(peer.seconds), "ratio": ratio}
+        record |= {
+            "by_hand_validation": min(peer.losses),
+            "by_hand_pass_s": statistics.median(peer.seconds),
+            "ratio": ratio,
+        }
     return record
 
 
 def text(record: dict[str, Any]) -> str:
     """Two lines."""
-    lines = [f"recurra:  best validation {record['validation']:.4f} nats (at most 1.475 wanted), {record['pass_s']:.1f} s a pass"]
+    lines = [
+        f"recurra:  best validation {record['validation']:.4f} nats (at most 1.475 wanted),"
+        f" {record['pass_s']:.1f} s a pass"
+    ]
     if "ratio" in record:
         judged = verdict(SHAKESPEARE.judge("ratio", record["ratio"]))
         lines.append(
-            f"torch.nn: best validation {record['by_hand_validation']:.4f} nats, {record['by_hand_pass_s']:.1f} s a pass; "
-            f"its time over ours: {judged}"
+            f"torch.nn: best validation {record['by_hand_validation']:.4f} nats,"
+            f" {record['by_hand_pass_s']:.1f} s a pass; its time over ours: {judged}"
         )
     return "\n".join(lines)

@@ -1,4 +1,6 @@
-"""A streamed step against ONNX Runtime and torch.nn, called from Python on one thread; and what bounds it."""
+"""A streamed step against ONNX Runtime and torch.nn, called from Python on one thread; and what
+bounds it.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ SHAPES = ((16, 32, 1), (40, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2), 
 GATES = {"lstm": 4, "gru": 3}
 CELLS = {"lstm": (nn.LSTM, LSTM()), "gru": (nn.GRU, GRU())}
 BLOCK, TURN_S, SPAN_S = 50, 0.005, 1.0
-"""Calls, or seconds, of one way before the next has its turn, and seconds for all turns of a row. Turns are short, since what else
-runs on the machine comes and goes within a second."""
+"""Calls, or seconds, of one way before the next has its turn, and seconds for all turns of a row.
+Turns are short, since what else runs on the machine comes and goes within a second.
+"""
 GAUGE_S = 0.01
 """Seconds in which a limit of the machine is measured."""
 
@@ -58,11 +61,16 @@ def by_turns(ways: dict[str, Callable[[], object]], span_s: float = SPAN_S) -> d
                 times.setdefault(name, []).append(end - start)
                 if end - turn > TURN_S:
                     break
-    return {name: Timed(statistics.median(each) * 1e6, float(np.quantile(each, 0.99)) * 1e6) for name, each in times.items()}
+    return {
+        name: Timed(statistics.median(each) * 1e6, float(np.quantile(each, 0.99)) * 1e6)
+        for name, each in times.items()
+    }
 
 
 class Used(NamedTuple):
-    """Microseconds of a call, what it does a second, and what the machine could, in 1e9; medians, the share that of each round."""
+    """Microseconds of a call, what it does a second, and what the machine could, in 1e9; medians,
+    the share that of each round.
+    """
 
     us: float
     does: float
@@ -70,8 +78,12 @@ class Used(NamedTuple):
     share: float
 
 
-def against(limit: Callable[[float], float], way: Callable[[], object], work: float, span_s: float = SPAN_S) -> Used:
-    """A call's work against the machine's limit, measured for some seconds right before and after every block of calls."""
+def against(
+    limit: Callable[[float], float], way: Callable[[], object], work: float, span_s: float = SPAN_S
+) -> Used:
+    """A call's work against the machine's limit, measured for some seconds right before and after
+    every block of calls.
+    """
     rounds = []
     began, before = time.perf_counter(), limit(GAUGE_S)
     while time.perf_counter() - began < span_s:
@@ -88,9 +100,16 @@ def network_of(layer: Any, cell: Any) -> Network:
     program = forward_only(trace(cell))
     layers = []
     for number in range(layer.num_layers):
-        named = {name: getattr(layer, f"{name}_l{number}").detach().numpy() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+        named = {
+            name: getattr(layer, f"{name}_l{number}").detach().numpy()
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        }
         matrices = {name: Matrix(array) for name, array in named.items() if array.ndim == 2}
-        layers.append(Recurrent(program, matrices, {name: array for name, array in named.items() if array.ndim == 1}))
+        layers.append(
+            Recurrent(
+                program, matrices, {name: array for name, array in named.items() if array.ndim == 1}
+            )
+        )
     return Network(tuple(layers))
 
 
@@ -104,7 +123,10 @@ def _steps(kind: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     ways: dict[str, Callable[[], object]] = {}
     for precision in ("float32", "bfloat16", "int8"):
         ways[precision] = _pushing(Model(network.quantised(precision)).session(1), x)
-    ways["onnxruntime"], ways["onnxruntime int8"] = onnx_step(kind, theirs, x), onnx_step(kind, theirs, x, int8=True)
+    ways["onnxruntime"], ways["onnxruntime int8"] = (
+        onnx_step(kind, theirs, x),
+        onnx_step(kind, theirs, x, int8=True),
+    )
     wide = torch.from_numpy(x)[None]
     state: Any = torch.zeros(count, 1, hidden)
     state = (state, state.clone()) if kind == "lstm" else state
@@ -117,8 +139,15 @@ def _steps(kind: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     timed = by_turns(ways)
     size = int(network.nbytes)
     used = against(lambda seconds: native.bandwidth(size, seconds), ways["float32"], size)
-    return {"cell": kind, "I": width, "H": hidden, "layers": count, "us": {name: each._asdict() for name, each in timed.items()},
-            "bytes": size, "read": used._asdict()}  # fmt: skip
+    return {
+        "cell": kind,
+        "I": width,
+        "H": hidden,
+        "layers": count,
+        "us": {name: each._asdict() for name, each in timed.items()},
+        "bytes": size,
+        "read": used._asdict(),
+    }
 
 
 def _pushing(session: Any, x: Any) -> Callable[[], object]:
@@ -126,7 +155,9 @@ def _pushing(session: Any, x: Any) -> Callable[[], object]:
 
 
 def _chunk(kind: str, hidden: int) -> dict[str, Any]:
-    """What 64 known inputs gain over as many steps, of what there is to gain; and what the core's multiplications leave of that."""
+    """What 64 known inputs gain over as many steps, of what there is to gain; and what the core's
+    multiplications leave of that.
+    """
     theirs = CELLS[kind][0](hidden // 2, hidden, 2, dtype=torch.float32)
     model = Model(network_of(theirs, CELLS[kind][1]))
     x = np.random.default_rng(0).standard_normal((64, 1, hidden // 2)).astype(np.float32)
@@ -144,7 +175,14 @@ def _chunk(kind: str, hidden: int) -> dict[str, Any]:
     gain, there = statistics.median(gains), (1.5 * hidden + 2 * hidden) / (hidden + hidden)
     known = 2 * 1.5 * hidden * GATES[kind] * hidden
     left = 1 / (1 / there + known / (statistics.median(peaks) * 1e3 * statistics.median(us)))
-    return {"cell": kind, "H": hidden, "gain": gain, "there": there, "share": gain / there, "left": left}
+    return {
+        "cell": kind,
+        "H": hidden,
+        "gain": gain,
+        "there": there,
+        "share": gain / there,
+        "left": left,
+    }
 
 
 def _rows(kind: str, hidden: int, rows: int = 256) -> dict[str, Any]:
@@ -153,7 +191,9 @@ def _rows(kind: str, hidden: int, rows: int = 256) -> dict[str, Any]:
     session = Model(network_of(theirs, CELLS[kind][1])).session(rows)
     x = np.random.default_rng(0).standard_normal((rows, hidden)).astype(np.float32)
     work = 2 * rows * GATES[kind] * hidden * 2 * hidden
-    used = against(lambda seconds: native.fma_peak(seconds, (*pool()[:3], 1)), _pushing(session, x), work)
+    used = against(
+        lambda seconds: native.fma_peak(seconds, (*pool()[:3], 1)), _pushing(session, x), work
+    )
     return {"cell": kind, "H": hidden, "rows": rows, **used._asdict()}
 
 
@@ -184,18 +224,33 @@ def _long(steps: int = 10_000_000, compared: int = 1_000_000, hidden: int = 16) 
     """Memory that many steps take, and how far the state is from the loop's after some of them."""
     network = network_of(nn.LSTM(4, hidden, 1, dtype=torch.float32), LSTM())
     x = np.random.default_rng(0).standard_normal((1000, 1, 4)).astype(np.float32)
-    session, loops = Model(network).session(1), [Loop(network, 1, dtype) for dtype in ("float64", "float32")]
+    session, loops = (
+        Model(network).session(1),
+        [Loop(network, 1, dtype) for dtype in ("float64", "float32")],
+    )
     largest = [0.0, 0.0]
     for number in range(compared):
-        y, exact, single = session.push(x[number % 1000]), *(loop.push(x[number % 1000]) for loop in loops)
-        largest[0], largest[1] = max(largest[0], float(abs(y - exact).max())), max(largest[1], float(abs(single - exact).max()))
+        y, exact, single = (
+            session.push(x[number % 1000]),
+            *(loop.push(x[number % 1000]) for loop in loops),
+        )
+        largest[0], largest[1] = (
+            max(largest[0], float(abs(y - exact).max())),
+            max(largest[1], float(abs(single - exact).max())),
+        )
     gc.collect()
     before = resident()
     for _ in range(steps // 1000):
         for step in x:
             session.push(step)
     bound = 2 * largest[1] + 16 * float(np.finfo(np.float32).eps)
-    return {"steps": steps, "grown_mib": (resident() - before) / 2**20, "compared": compared, "difference": largest[0], "bound": bound}
+    return {
+        "steps": steps,
+        "grown_mib": (resident() - before) / 2**20,
+        "compared": compared,
+        "difference": largest[0],
+        "bound": bound,
+    }
 
 
 def resident() -> int:
@@ -223,7 +278,10 @@ def measure() -> dict[str, Any]:
 def text(found: dict[str, Any]) -> str:
     """A line for each row."""
     names = list(found["steps"][0]["us"])
-    lines = ["microseconds a step, median (99th percentile); then ONNX Runtime's float32 over each, and int8 over ours in int8"]
+    lines = [
+        "microseconds a step, median (99th percentile); then ONNX Runtime's float32 over each, and"
+        " int8 over ours in int8"
+    ]
     lines.append(f"{'cell':<5}{'I':>4}{'H':>5}{'L':>2}" + "".join(f"{name:>19}" for name in names))
     for row in found["steps"]:
         us = row["us"]
@@ -241,13 +299,24 @@ def text(found: dict[str, Any]) -> str:
     lines.append(f"two sessions in two threads: {found['threads']['median']:.2f} times one")
     long = found["long"]
     lines.append(f"{long['steps']:,} steps: {long['grown_mib']:.2f} MiB grown")
-    lines.append(f"{long['compared']:,} steps: {long['difference']:.1e} from the float64 loop at most, {long['bound']:.1e} allowed")
+    lines.append(
+        f"{long['compared']:,} steps: {long['difference']:.1e} from the float64 loop at most,"
+        f" {long['bound']:.1e} allowed"
+    )
     return "\n".join(lines)
 
 
 def _ratios(row: dict[str, Any]) -> str:
     us = {name: each["median"] for name, each in row["us"].items()}
-    ratios = ", ".join(f"{name} {us['onnxruntime'] / us[name]:.1f}" for name in ("float32", "bfloat16", "int8"))
-    peers = f"int8 against int8 {us['onnxruntime int8'] / us['int8']:.1f}; torch.nn {us['torch.nn'] / us['float32']:.1f}"
-    read = f"reads {row['read']['does']:.0f} of {row['read']['could']:.0f} GB/s, {row['read']['share']:.0%}"
+    ratios = ", ".join(
+        f"{name} {us['onnxruntime'] / us[name]:.1f}" for name in ("float32", "bfloat16", "int8")
+    )
+    peers = (
+        f"int8 against int8 {us['onnxruntime int8'] / us['int8']:.1f}; torch.nn"
+        f" {us['torch.nn'] / us['float32']:.1f}"
+    )
+    read = (
+        f"reads {row['read']['does']:.0f} of {row['read']['could']:.0f} GB/s,"
+        f" {row['read']['share']:.0%}"
+    )
     return f"{row['cell']} {row['I']}, {row['H']}, {row['layers']}: {ratios}; {peers}; {read}"

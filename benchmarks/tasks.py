@@ -1,4 +1,6 @@
-"""Recurrent tasks of the literature, learnt whole: data drawn for each update, so that nothing can be learnt by heart."""
+"""Recurrent tasks of the literature, learnt whole: data drawn for each update, so that nothing can
+be learnt by heart.
+"""
 
 from __future__ import annotations
 
@@ -45,17 +47,18 @@ class Task(NamedTuple):
 
 
 def adding(steps: int, bound: float = 1e-3) -> Task:
-    """The adding problem: at each step a number from [0, 1) and a mark; what is wanted at the end is the sum of the two marked ones.
+    """The adding problem: at each step a number from [0, 1) and a mark; what is wanted at the end
+    is the sum of the two marked ones.
 
-    One mark lies in the first half, one in the second. Without memory the best answer is 1, whose mean squared error is the
-    variance of the sum, 1/6.
+    One mark lies in the first half, one in the second. Without memory the best answer is 1, whose
+    mean squared error is the variance of the sum, 1/6.
 
     Args:
         steps: T, at least 2.
         bound: mean squared error below which it counts as learnt.
 
-    Source: Hochreiter & Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; numbers and marks drawn as in Arjovsky et al.
-        (2016), arXiv:1511.06464.
+    Source: Hochreiter & Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; numbers and marks drawn
+        as in Arjovsky et al. (2016), arXiv:1511.06464.
 
     >>> x, y = adding(6).draw(3, torch.Generator().manual_seed(0))
     >>> x.shape, x[..., 1].sum(0).tolist(), bool(torch.allclose(y, (x[..., 0] * x[..., 1]).sum(0)))
@@ -76,16 +79,18 @@ def adding(steps: int, bound: float = 1e-3) -> Task:
 
 
 def copy(steps: int, bound: float | None = None) -> Task:
-    """The copy task: ten symbols out of eight, steps - 1 blanks, a delimiter; then the ten are wanted in their order.
+    """The copy task: ten symbols out of eight, steps - 1 blanks, a delimiter; then the ten are
+    wanted in their order.
 
-    Before the delimiter, and at it, blanks are wanted. Without memory the best net knows when to answer and guesses what: its
-    mean cross entropy over all steps is 10 ln 8 / (T + 20).
+    Before the delimiter, and at it, blanks are wanted. Without memory the best net knows when to
+    answer and guesses what: its mean cross entropy over all steps is 10 ln 8 / (T + 20).
 
     Args:
         steps: T, at least 1.
         bound: nats a step below which it counts as learnt; a tenth of the memoryless ones if None.
 
-    Source: Hochreiter & Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; as in Arjovsky et al. (2016), arXiv:1511.06464.
+    Source: Hochreiter & Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; as in Arjovsky et al.
+        (2016), arXiv:1511.06464.
 
     >>> x, y = copy(3).draw(1, torch.Generator().manual_seed(0))
     >>> x.argmax(-1)[:, 0].tolist()
@@ -104,7 +109,16 @@ def copy(steps: int, bound: float | None = None) -> Task:
     def cost(outputs: Tensor, wanted: Tensor) -> Tensor:
         return F.cross_entropy(outputs.flatten(0, 1), wanted.flatten())
 
-    return Task("copy", steps, SYMBOLS + 2, SYMBOLS + 1, draw, cost, memoryless, memoryless / 10 if bound is None else bound)
+    return Task(
+        "copy",
+        steps,
+        SYMBOLS + 2,
+        SYMBOLS + 1,
+        draw,
+        cost,
+        memoryless,
+        memoryless / 10 if bound is None else bound,
+    )
 
 
 class Plan(NamedTuple):
@@ -114,9 +128,10 @@ class Plan(NamedTuple):
         hidden: H.
         batch: sequences an update.
         lr: the rate.
-        betas: of Adam; a short memory of squares lets the rate follow gradients that grow a thousandfold once a task is half learnt.
-        stretch: what the weights of the inputs are multiplied with at the start: gates that see the input clearly from the
-            first update learn when to write before they learn what.
+        betas: of Adam; a short memory of squares lets the rate follow gradients that grow a
+            thousandfold once a task is half learnt.
+        stretch: what the weights of the inputs are multiplied with at the start: gates that see the
+            input clearly from the first update learn when to write before they learn what.
         clip_norm: gradients are scaled to at most this norm.
     """
 
@@ -128,12 +143,16 @@ class Plan(NamedTuple):
     clip_norm: float = 1.0
 
 
-PLANS = {"adding": Plan(), "copy": Plan(hidden=128, batch=12, lr=1e-2, betas=(0.9, 0.9), stretch=16.0)}
+PLANS = {
+    "adding": Plan(),
+    "copy": Plan(hidden=128, batch=12, lr=1e-2, betas=(0.9, 0.9), stretch=16.0),
+}
 """By task; found at T = 600 and T = 500."""
 
 
 class Net(nn.Module):
-    """A GRU whose gates remember from 1 to the task's T steps at the start, and a linear layer at each step.
+    """A GRU whose gates remember from 1 to the task's T steps at the start, and a linear layer at
+    each step.
 
     Args:
         task, plan: the sizes, the time to be remembered, and the scale of the inputs' weights.
@@ -177,7 +196,9 @@ class Outcome(NamedTuple):
         return self.loss < self.bound
 
 
-def train_task(task: Task, plan: Plan | None = None, seed: int = 0, limit_s: float = 600.0, fresh: int = 1000) -> Outcome:
+def train_task(
+    task: Task, plan: Plan | None = None, seed: int = 0, limit_s: float = 600.0, fresh: int = 1000
+) -> Outcome:
     """Learn a task until the running error of its batches is half of the bound, or time is up.
 
     Args:
@@ -192,7 +213,12 @@ def train_task(task: Task, plan: Plan | None = None, seed: int = 0, limit_s: flo
         torch.manual_seed(seed)
         net = Net(task, plan)
     optimizer = torch.optim.Adam(net.parameters(), lr=plan.lr, betas=plan.betas, fused=True)
-    generator, running, updates, began = torch.Generator().manual_seed(seed), math.inf, 0, time.perf_counter()
+    generator, running, updates, began = (
+        torch.Generator().manual_seed(seed),
+        math.inf,
+        0,
+        time.perf_counter(),
+    )
     while running >= task.bound / 2 and time.perf_counter() - began < limit_s:
         x, wanted = task.draw(plan.batch, generator)
         loss = task.cost(net(x), wanted)
@@ -205,7 +231,14 @@ def train_task(task: Task, plan: Plan | None = None, seed: int = 0, limit_s: flo
     seconds = time.perf_counter() - began
     with torch.no_grad():
         x, wanted = task.draw(fresh, torch.Generator().manual_seed(seed + 1))
-        return Outcome(task.name, task.cost(net(x), wanted).item(), task.bound, task.memoryless, updates, seconds)
+        return Outcome(
+            task.name,
+            task.cost(net(x), wanted).item(),
+            task.bound,
+            task.memoryless,
+            updates,
+            seconds,
+        )
 
 
 def measure() -> list[dict[str, Any]]:
@@ -216,7 +249,8 @@ def measure() -> list[dict[str, Any]]:
 def text(rows: list[dict[str, Any]]) -> str:
     """A line a task."""
     return "\n".join(
-        f"{row['task']}: error {row['loss']:.2e} on fresh data (below {row['bound']:.1e} wanted; {row['memoryless']:.3f} without memory), "
-        f"{row['updates']} updates in {row['seconds']:.0f} s"
+        f"{row['task']}: error {row['loss']:.2e} on fresh data (below {row['bound']:.1e} wanted;"
+        f" {row['memoryless']:.3f} without memory), {row['updates']} updates in"
+        f" {row['seconds']:.0f} s"
         for row in rows
     )

@@ -1,4 +1,5 @@
-// The adaptive softmax of a session: log-probabilities of all words, the rarer ones by their cluster.
+// The adaptive softmax of a session: log-probabilities of all words, the rarer ones by their
+// cluster.
 #pragma once
 
 #include "stage.hpp"
@@ -18,21 +19,27 @@ inline void log_softmax(const float* x, std::int64_t size, float above, float* y
         for (std::int64_t lane = 0; lane < some; ++lane) sum += double(part[lane]);
     }
     const float rest = log_vector<float>(all(float(sum)))[0] - above;
-    each<float>({0, size}, [=](std::int64_t j, auto at, auto put) { put(y + j, at(x + j) - most - rest); });
+    each<float>({0, size},
+                [=](std::int64_t j, auto at, auto put) { put(y + j, at(x + j) - most - rest); });
 }
 
 class AdaptiveStage final : public Stage {
 public:
     AdaptiveStage(const Layer& l, const Kept* k, Desktop& d, Arena& arena)
-        : layer(l), desk(d), clusters((l.weights.size - 1) / 2), products(arena.take<Multiplied>(l.weights.size)) {
+        : layer(l),
+          desk(d),
+          clusters((l.weights.size - 1) / 2),
+          products(arena.take<Multiplied>(l.weights.size)) {
         const std::int64_t rows = d.most * d.batch;
         std::int64_t widest = 0, most = 0;
         for (int i = 0; i < l.weights.size; ++i) {
             const Multiplied made(k[i], rows, arena);
             if (arena.memory) new (products + i) Multiplied(made);
             const std::int64_t wide = l.weights[i].rows;
-            if (i % 2) widest = wide > widest ? wide : widest;
-            else if (i) most = wide > most ? wide : most;
+            if (i % 2)
+                widest = wide > widest ? wide : widest;
+            else if (i)
+                most = wide > most ? wide : most;
         }
         head = arena.take<float>(rows * l.weights[0].rows);
         narrow = arena.take<float>(rows * widest);
@@ -49,11 +56,13 @@ public:
             memcpy(y + r * layer.out, head + r * chances, sizeof(float) * std::size_t(done));
         }
         for (int i = 0; i < clusters; ++i) {
-            const std::int64_t wide = layer.weights[2 * i + 1].rows, size = layer.weights[2 * i + 2].rows;
+            const std::int64_t wide = layer.weights[2 * i + 1].rows,
+                               size = layer.weights[2 * i + 2].rows;
             products[2 * i + 1].run(rows, x, layer.in, narrow, desk.down);
             products[2 * i + 2].run(rows, narrow, wide, words, desk.down);
             for (std::int64_t r = 0; r < rows; ++r) {
-                log_softmax(words + r * size, size, head[(r + 1) * chances - clusters + i], y + r * layer.out + done);
+                log_softmax(words + r * size, size, head[(r + 1) * chances - clusters + i],
+                            y + r * layer.out + done);
             }
             done += size;
         }

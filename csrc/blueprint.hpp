@@ -83,7 +83,8 @@ private:
     void check_source(const Source& source, int width, const Place& place) const;
     int width_of(const Source& source, const Place& place) const;
     int width_of_back(const Source& source) const;
-    void check_instruction(const Instruction& code, const SectionList& list, std::vector<char>& written) const;
+    void check_instruction(const Instruction& code, const SectionList& list,
+                           std::vector<char>& written) const;
     void check_output(const Output& output, const SectionList& list, const Place& place);
     int width_for(const Output& output, const Place& place);
     int width_for_back(const Output& output, const Place& place);
@@ -95,8 +96,9 @@ private:
     std::vector<BackPhase> back_;
     std::vector<char> filled_, back_filled_;  // slots that a section has written
     std::vector<char> ready_;                 // phases whose operand's gradient is known
-    std::vector<char> du_, dstate_, dv_;      // gradients that a section has written; of v those of one phase
-    std::vector<char> shared_;                // blocks of u whose gradient is that of a v
+    std::vector<char> du_, dstate_,
+        dv_;                    // gradients that a section has written; of v those of one phase
+    std::vector<char> shared_;  // blocks of u whose gradient is that of a v
     Program program_{};
 };
 

@@ -5,16 +5,18 @@
 
 namespace recurra {
 
-// What every NumPy array begins with: PyArrayObject_fields of its C API, which compiled extensions read in place.
+// What every NumPy array begins with: PyArrayObject_fields of its C API, which compiled extensions
+// read in place.
 struct ArrayFields {
-    PyObject_HEAD
-    void* data;
+    PyObject_HEAD void* data;
     int ndim;
     Py_ssize_t *shape, *strides;
     PyObject *base, *dtype;
     int flags;  // NPY_ARRAY_C_CONTIGUOUS, _ALIGNED, _WRITEABLE
 
-    bool ready(bool to_write) const { return (flags & 0x101) == 0x101 && (!to_write || (flags & 0x400)); }
+    bool ready(bool to_write) const {
+        return (flags & 0x101) == 0x101 && (!to_write || (flags & 0x400));
+    }
 };
 
 // Arrays of one dtype; `type` is theirs if they may be read by their fields, else none.
@@ -24,8 +26,8 @@ struct ArrayKind {
     char code;  // 'f' float32, 'q' int64
 };
 
-// An array's memory in C order, if it is of that dtype. By the fields of a plain array, which takes a tenth of the time, else by
-// the buffer protocol.
+// An array's memory in C order, if it is of that dtype. By the fields of a plain array, which takes
+// a tenth of the time, else by the buffer protocol.
 class Buffer {
 public:
     void* data = nullptr;
@@ -41,7 +43,9 @@ public:
                 return;
             }
         }
-        held_ = PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (to_write ? PyBUF_WRITABLE : 0)) == 0;
+        held_ = PyObject_GetBuffer(
+                    object.ptr(), &view_,
+                    PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (to_write ? PyBUF_WRITABLE : 0)) == 0;
         if (!held_) PyErr_Clear();
         if (held_ && holds(kind.code)) take(view_.buf, view_.ndim, view_.shape);
     }
@@ -53,8 +57,9 @@ public:
     // Whether the fields of what was given as `object` say what the buffer protocol says.
     bool told_by_fields(nanobind::handle object, nanobind::handle dtype) const {
         const auto& array = *reinterpret_cast<const ArrayFields*>(object.ptr());
-        return there && array.data == data && array.ndim == ndim && array.shape[0] == shape[0] && array.shape[ndim - 1] == shape[ndim - 1] &&
-               array.dtype == dtype.ptr() && array.ready(true);
+        return there && array.data == data && array.ndim == ndim && array.shape[0] == shape[0] &&
+               array.shape[ndim - 1] == shape[ndim - 1] && array.dtype == dtype.ptr() &&
+               array.ready(true);
     }
 
 private:

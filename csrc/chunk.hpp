@@ -6,7 +6,8 @@
 
 namespace recurra::RECURRA_ISA {
 
-// Rows of a chunk, about; it fixes how sums over time are grouped, so it does not depend on the threads.
+// Rows of a chunk, about; it fixes how sums over time are grouped, so it does not depend on the
+// threads.
 constexpr std::int64_t CHUNK_ROWS = 256;
 
 RECURRA_INLINE std::int64_t chunk_steps(std::int64_t steps, std::int64_t batch) {
@@ -20,7 +21,9 @@ struct Chunk {
     std::int64_t *place, *row, *starts;  // t * B + b and b of each; where each step's begin
 
     Chunk(Arena& arena, std::int64_t steps, std::int64_t rows)
-        : place(arena.take<std::int64_t>(steps * rows)), row(arena.take<std::int64_t>(steps * rows)), starts(arena.take<std::int64_t>(steps + 1)) {}
+        : place(arena.take<std::int64_t>(steps * rows)),
+          row(arena.take<std::int64_t>(steps * rows)),
+          starts(arena.take<std::int64_t>(steps + 1)) {}
 
     template <class T>
     void fill(const Scan<T>& scan, Range steps, Range rows) {
@@ -38,7 +41,9 @@ struct Chunk {
         starts[end - begin] = count;
     }
 
-    RECURRA_INLINE Range at(std::int64_t t) const { return {starts[t - begin], starts[t - begin + 1]}; }
+    RECURRA_INLINE Range at(std::int64_t t) const {
+        return {starts[t - begin], starts[t - begin + 1]};
+    }
 };
 
 // Chunk number n in the order of the scan: forward from the first step, backward from the last.

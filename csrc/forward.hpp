@@ -9,8 +9,14 @@ template <class T>
 class Forward {
 public:
     Forward(const Scan<T>& s, Region& r, int i, Arena& shared, Arena& own)
-        : scan(s), program(*s.program), region(r), me(i), rows(r.rows(i)), steps(chunk_steps(s.steps, s.batch)),
-          weights(s, r, i, shared, true, false), step(s, r, i, weights, shared, own, rows.size(), rows.size() * steps),
+        : scan(s),
+          program(*s.program),
+          region(r),
+          me(i),
+          rows(r.rows(i)),
+          steps(chunk_steps(s.steps, s.batch)),
+          weights(s, r, i, shared, true, false),
+          step(s, r, i, weights, shared, own, rows.size(), rows.size() * steps),
           chunk(own, steps, rows.size()) {
         for (int n = 0; n < program.states.size; ++n) {
             const std::int64_t width = program.states[n];
@@ -28,12 +34,14 @@ public:
         region.meet();
         step.open();
         for (int n = 0; n < program.states.size; ++n) {
-            for (std::int64_t b = rows.begin; b < rows.end; ++b) now[n][b - rows.begin] = scan.first[n] + b * program.states[n];
+            for (std::int64_t b = rows.begin; b < rows.end; ++b)
+                now[n][b - rows.begin] = scan.first[n] + b * program.states[n];
         }
         for (std::int64_t n = 0; n * steps < scan.steps; ++n) {
             chunk.fill(scan, chunk_at(n, scan.steps, steps, scan.reverse), rows);
             step.project({chunk.count, 0, chunk.place, chunk.row, nullptr, nullptr});
-            for (std::int64_t k = chunk.begin; k < chunk.end; ++k) advance(scan.reverse ? chunk.end - 1 - (k - chunk.begin) : k);
+            for (std::int64_t k = chunk.begin; k < chunk.end; ++k)
+                advance(scan.reverse ? chunk.end - 1 - (k - chunk.begin) : k);
         }
         for (std::int64_t b = rows.begin; b < rows.end; ++b) keep(scan.final, b, b);
     }
@@ -48,10 +56,10 @@ private:
     Weights<T> weights;
     Step<T> step;
     Chunk chunk;
-    T* other[MAX_SLOTS];         // two places for each row of a state that is not recorded
-    const T** now[MAX_SLOTS];    // the state of the moment, by row
-    const T** old[MAX_SLOTS];    // the same by running row
-    T** fresh[MAX_SLOTS];        // where the next goes
+    T* other[MAX_SLOTS];       // two places for each row of a state that is not recorded
+    const T** now[MAX_SLOTS];  // the state of the moment, by row
+    const T** old[MAX_SLOTS];  // the same by running row
+    T** fresh[MAX_SLOTS];      // where the next goes
 
     void advance(std::int64_t t) {
         const Range at = chunk.at(t);
@@ -64,13 +72,18 @@ private:
             }
         }
         step.down = !step.down;
-        if (at.size()) step.run({at.size(), at.begin, chunk.place + at.begin, chunk.row + at.begin, old, fresh});
+        if (at.size())
+            step.run(
+                {at.size(), at.begin, chunk.place + at.begin, chunk.row + at.begin, old, fresh});
         for (std::int64_t r = 0; r < at.size(); ++r) {
-            for (int n = 0; n < program.states.size; ++n) now[n][chunk.row[at.begin + r] - rows.begin] = fresh[n][r];
+            for (int n = 0; n < program.states.size; ++n)
+                now[n][chunk.row[at.begin + r] - rows.begin] = fresh[n][r];
         }
         if (at.size() < rows.size()) idle(t);
         if (scan.held && scan.states && scan.states[0]) {
-            for (std::int64_t r = 0; r < at.size(); ++r) copy(scan.states[0] + chunk.place[at.begin + r] * program.states[0], 0, chunk.row[at.begin + r]);
+            for (std::int64_t r = 0; r < at.size(); ++r)
+                copy(scan.states[0] + chunk.place[at.begin + r] * program.states[0], 0,
+                     chunk.row[at.begin + r]);
         }
         for (std::int64_t r = 0; scan.reverse && r < at.size(); ++r) {
             if (scan.resets_at(t, chunk.row[at.begin + r])) reset(chunk.row[at.begin + r]);
@@ -78,7 +91,8 @@ private:
     }
 
     void reset(std::int64_t b) {
-        for (int n = 0; n < program.states.size; ++n) now[n][b - rows.begin] = scan.initial[n] + b * program.states[n];
+        for (int n = 0; n < program.states.size; ++n)
+            now[n][b - rows.begin] = scan.initial[n] + b * program.states[n];
     }
 
     T* next(int n, std::int64_t t, std::int64_t b) const {
@@ -91,7 +105,8 @@ private:
     // A thread copies its own units only: others may still be writing theirs.
     void copy(T* to, int n, std::int64_t b) const {
         const Range units = region.units(program.states[n], me);
-        memcpy(to + units.begin, now[n][b - rows.begin] + units.begin, sizeof(T) * std::size_t(units.size()));
+        memcpy(to + units.begin, now[n][b - rows.begin] + units.begin,
+               sizeof(T) * std::size_t(units.size()));
     }
 
     void keep(T* const* to, std::int64_t b, std::int64_t place) const {
@@ -106,7 +121,8 @@ private:
             if (scan.runs(t, b)) continue;
             const std::int64_t place = t * scan.batch + b;
             clear(scan.h, program.states[0], place);
-            for (int g = 0; scan.gates && g < program.gates; ++g) clear(scan.gates[g], program.hidden, place);
+            for (int g = 0; scan.gates && g < program.gates; ++g)
+                clear(scan.gates[g], program.hidden, place);
             if (scan.held && scan.states) keep(scan.states, b, place);
         }
     }

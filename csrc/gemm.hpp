@@ -18,8 +18,8 @@ constexpr int ACCUMULATORS = 12;
 
 constexpr int ROWS = ACCUMULATORS / 2;  // rows of a register tile that is one panel wide
 
-// Panels in a register tile of this many rows: few rows take more, so that the sums in flight hide the
-// multiplier's latency.
+// Panels in a register tile of this many rows: few rows take more, so that the sums in flight hide
+// the multiplier's latency.
 constexpr int panels_for(int rows) {
     const int most = ACCUMULATORS / (2 * rows);
     return most < 1 ? 1 : most > 4 ? 4 : most;
@@ -62,7 +62,9 @@ struct Columns {
     std::int64_t unit;
     Range units;
 
-    RECURRA_INLINE std::int64_t source(std::int64_t j) const { return j / units.size() * unit + units.begin + j % units.size(); }
+    RECURRA_INLINE std::int64_t source(std::int64_t j) const {
+        return j / units.size() * unit + units.begin + j % units.size();
+    }
 };
 
 #if defined(__has_builtin)
@@ -71,7 +73,8 @@ struct Columns {
 #endif
 #endif
 
-// Lanes of a and b, those of each second group of S exchanged: `upper` is what is left in a's place, `lower` in b's.
+// Lanes of a and b, those of each second group of S exchanged: `upper` is what is left in a's
+// place, `lower` in b's.
 #if defined(RECURRA_SHUFFLES)
 template <class T, int S, std::size_t... L>
 RECURRA_INLINE V<T> upper(V<T> a, V<T> b, std::index_sequence<L...>) {
@@ -118,16 +121,20 @@ void pack_lanes(T* panel, std::int64_t stored, std::int64_t depth, const T* cons
 
 // Panels `part` of a weight whose rows are the columns: column j is row `columns.source(j)`.
 template <class T>
-void pack_rows(const Packed<T>& to, Range part, const Columns& columns, const T* weight, const T* bias) {
+void pack_rows(const Packed<T>& to, Range part, const Columns& columns, const T* weight,
+               const T* bias) {
     const std::int64_t depth = to.depth;
     for (std::int64_t p = part.begin; p < part.end; ++p) {
         T* panel = to.panels + p * PANEL<T> * depth;
         const int stored = to.stored(p), wide = to.wide(p);
         const T* rows[PANEL<T>];
-        for (int j = 0; j < PANEL<T>; ++j) rows[j] = j < wide ? weight + columns.source(p * PANEL<T> + j) * depth : weight;
-        for (int j = 0; j < stored; j += LANES<T>) pack_lanes(panel + j, stored, depth, rows + j, wide - j);
+        for (int j = 0; j < PANEL<T>; ++j)
+            rows[j] = j < wide ? weight + columns.source(p * PANEL<T> + j) * depth : weight;
+        for (int j = 0; j < stored; j += LANES<T>)
+            pack_lanes(panel + j, stored, depth, rows + j, wide - j);
         T* shift = to.bias() + p * PANEL<T>;
-        for (int j = 0; j < stored; ++j) shift[j] = bias && j < wide ? bias[columns.source(p * PANEL<T> + j)] : T(0);
+        for (int j = 0; j < stored; ++j)
+            shift[j] = bias && j < wide ? bias[columns.source(p * PANEL<T> + j)] : T(0);
     }
 }
 
@@ -142,27 +149,31 @@ RECURRA_INLINE void copy_row(T* to, const T* from, int wide, int stored) {
     }
 }
 
-// Panels `part` of columns `first` .. of a matrix whose rows are the depth, `stride` apart; bias zero. Some rows at a time,
-// so that what is read stays near.
+// Panels `part` of columns `first` .. of a matrix whose rows are the depth, `stride` apart; bias
+// zero. Some rows at a time, so that what is read stays near.
 template <class T>
-void pack_columns(const Packed<T>& to, Range part, const T* matrix, std::int64_t stride, std::int64_t first) {
+void pack_columns(const Packed<T>& to, Range part, const T* matrix, std::int64_t stride,
+                  std::int64_t first) {
     for (std::int64_t start = 0; start < to.depth; start += 32) {
         const std::int64_t end = start + 32 < to.depth ? start + 32 : to.depth;
         for (std::int64_t p = part.begin; p < part.end; ++p) {
             T* panel = to.panels + p * PANEL<T> * to.depth;
             const int stored = to.stored(p), wide = to.wide(p);
             const T* from = matrix + first + p * PANEL<T>;
-            for (std::int64_t k = start; k < end; ++k) copy_row(panel + k * stored, from + k * stride, wide, stored);
+            for (std::int64_t k = start; k < end; ++k)
+                copy_row(panel + k * stored, from + k * stride, wide, stored);
         }
     }
-    for (std::int64_t p = part.begin; p < part.end; ++p) memset(to.bias() + p * PANEL<T>, 0, sizeof(T) * std::size_t(to.stored(p)));
+    for (std::int64_t p = part.begin; p < part.end; ++p)
+        memset(to.bias() + p * PANEL<T>, 0, sizeof(T) * std::size_t(to.stored(p)));
 }
 
-// How many steps of k ahead a panel is asked for, a line of the cache at a time: it may come from a far one. One row reads too
-// fast to ask.
+// How many steps of k ahead a panel is asked for, a line of the cache at a time: it may come from a
+// far one. One row reads too fast to ask.
 constexpr int AHEAD = 24, LINE = 64;
 
-// Panels of a matrix whose weights are kept as E, and by column what the sums are multiplied with, if anything, and the bias.
+// Panels of a matrix whose weights are kept as E, and by column what the sums are multiplied with,
+// if anything, and the bias.
 template <class T, class E = T>
 struct Panels {
     const E* begin;
@@ -175,11 +186,13 @@ RECURRA_INLINE Panels<T> panels_of(const Packed<T>& packed) {
     return {packed.panels, nullptr, packed.bias(), packed.depth, packed.columns};
 }
 
-// One register tile: R rows, N vectors. Each sum runs over k in order, whatever R and N, so a row's bits do not depend on
-// the rows beside it. Rows are reached from every third by a pointer of its own: compilers would else spill addresses. Several
-// rows take two steps of k in a turn of the loop: fewer instructions beside the multiplications, which count where two threads share a core.
+// One register tile: R rows, N vectors. Each sum runs over k in order, whatever R and N, so a row's
+// bits do not depend on the rows beside it. Rows are reached from every third by a pointer of its
+// own: compilers would else spill addresses. Several rows take two steps of k in a turn of the
+// loop: fewer instructions beside the multiplications, which count where two threads share a core.
 template <class T, int R, int N, class E>
-void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, const E* panels, const T* scale, const T* bias, T* out, std::int64_t apart) {
+void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, const E* panels,
+                  const T* scale, const T* bias, T* out, std::int64_t apart) {
     constexpr int WIDE = N == 1 ? LANES<T> : PANEL<T>;
     constexpr int BASES = (R + 2) / 3;
     V<T> sum[R][N] = {};
@@ -203,7 +216,8 @@ void tile_product(std::int64_t depth, const T* operand, std::int64_t stride, con
                 for (int j = 0; j < N; ++j) sum[r][j] = fma(x, column[j], sum[r][j]);
             }
 #pragma GCC unroll 2
-            for (int j = 0; R > 1 && j < WIDE; j += LINE / int(sizeof(E))) __builtin_prefetch(panels + (AHEAD + k) * WIDE + j);
+            for (int j = 0; R > 1 && j < WIDE; j += LINE / int(sizeof(E)))
+                __builtin_prefetch(panels + (AHEAD + k) * WIDE + j);
         }
         panels += STEPS * WIDE;
 #pragma GCC unroll 8
@@ -238,9 +252,11 @@ struct Tile {
 template <class T, int R, int P, class E>
 RECURRA_INLINE void choose_panels(int vectors, const Tile<T, E>& t) {
     if (vectors == 2 * P) {
-        tile_product<T, R, 2 * P>(t.depth, t.operand, t.stride, t.panels, t.scale, t.bias, t.out, t.apart);
+        tile_product<T, R, 2 * P>(t.depth, t.operand, t.stride, t.panels, t.scale, t.bias, t.out,
+                                  t.apart);
     } else if constexpr (P == 1) {
-        tile_product<T, R, 1>(t.depth, t.operand, t.stride, t.panels, t.scale, t.bias, t.out, t.apart);
+        tile_product<T, R, 1>(t.depth, t.operand, t.stride, t.panels, t.scale, t.bias, t.out,
+                              t.apart);
     } else {
         choose_panels<T, R, P - 1>(vectors, t);
     }
@@ -257,29 +273,35 @@ RECURRA_INLINE void choose_rows(int rows, int vectors, const Tile<T, E>& t) {
     }
 }
 
-// operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart. `down`: the last panels first. Who turns
-// round at every step finds in the cache what the step before used last, where not all of the matrix fits.
+// operand (rows, depth), `stride` apart; out (rows, padded columns), `apart` apart. `down`: the
+// last panels first. Who turns round at every step finds in the cache what the step before used
+// last, where not all of the matrix fits.
 template <class T, class E>
-void multiply(const Panels<T, E>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) {
-    const std::int64_t blocks = (rows + ROWS - 1) / ROWS, most = blocks ? (rows + blocks - 1) / blocks : 1;
-    const std::int64_t vectors = padded<T>(matrix.columns) / LANES<T>, group = 2 * panels_for(int(most));
+void multiply(const Panels<T, E>& matrix, std::int64_t rows, const T* operand, std::int64_t stride,
+              T* out, std::int64_t apart, bool down) {
+    const std::int64_t blocks = (rows + ROWS - 1) / ROWS,
+                       most = blocks ? (rows + blocks - 1) / blocks : 1;
+    const std::int64_t vectors = padded<T>(matrix.columns) / LANES<T>,
+                       group = 2 * panels_for(int(most));
     for (std::int64_t left = vectors; left;) {
         const std::int64_t rest = left % 2 ? 1 : left % group ? left % group : group;
         const std::int64_t take = down ? rest : left >= group ? group : left > 1 ? left / 2 * 2 : 1;
         const std::int64_t column = (down ? left - take : vectors - left) * LANES<T>;
         for (std::int64_t block = 0; block < blocks; ++block) {
             const std::int64_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
-            choose_rows<T, ROWS>(int(end - begin), int(take),
-                                 Tile<T, E>{operand + begin * stride, stride, matrix.begin + column * matrix.depth,
-                                            matrix.scale ? matrix.scale + column : nullptr, matrix.bias + column,
-                                            out + begin * apart + column, apart, matrix.depth});
+            choose_rows<T, ROWS>(
+                int(end - begin), int(take),
+                Tile<T, E>{operand + begin * stride, stride, matrix.begin + column * matrix.depth,
+                           matrix.scale ? matrix.scale + column : nullptr, matrix.bias + column,
+                           out + begin * apart + column, apart, matrix.depth});
         }
         left -= take;
     }
 }
 
 template <class T>
-RECURRA_INLINE void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand, std::int64_t stride, T* out, std::int64_t apart, bool down) {
+RECURRA_INLINE void multiply(const Packed<T>& matrix, std::int64_t rows, const T* operand,
+                             std::int64_t stride, T* out, std::int64_t apart, bool down) {
     multiply(panels_of(matrix), rows, operand, stride, out, apart, down);
 }
 

@@ -8,7 +8,9 @@
 
 namespace recurra::RECURRA_ISA {
 
-RECURRA_INLINE std::size_t bytes_of(Precision precision) { return precision == Precision::f32 ? 4 : precision == Precision::bf16 ? 2 : 1; }
+RECURRA_INLINE std::size_t bytes_of(Precision precision) {
+    return precision == Precision::f32 ? 4 : precision == Precision::bf16 ? 2 : 1;
+}
 
 // A packed matrix: panels as in Packed, of what a weight is kept as.
 struct Kept {
@@ -25,13 +27,24 @@ struct Kept {
         return {reinterpret_cast<const E*>(panels), scale, bias, depth, columns};
     }
 
-    RECURRA_INLINE Fours fours() const { return {reinterpret_cast<const std::int8_t*>(panels), sums, scale, bias, longest, depth, columns}; }
+    RECURRA_INLINE Fours fours() const {
+        return {reinterpret_cast<const std::int8_t*>(panels),
+                sums,
+                scale,
+                bias,
+                longest,
+                depth,
+                columns};
+    }
 
-    RECURRA_INLINE void multiply(std::int64_t rows, const float* operand, std::int64_t stride, float* out, std::int64_t apart, bool down) const {
+    RECURRA_INLINE void multiply(std::int64_t rows, const float* operand, std::int64_t stride,
+                                 float* out, std::int64_t apart, bool down) const {
         using recurra::RECURRA_ISA::multiply;
-        if (precision == Precision::f32) return multiply(as<float>(), rows, operand, stride, out, apart, down);
+        if (precision == Precision::f32)
+            return multiply(as<float>(), rows, operand, stride, out, apart, down);
         if (whole) return multiply(fours(), rows, operand, stride, out, apart, down);
-        if (precision == Precision::bf16) return multiply(as<std::uint16_t>(), rows, operand, stride, out, apart, down);
+        if (precision == Precision::bf16)
+            return multiply(as<std::uint16_t>(), rows, operand, stride, out, apart, down);
         multiply(as<std::int8_t>(), rows, operand, stride, out, apart, down);
     }
 };
@@ -42,9 +55,11 @@ RECURRA_INLINE Kept lay(const Weight& weight, bool rows, Arena& arena) {
     kept.precision = weight.precision;
     kept.depth = weight.columns;
     kept.columns = weight.rows;
-    kept.whole = weight.precision == Precision::i8 && !rows && has_fours() && weight.columns <= MOST_DEPTH;
+    kept.whole =
+        weight.precision == Precision::i8 && !rows && has_fours() && weight.columns <= MOST_DEPTH;
     const std::int64_t columns = padded<float>(weight.rows);
-    const std::int64_t plain = (rows ? weight.rows : columns) * weight.columns * std::int64_t(bytes_of(weight.precision));
+    const std::int64_t plain =
+        (rows ? weight.rows : columns) * weight.columns * std::int64_t(bytes_of(weight.precision));
     kept.panels = arena.take<char>(kept.whole ? kept.fours().bytes() : plain);
     if (kept.whole) kept.sums = arena.take<std::int32_t>(columns);
     if (weight.precision == Precision::i8) kept.scale = arena.take<float>(columns);
@@ -55,13 +70,15 @@ RECURRA_INLINE Kept lay(const Weight& weight, bool rows, Arena& arena) {
 template <class E>
 void fill_panels(const Kept& kept, const E* values, E* panels) {
     for (std::int64_t first = 0; first < kept.columns; first += PANEL<float>) {
-        const std::int64_t left = padded<float>(kept.columns) - first, stored = left < PANEL<float> ? left : PANEL<float>;
+        const std::int64_t left = padded<float>(kept.columns) - first,
+                           stored = left < PANEL<float> ? left : PANEL<float>;
         E* panel = panels + first * kept.depth;
         for (std::int64_t j = 0; j < stored; ++j) {
             const bool there = first + j < kept.columns;
             const std::int64_t place = place_in_row<E>(j, stored);
             const E* row = values + (there ? first + j : 0) * kept.depth;
-            for (std::int64_t k = 0; k < kept.depth; ++k) panel[k * stored + place] = there ? row[k] : E(0);
+            for (std::int64_t k = 0; k < kept.depth; ++k)
+                panel[k * stored + place] = there ? row[k] : E(0);
         }
     }
 }
@@ -87,20 +104,33 @@ inline void fill_fours(Kept& kept, const std::int8_t* values, const float* scale
 
 inline void fill(Kept& kept, const Weight& weight, bool rows) {
     const std::int64_t columns = padded<float>(weight.rows);
-    if (kept.whole) fill_fours(kept, static_cast<const std::int8_t*>(weight.values), weight.scales);
-    else if (rows) memcpy(kept.panels, weight.values, std::size_t(weight.rows * weight.columns) * bytes_of(weight.precision));
-    else if (kept.precision == Precision::f32) fill_panels(kept, static_cast<const float*>(weight.values), reinterpret_cast<float*>(kept.panels));
-    else if (kept.precision == Precision::bf16) fill_panels(kept, static_cast<const std::uint16_t*>(weight.values), reinterpret_cast<std::uint16_t*>(kept.panels));
-    else fill_panels(kept, static_cast<const std::int8_t*>(weight.values), reinterpret_cast<std::int8_t*>(kept.panels));
-    for (std::int64_t j = 0; kept.scale && j < columns; ++j) kept.scale[j] = j < weight.rows ? weight.scales[j] : 0.0f;
-    for (std::int64_t j = 0; kept.bias && j < columns; ++j) kept.bias[j] = weight.bias && j < weight.rows ? weight.bias[j] : 0.0f;
+    if (kept.whole)
+        fill_fours(kept, static_cast<const std::int8_t*>(weight.values), weight.scales);
+    else if (rows)
+        memcpy(kept.panels, weight.values,
+               std::size_t(weight.rows * weight.columns) * bytes_of(weight.precision));
+    else if (kept.precision == Precision::f32)
+        fill_panels(kept, static_cast<const float*>(weight.values),
+                    reinterpret_cast<float*>(kept.panels));
+    else if (kept.precision == Precision::bf16)
+        fill_panels(kept, static_cast<const std::uint16_t*>(weight.values),
+                    reinterpret_cast<std::uint16_t*>(kept.panels));
+    else
+        fill_panels(kept, static_cast<const std::int8_t*>(weight.values),
+                    reinterpret_cast<std::int8_t*>(kept.panels));
+    for (std::int64_t j = 0; kept.scale && j < columns; ++j)
+        kept.scale[j] = j < weight.rows ? weight.scales[j] : 0.0f;
+    for (std::int64_t j = 0; kept.bias && j < columns; ++j)
+        kept.bias[j] = weight.bias && j < weight.rows ? weight.bias[j] : 0.0f;
 }
 
-// Visits every weight of the layers in one fixed order: f(weight, whether its rows are read as they are).
+// Visits every weight of the layers in one fixed order: f(weight, whether its rows are read as they
+// are).
 template <class F>
 void each_weight(const Span<Layer>& layers, F f) {
     for (const Layer& layer : layers) {
-        const bool rows = layer.kind == Kind::embedding || (layer.kind == Kind::conv && layer.conv.groups > 1);
+        const bool rows =
+            layer.kind == Kind::embedding || (layer.kind == Kind::conv && layer.conv.groups > 1);
         for (const Weight& weight : layer.weights) f(weight, rows);
         each_weight(layer.inside, f);
     }

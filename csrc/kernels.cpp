@@ -1,4 +1,5 @@
-// The kernels of one instruction set. CMake compiles this file once for each, with RECURRA_ISA its name.
+// The kernels of one instruction set. CMake compiles this file once for each, with RECURRA_ISA its
+// name.
 #include "kernels.hpp"
 
 #include <chrono>
@@ -22,7 +23,8 @@ Bytes measure(const Scan<T>& scan, const Gradients<T>* gradients, Region& region
 }
 
 template <class T>
-void run(const Scan<T>& scan, const Gradients<T>* gradients, Region& region, int me, char* shared_memory, char* own_memory) {
+void run(const Scan<T>& scan, const Gradients<T>* gradients, Region& region, int me,
+         char* shared_memory, char* own_memory) {
     Arena shared{shared_memory}, own{own_memory};
     if (gradients) {
         Backward<T>(scan, *gradients, region, me, shared, own).run();
@@ -56,6 +58,10 @@ template <class T>
 constexpr Kernels<T> KERNELS = {LANES<T>, PANEL<T>, ROWS, measure<T>, run<T>, draw<T>};
 
 extern const Isa isa;
-const Isa isa = {RECURRA_ISA_NAME, KERNELS<float>, KERNELS<double>, peak, {packed_bytes, pack, session_bytes, open, push, state, finite, bandwidth}};
+const Isa isa = {RECURRA_ISA_NAME,
+                 KERNELS<float>,
+                 KERNELS<double>,
+                 peak,
+                 {packed_bytes, pack, session_bytes, open, push, state, finite, bandwidth}};
 
 }  // namespace recurra::RECURRA_ISA

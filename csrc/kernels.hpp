@@ -17,19 +17,23 @@ constexpr int DRAWN_TOGETHER = 64;
 
 template <class T>
 struct Kernels {
-    int lanes, panel, rows;  // numbers in a vector, columns in a packed panel, rows in a register tile
+    int lanes, panel,
+        rows;  // numbers in a vector, columns in a packed panel, rows in a register tile
     // Thread `me` of a region; without gradients forward, with them backward.
     Bytes (*measure)(const Scan<T>&, const Gradients<T>*, Region&, int me);
     void (*run)(const Scan<T>&, const Gradients<T>*, Region&, int me, char* shared, char* own);
-    // Random factors `begin` to `end` of those of a key, 0 where the number is below `zero`, else `value`.
-    void (*draw)(T* to, std::int64_t begin, std::int64_t end, std::uint32_t zero, T value, std::uint64_t key);
+    // Random factors `begin` to `end` of those of a key, 0 where the number is below `zero`, else
+    // `value`.
+    void (*draw)(T* to, std::int64_t begin, std::int64_t end, std::uint32_t zero, T value,
+                 std::uint64_t key);
 };
 
 struct Isa {
     const char* name;
     Kernels<float> f32;
     Kernels<double> f64;
-    double (*peak)(double seconds);  // multiplications and additions of floats a second by one thread, in 1e9
+    double (*peak)(
+        double seconds);  // multiplications and additions of floats a second by one thread, in 1e9
     Streaming streaming;
 };
 

@@ -11,14 +11,16 @@
 namespace recurra {
 namespace {
 
-// Multiplications below which waking another thread costs more than it brings, and below which, within one step, meeting it does.
+// Multiplications below which waking another thread costs more than it brings, and below which,
+// within one step, meeting it does.
 constexpr double WORTH_A_THREAD = 1e5, WORTH_A_MEETING = 16e3;
 
 // Numbers of weights that a step reads.
 double recurrent(const Program& program) {
     double numbers = 0;
     for (const Phase& phase : program.phases) {
-        if (phase.multiplies && phase.product.weighted) numbers += double(phase.product.columns()) * phase.product.reads;
+        if (phase.multiplies && phase.product.weighted)
+            numbers += double(phase.product.columns()) * phase.product.reads;
     }
     return numbers;
 }
@@ -31,8 +33,9 @@ double private_cache() {
     return 512 * 1024;
 }
 
-// Rows are split where each thread gets some and its own copy of the weights stays in its cache; else units, where a step
-// is worth the meeting. The numbers that come out are the same. RECURRA_SPLIT=rows or units decides for tests.
+// Rows are split where each thread gets some and its own copy of the weights stays in its cache;
+// else units, where a step is worth the meeting. The numbers that come out are the same.
+// RECURRA_SPLIT=rows or units decides for tests.
 template <class T>
 bool by_units(const Scan<T>& scan, int threads) {
     if (threads < 2) return false;
@@ -51,7 +54,8 @@ std::vector<std::int64_t> bounds(const Scan<T>& scan, int threads) {
     found[0] = 0;
     for (std::int64_t b = 0, i = 1; b < scan.batch && i < threads; ++b) {
         some += double(scan.length(b)) + 1;
-        while (i < threads && some >= all * double(i) / threads - 1e-9) found[std::size_t(i++)] = b + 1;
+        while (i < threads && some >= all * double(i) / threads - 1e-9)
+            found[std::size_t(i++)] = b + 1;
     }
     return found;
 }
@@ -65,7 +69,8 @@ struct Work {
     Memory memory;
     std::vector<std::size_t> starts;  // each thread's own memory; shared memory is at 0
 
-    Work(const Kernels<T>& k, const Scan<T>& s, const Gradients<T>* g, int threads) : kernels(k), scan(s), gradients(g) {
+    Work(const Kernels<T>& k, const Scan<T>& s, const Gradients<T>* g, int threads)
+        : kernels(k), scan(s), gradients(g) {
         region.threads = threads;
         region.by_units = by_units(scan, threads);
         region.bounds = bounds(scan, threads);
@@ -81,14 +86,16 @@ struct Work {
 
     static void part(void* context, int i) {
         Work& work = *static_cast<Work*>(context);
-        work.kernels.run(work.scan, work.gradients, work.region, i, work.memory.get(), work.memory.get() + work.starts[std::size_t(i)]);
+        work.kernels.run(work.scan, work.gradients, work.region, i, work.memory.get(),
+                         work.memory.get() + work.starts[std::size_t(i)]);
     }
 };
 
 template <class T>
 int worth(const Scan<T>& scan, const Pool& pool) {
     const Program& program = *scan.program;
-    const double step = program.hidden * 20.0 + double(program.input.columns()) * program.input.reads + recurrent(program);
+    const double step = program.hidden * 20.0 +
+                        double(program.input.columns()) * program.input.reads + recurrent(program);
     const double most = step * double(scan.steps) * double(scan.batch) / WORTH_A_THREAD;
     return int(std::clamp(most, 1.0, double(pool.parallel ? std::max(pool.threads, 1) : 1)));
 }
@@ -122,7 +129,8 @@ bool on_threads(const Pool& pool, int threads, void (*body)(void*, int), void* c
 }
 
 template <class T>
-void launch(const Kernels<T>& kernels, const Scan<T>& scan, const Gradients<T>* gradients, const Pool& pool) {
+void launch(const Kernels<T>& kernels, const Scan<T>& scan, const Gradients<T>* gradients,
+            const Pool& pool) {
     if (scan.batch == 0) return;
     Work<T> work(kernels, scan, gradients, worth(scan, pool));
     if (on_threads(pool, work.region.threads, Work<T>::part, &work)) return;
@@ -130,7 +138,9 @@ void launch(const Kernels<T>& kernels, const Scan<T>& scan, const Gradients<T>* 
     Work<T>::part(&alone, 0);
 }
 
-template void launch<float>(const Kernels<float>&, const Scan<float>&, const Gradients<float>*, const Pool&);
-template void launch<double>(const Kernels<double>&, const Scan<double>&, const Gradients<double>*, const Pool&);
+template void launch<float>(const Kernels<float>&, const Scan<float>&, const Gradients<float>*,
+                            const Pool&);
+template void launch<double>(const Kernels<double>&, const Scan<double>&, const Gradients<double>*,
+                             const Pool&);
 
 }  // namespace recurra

@@ -33,7 +33,9 @@ Kept& kept() {
     return *all;
 }
 
-std::align_val_t alignment(std::size_t bytes) { return std::align_val_t(bytes < LARGE ? PAGE : LARGE); }
+std::align_val_t alignment(std::size_t bytes) {
+    return std::align_val_t(bytes < LARGE ? PAGE : LARGE);
+}
 
 Block fresh(std::size_t bytes) {
     const std::size_t unit = bytes < LARGE ? PAGE : LARGE;
@@ -75,7 +77,8 @@ Memory::Memory(std::size_t bytes) {
     bytes_ = block.bytes;
 }
 
-Memory::Memory(Memory&& other) noexcept : begin_(std::exchange(other.begin_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+Memory::Memory(Memory&& other) noexcept
+    : begin_(std::exchange(other.begin_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
 
 Memory& Memory::operator=(Memory&& other) noexcept {
     std::swap(begin_, other.begin_);

@@ -1,4 +1,5 @@
-// Memory taken from what was given back before: fresh pages can cost more than the scan that fills them.
+// Memory taken from what was given back before: fresh pages can cost more than the scan that fills
+// them.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,8 @@ namespace recurra {
 class Memory {
 public:
     Memory() = default;
-    // At least this many bytes, aligned to a page; what is in them is not said. Throws std::bad_alloc.
+    // At least this many bytes, aligned to a page; what is in them is not said. Throws
+    // std::bad_alloc.
     explicit Memory(std::size_t bytes);
     Memory(const Memory&) = delete;
     Memory(Memory&& other) noexcept;

@@ -19,7 +19,8 @@ struct FloatLists {
     std::vector<std::int64_t> sizes;
 };
 
-// A layer as Python hands it over; addresses are read while the model is made, but for gains, biases and params.
+// A layer as Python hands it over; addresses are read while the model is made, but for gains,
+// biases and params.
 struct LayerList {
     Layer layer{};
     std::vector<Weight> weights;
@@ -29,7 +30,8 @@ struct LayerList {
 
 class Model {
 public:
-    // Throws std::invalid_argument where a program and its weights do not fit together, std::bad_alloc.
+    // Throws std::invalid_argument where a program and its weights do not fit together,
+    // std::bad_alloc.
     explicit Model(const std::vector<LayerList>& layers);
     Model(const Model&) = delete;
 
@@ -66,7 +68,9 @@ public:
     float* state(int i) const { return chosen_isa().streaming.state(opened_, i); }
     // Multiplications of one step, about.
     double work() const { return work_; }
-    void push(std::int64_t steps, const void* x, float* y) const { chosen_isa().streaming.push(opened_, steps, x, y); }
+    void push(std::int64_t steps, const void* x, float* y) const {
+        chosen_isa().streaming.push(opened_, steps, x, y);
+    }
     // False if another thread is in it.
     bool enter() { return !busy_.exchange(true, std::memory_order_acquire); }
     bool busy() const { return busy_.load(std::memory_order_relaxed); }

@@ -1,4 +1,5 @@
-// A trained network as plain data: what Python's `recurra.network` says, with every name made a number.
+// A trained network as plain data: what Python's `recurra.network` says, with every name made a
+// number.
 #pragma once
 
 #include <cstddef>
@@ -8,13 +9,15 @@
 
 namespace recurra {
 
-// In the order of `recurra.runtime.native.KINDS`, `network.matrix.PRECISIONS` and `network.layers.ACTIVATIONS`.
+// In the order of `recurra.runtime.native.KINDS`, `network.matrix.PRECISIONS` and
+// `network.layers.ACTIVATIONS`.
 enum class Kind : int { embedding, linear, norm, activation, conv, recurrent, residual, adaptive };
 enum class Precision : int { f32, bf16, i8 };
 enum class Function : int { relu, tanh, sigmoid, gelu, gelu_tanh };
 constexpr int KINDS = 8, PRECISIONS = 3, FUNCTIONS = 5;
 
-// A matrix (rows, columns), a row for each output; null values: there is none. `scales` by row with i8; `bias` or null.
+// A matrix (rows, columns), a row for each output; null values: there is none. `scales` by row with
+// i8; `bias` or null.
 struct Weight {
     Precision precision;
     const void* values;
@@ -28,9 +31,9 @@ struct Convolution {
     RECURRA_INLINE std::int64_t past() const { return (kernel - 1) * dilation; }
 };
 
-// Of a recurrent layer, entry 0 of `weights`, `gains` and `biases` is the input product's, entry p + 1 that of phase p; those
-// of a norm begin at the phase's first block. Of an adaptive softmax entry 0 is the head, 2 i + 1 and 2 i + 2 are cluster i's. Other
-// layers have one weight or none.
+// Of a recurrent layer, entry 0 of `weights`, `gains` and `biases` is the input product's, entry p
+// + 1 that of phase p; those of a norm begin at the phase's first block. Of an adaptive softmax
+// entry 0 is the head, 2 i + 1 and 2 i + 2 are cluster i's. Other layers have one weight or none.
 struct Layer {
     Kind kind;
     std::int64_t in, out;

@@ -7,7 +7,8 @@ namespace recurra::RECURRA_ISA {
 
 // Columns `first` .. first + count of some rows as (rows, ROWS), padded with zeros.
 template <class T>
-void pack_left(std::int64_t rows, const T* left, std::int64_t stride, std::int64_t first, int count, T* packed) {
+void pack_left(std::int64_t rows, const T* left, std::int64_t stride, std::int64_t first, int count,
+               T* packed) {
     left += first;
     for (std::int64_t k = 0; k < rows; ++k, left += stride, packed += ROWS) {
         if (count == ROWS) {
@@ -20,9 +21,11 @@ void pack_left(std::int64_t rows, const T* left, std::int64_t stride, std::int64
 
 // One register tile of ROWS rows and one panel; `to` holds whole vectors.
 template <class T, int N>
-void tile_outer(std::int64_t depth, const T* left, const T* right, T* to, std::int64_t apart, int rows) {
+void tile_outer(std::int64_t depth, const T* left, const T* right, T* to, std::int64_t apart,
+                int rows) {
     V<T> sum[ROWS][N] = {};
-    for (int r = 0; r < rows; ++r) __builtin_prefetch(to + r * apart, 1), __builtin_prefetch(to + r * apart + LANES<T>, 1);
+    for (int r = 0; r < rows; ++r)
+        __builtin_prefetch(to + r * apart, 1), __builtin_prefetch(to + r * apart + LANES<T>, 1);
     for (std::int64_t k = 0; k < depth; ++k) {
         V<T> column[N];
 #pragma GCC unroll 2
@@ -40,14 +43,18 @@ void tile_outer(std::int64_t depth, const T* left, const T* right, T* to, std::i
     for (int r = 0; r < ROWS; ++r) {
         if (r < rows) {
 #pragma GCC unroll 2
-            for (int j = 0; j < N; ++j) store<T>(to + r * apart + j * LANES<T>, load(to + r * apart + j * LANES<T>) + sum[r][j]);
+            for (int j = 0; j < N; ++j)
+                store<T>(to + r * apart + j * LANES<T>,
+                         load(to + r * apart + j * LANES<T>) + sum[r][j]);
         }
     }
 }
 
-// Panel p of `right`, (depth, columns) packed, times a packed block of `rows` columns of `left`, into rows of `to`.
+// Panel p of `right`, (depth, columns) packed, times a packed block of `rows` columns of `left`,
+// into rows of `to`.
 template <class T>
-void add_outer(const Packed<T>& right, std::int64_t p, const T* left, T* to, std::int64_t apart, int rows) {
+void add_outer(const Packed<T>& right, std::int64_t p, const T* left, T* to, std::int64_t apart,
+               int rows) {
     const T* panel = right.panels + p * PANEL<T> * right.depth;
     const int stored = right.stored(p), wide = right.wide(p);
     T* here = to + p * PANEL<T>;
@@ -68,7 +75,8 @@ void add_outer(const Packed<T>& right, std::int64_t p, const T* left, T* to, std
     }
 }
 
-// The sum of each column of a packed block, in four partial sums. Whole vectors are read: past the block's end too.
+// The sum of each column of a packed block, in four partial sums. Whole vectors are read: past the
+// block's end too.
 template <class T>
 void sum_columns(std::int64_t depth, const T* left, T* sums) {
     constexpr int VECTORS = (ROWS + LANES<T> - 1) / LANES<T>;
@@ -76,7 +84,8 @@ void sum_columns(std::int64_t depth, const T* left, T* sums) {
     for (std::int64_t k = 0; k < depth; ++k) {
         for (int j = 0; j < VECTORS; ++j) sum[k % 4][j] += load(left + k * ROWS + j * LANES<T>);
     }
-    for (int j = 0; j < VECTORS; ++j) store<T>(sums + j * LANES<T>, (sum[0][j] + sum[1][j]) + (sum[2][j] + sum[3][j]));
+    for (int j = 0; j < VECTORS; ++j)
+        store<T>(sums + j * LANES<T>, (sum[0][j] + sum[1][j]) + (sum[2][j] + sum[3][j]));
 }
 
 }  // namespace recurra::RECURRA_ISA

@@ -1,4 +1,5 @@
-// A cell's program as plain data: what Python's `recurra.program` traced, with every name made a number.
+// A cell's program as plain data: what Python's `recurra.program` traced, with every name made a
+// number.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,12 @@ constexpr int MAX_SLOTS = 512;
 constexpr int MAX_WIDTH = 1 << 20;
 
 // Operations, in the order of `recurra.program.graph.ALPHABET`.
+// clang-format off
 #define RECURRA_OPS(X)                                                                                        \
     X(neg, 1) X(abs, 1) X(sign, 1) X(exp, 1) X(expm1, 1) X(log, 1) X(log1p, 1) X(sqrt, 1) X(sin, 1) X(cos, 1) \
     X(erf, 1) X(tanh, 1) X(sigmoid, 1) X(relu, 1) X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(maximum, 2)       \
     X(minimum, 2) X(gt, 2) X(ge, 2) X(lt, 2) X(le, 2) X(eq, 2) X(where, 3)
+// clang-format on
 
 enum class Op : int {
 #define X(name, arity) name,
@@ -29,19 +32,21 @@ enum class Op : int {
 #undef X
 };
 
-// Where a section reads: `index` counts states, noises, parameters, constants, slots or saved values; for v and
-// operand it is the phase. `part` is the block (gate) of u or v. `state` is the old state, `fresh` the new one,
-// `grad` the gradient of the new one, `operand` that of a phase's operand; the last four are for backward.
+// Where a section reads: `index` counts states, noises, parameters, constants, slots or saved
+// values; for v and operand it is the phase. `part` is the block (gate) of u or v. `state` is the
+// old state, `fresh` the new one, `grad` the gradient of the new one, `operand` that of a phase's
+// operand; the last four are for backward.
 enum class From : int { u, v, state, noise, param, constant, slot, saved, fresh, grad, operand };
 constexpr int FROM_COUNT = 11;
 
-// Where a section writes: a slot (a value kept until the step ends), a gate's record, the operand, what is saved for
-// backward; backward: gradients of blocks of u and of v, of the old state, of noise, of parameters.
+// Where a section writes: a slot (a value kept until the step ends), a gate's record, the operand,
+// what is saved for backward; backward: gradients of blocks of u and of v, of the old state, of
+// noise, of parameters.
 enum class To : int { slot, gate, operand, saved, du, dv, dstate, dnoise, dparam };
 constexpr int TO_COUNT = 9;
 
-// Members are always inlined: these types are compiled for several instruction sets, and a shared copy of a
-// function could be one that this machine cannot run.
+// Members are always inlined: these types are compiled for several instruction sets, and a shared
+// copy of a function could be one that this machine cannot run.
 template <class E>
 struct Span {
     const E* data = nullptr;
@@ -56,7 +61,8 @@ struct Source {
     int index, part;
 };
 
-// Arguments number the section's sources first, then its registers; those that an operation has no use for are the first again.
+// Arguments number the section's sources first, then its registers; those that an operation has no
+// use for are the first again.
 struct Instruction {
     Op op;
     int to, a, b, c;
@@ -83,7 +89,8 @@ struct Product {
     int first, blocks, total;
     int unit, reads;  // widths, in units
     Span<int> norm;
-    std::int64_t kept;  // where in a saved row the normalised values and then each group's scale are
+    std::int64_t
+        kept;  // where in a saved row the normalised values and then each group's scale are
 
     RECURRA_INLINE std::int64_t columns() const { return std::int64_t(blocks) * unit; }
 };
@@ -95,7 +102,8 @@ struct Phase {
     Span<Section> body;
 };
 
-// Backward of a phase. `du_first`: the gradient of v is that of u from this block on; -1: it is apart; -2: none.
+// Backward of a phase. `du_first`: the gradient of v is that of u from this block on; -1: it is
+// apart; -2: none.
 struct BackPhase {
     int phase;
     Span<Section> operand, before;

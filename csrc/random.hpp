@@ -1,5 +1,6 @@
-// Random factors by a counter: each depends on the key and its place alone, not on threads or instruction sets.
-// Philox4x32-10 of Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3", doi:10.1145/2063384.2063405.
+// Random factors by a counter: each depends on the key and its place alone, not on threads or
+// instruction sets. Philox4x32-10 of Salmon et al. (2011), "Parallel random numbers: as easy as 1,
+// 2, 3", doi:10.1145/2063384.2063405.
 #pragma once
 
 #include "kernels.hpp"
@@ -12,7 +13,8 @@ using Wide = U<double>;  // lanes of 64 bits of which the lower 32 count; the up
 // Products of the lower halves, whole.
 RECURRA_INLINE Wide product(Wide a, std::uint32_t b) {
 #if defined(__AVX512F__)
-    return (Wide)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, _mm512_set1_epi64(b));  // gcc 12 warns of the one without a mask
+    return (Wide)_mm512_maskz_mul_epu32(
+        0xFF, (__m512i)a, _mm512_set1_epi64(b));  // gcc 12 warns of the one without a mask
 #elif defined(__AVX2__)
     return (Wide)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
 #elif defined(__SSE2__)
@@ -30,7 +32,8 @@ RECURRA_INLINE void philox(Wide (&even)[4], Wide (&odd)[4], std::uint64_t key) {
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round) {
         for (Wide* const word : {even, odd}) {
-            const Wide first = product(word[0], 0xD2511F53u), second = product(word[2], 0xCD9E8D57u);
+            const Wide first = product(word[0], 0xD2511F53u),
+                       second = product(word[2], 0xCD9E8D57u);
             word[0] = (second >> 32) ^ word[1] ^ low;
             word[2] = (first >> 32) ^ word[3] ^ high;
             word[1] = second;
@@ -44,12 +47,14 @@ RECURRA_INLINE void philox(Wide (&even)[4], Wide (&odd)[4], std::uint64_t key) {
 constexpr int BLOCKS = DRAWN_TOGETHER / 4;
 
 // Number 16 w + b is word w of block 16 group + b, whose counter is (block, 0, 0, 0).
-RECURRA_INLINE void words(std::uint32_t (&to)[DRAWN_TOGETHER], std::uint32_t group, std::uint64_t key) {
+RECURRA_INLINE void words(std::uint32_t (&to)[DRAWN_TOGETHER], std::uint32_t group,
+                          std::uint64_t key) {
     constexpr int lanes = LANES<double>;
     Wide lane;
     for (int i = 0; i < lanes; ++i) lane[i] = std::uint64_t(i);
     for (int b = 0; b < BLOCKS; b += 2 * lanes) {
-        Wide even[4] = {lane * 2 + (std::uint64_t(group) * BLOCKS + std::uint64_t(b))}, odd[4] = {even[0] + 1};
+        Wide even[4] = {lane * 2 + (std::uint64_t(group) * BLOCKS + std::uint64_t(b))},
+             odd[4] = {even[0] + 1};
         philox(even, odd, key);
         for (int w = 0; w < 4; ++w) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -62,9 +67,11 @@ RECURRA_INLINE void words(std::uint32_t (&to)[DRAWN_TOGETHER], std::uint32_t gro
     }
 }
 
-// Factors `begin` to `end`: 0 where the number is below `zero`, else `value`. `begin` is a multiple of DRAWN_TOGETHER.
+// Factors `begin` to `end`: 0 where the number is below `zero`, else `value`. `begin` is a multiple
+// of DRAWN_TOGETHER.
 template <class T>
-void draw(T* to, std::int64_t begin, std::int64_t end, std::uint32_t zero, T value, std::uint64_t key) {
+void draw(T* to, std::int64_t begin, std::int64_t end, std::uint32_t zero, T value,
+          std::uint64_t key) {
     alignas(64) std::uint32_t number[DRAWN_TOGETHER];
     for (std::int64_t i = begin; i < end; i += DRAWN_TOGETHER) {
         words(number, std::uint32_t(i / DRAWN_TOGETHER), key);

@@ -8,9 +8,9 @@
 
 namespace recurra {
 
-// Arrays of a scan over T steps and B rows. Null where a thing is not asked for or not there. Of `weight`, `bias`
-// and `gain`, entry 0 is the input product's, entry p + 1 that of phase p; a bias or gain begins at the phase's
-// first block.
+// Arrays of a scan over T steps and B rows. Null where a thing is not asked for or not there. Of
+// `weight`, `bias` and `gain`, entry 0 is the input product's, entry p + 1 that of phase p; a bias
+// or gain begins at the phase's first block.
 template <class T>
 struct Scan {
     const Program* program;
@@ -34,9 +34,15 @@ struct Scan {
     const std::int64_t* lengths;  // (B,)
     const std::uint8_t* resets;   // (T, B)
 
-    RECURRA_INLINE bool runs(std::int64_t t, std::int64_t b) const { return !lengths || t < lengths[b]; }
-    RECURRA_INLINE bool resets_at(std::int64_t t, std::int64_t b) const { return resets && resets[t * batch + b]; }
-    RECURRA_INLINE std::int64_t length(std::int64_t b) const { return lengths ? lengths[b] : steps; }
+    RECURRA_INLINE bool runs(std::int64_t t, std::int64_t b) const {
+        return !lengths || t < lengths[b];
+    }
+    RECURRA_INLINE bool resets_at(std::int64_t t, std::int64_t b) const {
+        return resets && resets[t * batch + b];
+    }
+    RECURRA_INLINE std::int64_t length(std::int64_t b) const {
+        return lengths ? lengths[b] : steps;
+    }
 };
 
 // Gradients given and wanted; null where there is none. All that are wanted are overwritten.

@@ -6,7 +6,8 @@
 
 namespace recurra::RECURRA_ISA {
 
-// A source at one step. Row r begins at rows[r], or at base + (index ? index[r] : r) * stride; the unit `origin` is there.
+// A source at one step. Row r begins at rows[r], or at base + (index ? index[r] : r) * stride; the
+// unit `origin` is there.
 template <class T>
 struct Reader {
     const T* base = nullptr;
@@ -16,10 +17,13 @@ struct Reader {
     std::int64_t origin = 0;
     bool moves = true;  // tiles advance through it; constants stay
 
-    RECURRA_INLINE const T* row(std::int64_t r) const { return (rows ? rows[r] : base + (index ? index[r] : r) * stride) - origin; }
+    RECURRA_INLINE const T* row(std::int64_t r) const {
+        return (rows ? rows[r] : base + (index ? index[r] : r) * stride) - origin;
+    }
 };
 
-// Likewise where an output goes; nowhere if both pointers are null. `add`: it is added to what is there.
+// Likewise where an output goes; nowhere if both pointers are null. `add`: it is added to what is
+// there.
 template <class T>
 struct Writer {
     T* base = nullptr;
@@ -44,7 +48,10 @@ struct Desk {
 
     void run(const Section& part, std::int64_t rows, Range units) {
         for (std::int64_t r = 0; r < rows; ++r) {
-            calls(part, r, units, [](Execute<T> f, T* to, const T* x, const T* y, const T* z, int some) { f(to, x, y, z, some); });
+            calls(part, r, units,
+                  [](Execute<T> f, T* to, const T* x, const T* y, const T* z, int some) {
+                      f(to, x, y, z, some);
+                  });
         }
     }
 
@@ -56,13 +63,15 @@ struct Desk {
         std::int64_t start = units.begin;
         for (; start + TILE <= units.end; start += TILE) tile(part, start, TILE, call);
         if (start == units.end) return;
-        // Where whole vectors can reach back over units that are done, those are done again: it costs less than copies, and
-        // changes nothing unless results are added up.
+        // Where whole vectors can reach back over units that are done, those are done again: it
+        // costs less than copies, and changes nothing unless results are added up.
         const std::int64_t whole = padded_units(units.end - start);
         bool adds = units.size() < whole;
         for (int o = 0; o < part.outputs.size; ++o) adds |= writers[o].add;
-        if (adds) tile(part, start, int(units.end - start), call);
-        else tile(part, units.end - whole, int(whole), call);
+        if (adds)
+            tile(part, start, int(units.end - start), call);
+        else
+            tile(part, units.end - whole, int(whole), call);
     }
 
 private:
@@ -71,9 +80,12 @@ private:
     T* values[MAX_SOURCES + MAX_REGISTERS];
     bool direct[MAX_SLOTS];
 
-    static RECURRA_INLINE std::int64_t padded_units(std::int64_t units) { return (units + LANES<T> - 1) / LANES<T> * LANES<T>; }
+    static RECURRA_INLINE std::int64_t padded_units(std::int64_t units) {
+        return (units + LANES<T> - 1) / LANES<T> * LANES<T>;
+    }
 
-    // A result that goes to one place only is computed there. A tile that is not whole vectors reads padded copies.
+    // A result that goes to one place only is computed there. A tile that is not whole vectors
+    // reads padded copies.
     template <class F>
     RECURRA_INLINE void tile(const Section& part, std::int64_t start, int units, F call) {
         const int sources = part.sources.size, outputs = part.outputs.size;
@@ -86,7 +98,8 @@ private:
                 values[s] = copy;
             }
         }
-        for (int k = 0; k < part.registers; ++k) values[sources + k] = registers + std::int64_t(k) * TILE;
+        for (int k = 0; k < part.registers; ++k)
+            values[sources + k] = registers + std::int64_t(k) * TILE;
         for (int o = 0; o < outputs; ++o) {
             const int value = part.outputs[o].value;
             direct[o] = to[o] && units == whole && !writers[o].add && value >= sources &&
@@ -94,11 +107,14 @@ private:
             if (direct[o]) values[value] = to[o] + start;
         }
         for (const Instruction& code : part.instructions) {
-            call(EXECUTE<T>[int(code.op)], values[sources + code.to], values[code.a], values[code.b], values[code.c], whole);
+            call(EXECUTE<T>[int(code.op)], values[sources + code.to], values[code.a],
+                 values[code.b], values[code.c], whole);
         }
         for (int o = 0; o < outputs; ++o) {
             const T* value = values[part.outputs[o].value];
-            if (to[o] && !direct[o]) call(writers[o].add ? add_units<T> : copy_units<T>, to[o] + start, value, value, value, units);
+            if (to[o] && !direct[o])
+                call(writers[o].add ? add_units<T> : copy_units<T>, to[o] + start, value, value,
+                     value, units);
         }
     }
 };

@@ -8,7 +8,8 @@
 
 namespace recurra::RECURRA_ISA {
 
-// Rows of a push that are taken together, about: enough for the products with what is known ahead to be one product.
+// Rows of a push that are taken together, about: enough for the products with what is known ahead
+// to be one product.
 constexpr std::int64_t TOGETHER = 64;
 
 // Stages one after another; between them two buffers take turns.
@@ -42,7 +43,8 @@ private:
 
 class ResidualStage final : public Stage {
 public:
-    ResidualStage(const Layer& l, const Kept*& kept, Desktop& d, Arena& arena, bool there) : layer(l), desk(d), chain(l.inside, kept, d, arena, there) {}
+    ResidualStage(const Layer& l, const Kept*& kept, Desktop& d, Arena& arena, bool there)
+        : layer(l), desk(d), chain(l.inside, kept, d, arena, there) {}
 
     void open() override { chain.open(); }
     void begin() override { chain.begin(); }
@@ -50,7 +52,9 @@ public:
     void run(std::int64_t steps, const void* x, float* y) override {
         chain.run(steps, x, y);
         const auto* from = static_cast<const float*>(x);
-        each<float>({0, steps * desk.batch * layer.in}, [=](std::int64_t j, auto at, auto put) { put(y + j, at(from + j) + at(y + j)); });
+        each<float>({0, steps * desk.batch * layer.in}, [=](std::int64_t j, auto at, auto put) {
+            put(y + j, at(from + j) + at(y + j));
+        });
     }
 
 private:
@@ -68,26 +72,37 @@ Stage* placed(Arena& arena, bool there, Rest&&... rest) {
     return nullptr;
 }
 
-inline Stage* stage_of(const Layer& layer, const Kept*& kept, Desktop& desk, Arena& arena, bool there) {
+inline Stage* stage_of(const Layer& layer, const Kept*& kept, Desktop& desk, Arena& arena,
+                       bool there) {
     const Kept* mine = kept;
     kept += layer.weights.size;
     switch (layer.kind) {
-        case Kind::embedding: return placed<EmbeddingStage>(arena, there, layer, mine, desk, arena);
-        case Kind::linear: return placed<LinearStage>(arena, there, layer, mine, desk, arena);
-        case Kind::norm: return placed<NormStage>(arena, there, layer, mine, desk, arena);
-        case Kind::activation: return placed<ActivationStage>(arena, there, layer, mine, desk, arena);
-        case Kind::conv: return placed<ConvStage>(arena, there, layer, mine, desk, arena);
-        case Kind::recurrent: return placed<RecurrentStage>(arena, there, layer, mine, desk, arena);
-        case Kind::adaptive: return placed<AdaptiveStage>(arena, there, layer, mine, desk, arena);
-        default: return placed<ResidualStage>(arena, there, layer, kept, desk, arena, there);
+        case Kind::embedding:
+            return placed<EmbeddingStage>(arena, there, layer, mine, desk, arena);
+        case Kind::linear:
+            return placed<LinearStage>(arena, there, layer, mine, desk, arena);
+        case Kind::norm:
+            return placed<NormStage>(arena, there, layer, mine, desk, arena);
+        case Kind::activation:
+            return placed<ActivationStage>(arena, there, layer, mine, desk, arena);
+        case Kind::conv:
+            return placed<ConvStage>(arena, there, layer, mine, desk, arena);
+        case Kind::recurrent:
+            return placed<RecurrentStage>(arena, there, layer, mine, desk, arena);
+        case Kind::adaptive:
+            return placed<AdaptiveStage>(arena, there, layer, mine, desk, arena);
+        default:
+            return placed<ResidualStage>(arena, there, layer, kept, desk, arena, there);
     }
 }
 
-inline Chain::Chain(const Span<Layer>& layers, const Kept*& kept, Desktop& desk, Arena& arena, bool there)
+inline Chain::Chain(const Span<Layer>& layers, const Kept*& kept, Desktop& desk, Arena& arena,
+                    bool there)
     : count(layers.size), stages(arena.take<Stage*>(layers.size)) {
     std::int64_t widest = 0;
     for (const Layer& layer : layers) widest = layer.out > widest ? layer.out : widest;
-    for (float*& buffer : between) buffer = arena.take<float>(count > 1 ? desk.most * desk.batch * widest : 0);
+    for (float*& buffer : between)
+        buffer = arena.take<float>(count > 1 ? desk.most * desk.batch * widest : 0);
     for (int i = 0; i < count; ++i) {
         Stage* made = stage_of(layers[i], kept, desk, arena, there);
         if (there) stages[i] = made;
@@ -97,7 +112,9 @@ inline Chain::Chain(const Span<Layer>& layers, const Kept*& kept, Desktop& desk,
 class Session {
 public:
     Session(const Network& n, const Kept* kept, std::int64_t batch, Region* region, Arena& arena)
-        : network(n), desk{batch, TOGETHER / batch > 1 ? TOGETHER / batch : 1, region, nullptr, nullptr, nullptr} {
+        : network(n),
+          desk{batch,  TOGETHER / batch > 1 ? TOGETHER / batch : 1, region, nullptr, nullptr,
+               nullptr} {
         const bool there = arena.memory != nullptr;
         desk.place = arena.take<std::int64_t>(desk.most * batch);
         desk.row = arena.take<std::int64_t>(desk.most * batch);
@@ -114,16 +131,18 @@ public:
         chain.open();
     }
 
-    // Every second step begins with what was read last, and reads it from the end: as much of the weights as the cache holds is
-    // then still there.
+    // Every second step begins with what was read last, and reads it from the end: as much of the
+    // weights as the cache holds is then still there.
     void push(std::int64_t steps, const void* x, float* y) {
-        const std::size_t in = network.tokens ? sizeof(std::int64_t) : sizeof(float) * std::size_t(network.in);
+        const std::size_t in =
+            network.tokens ? sizeof(std::int64_t) : sizeof(float) * std::size_t(network.in);
         const auto* from = static_cast<const char*>(x);
         for (std::int64_t t = 0; t < steps; t += desk.most) {
             const std::int64_t some = steps - t < desk.most ? steps - t : desk.most;
             desk.down = !desk.down;
             if (some == 1 && desk.down) chain.begin();
-            chain.run(some, from + std::size_t(t * desk.batch) * in, y + t * desk.batch * network.out);
+            chain.run(some, from + std::size_t(t * desk.batch) * in,
+                      y + t * desk.batch * network.out);
         }
     }
 
@@ -135,21 +154,26 @@ private:
     Chain chain;
 };
 
-inline std::size_t session_bytes(const Network& network, const char* packed, std::int64_t batch, Region* region) {
+inline std::size_t session_bytes(const Network& network, const char* packed, std::int64_t batch,
+                                 Region* region) {
     Arena arena;
     arena.take<Session>(1);
     Session counted(network, reinterpret_cast<const Kept*>(packed), batch, region, arena);
     return arena.used;
 }
 
-inline void* open(const Network& network, const char* packed, std::int64_t batch, Region* region, char* memory) {
+inline void* open(const Network& network, const char* packed, std::int64_t batch, Region* region,
+                  char* memory) {
     Arena arena{memory};
-    auto* session = new (arena.take<Session>(1)) Session(network, reinterpret_cast<const Kept*>(packed), batch, region, arena);
+    auto* session = new (arena.take<Session>(1))
+        Session(network, reinterpret_cast<const Kept*>(packed), batch, region, arena);
     session->open();
     return session;
 }
 
-inline void push(void* session, std::int64_t steps, const void* x, float* y) { static_cast<Session*>(session)->push(steps, x, y); }
+inline void push(void* session, std::int64_t steps, const void* x, float* y) {
+    static_cast<Session*>(session)->push(steps, x, y);
+}
 inline float* state(void* session, int i) { return static_cast<const Session*>(session)->state(i); }
 
 // A full exponent runs over into the sign.

@@ -37,12 +37,13 @@ FloatLists vectors(nb::handle list) {
 template <class E>
 E choice(nb::handle number, int count, const char* name) {
     const int i = nb::cast<int>(number);
-    if (i < 0 || i >= count) refuse(name, "be at least 0 and below " + std::to_string(count), std::to_string(i));
+    if (i < 0 || i >= count)
+        refuse(name, "be at least 0 and below " + std::to_string(count), std::to_string(i));
     return E(i);
 }
 
-// (kind, in, out, weights, gains, biases, params, program, (function, kernel, dilation, groups), eps, inside); a weight is
-// (precision, values, scales, bias, rows, columns).
+// (kind, in, out, weights, gains, biases, params, program, (function, kernel, dilation, groups),
+// eps, inside); a weight is (precision, values, scales, bias, rows, columns).
 LayerList layer_of(nb::handle given) {
     const auto tuple = nb::cast<nb::tuple>(given);
     LayerList list;
@@ -67,7 +68,8 @@ LayerList layer_of(nb::handle given) {
     layer.program = tuple[7].is_none() ? nullptr : &nb::cast<const Blueprint&>(tuple[7]).program();
     const auto sizes = nb::cast<nb::tuple>(tuple[8]);
     layer.function = choice<Function>(sizes[0], FUNCTIONS, "function");
-    layer.conv = {nb::cast<std::int64_t>(sizes[1]), nb::cast<std::int64_t>(sizes[2]), nb::cast<std::int64_t>(sizes[3])};
+    layer.conv = {nb::cast<std::int64_t>(sizes[1]), nb::cast<std::int64_t>(sizes[2]),
+                  nb::cast<std::int64_t>(sizes[3])};
     layer.eps = nb::cast<double>(tuple[9]);
     for (nb::handle each : nb::cast<nb::list>(tuple[10])) list.inside.push_back(layer_of(each));
     return list;
@@ -89,27 +91,36 @@ struct Held {
 class Stream {
 public:
     // `make(shape, dtype)` gives arrays for what comes out; `reads` is the dtype of what goes in.
-    Stream(const Held& held, std::int64_t batch, nb::object make, nb::object dtype, nb::object reads)
-        : alive_(held.alive), make_(std::move(make)), session_(held.model, batch), shape_(nb::make_tuple(batch, held.model->network().out)),
-          in_{nullptr, std::move(reads), held.model->network().tokens ? 'q' : 'f'}, out_{nullptr, std::move(dtype), 'f'} {
+    Stream(const Held& held, std::int64_t batch, nb::object make, nb::object dtype,
+           nb::object reads)
+        : alive_(held.alive),
+          make_(std::move(make)),
+          session_(held.model, batch),
+          shape_(nb::make_tuple(batch, held.model->network().out)),
+          in_{nullptr, std::move(reads), held.model->network().tokens ? 'q' : 'f'},
+          out_{nullptr, std::move(dtype), 'f'} {
         const auto& widths = held.model->state_widths();
         std::int64_t numbers = 0;
         for (const std::int64_t width : widths) numbers += batch * width;
         before_.resize(std::size_t(numbers));
         float* before = before_.data();
-        for (std::size_t i = 0; i < widths.size(); before += batch * widths[i++]) kept_.push_back({session_.state(int(i)), before, widths[i]});
+        for (std::size_t i = 0; i < widths.size(); before += batch * widths[i++])
+            kept_.push_back({session_.state(int(i)), before, widths[i]});
         given_[0] = made(shape_);
         const nb::object& array = given_[0].array;
         plain_ = Py_TYPE(array.ptr());
-        if (Buffer(array, out_, true).told_by_fields(array, out_.dtype)) in_.type = out_.type = plain_;
+        if (Buffer(array, out_, true).told_by_fields(array, out_.dtype))
+            in_.type = out_.type = plain_;
     }
 
-    // Answers below 0 where nothing was done: x is of another kind or shape, another thread is in here, or (if `check`) something
-    // finite made what is not: then `spoiled` less the row. Else an array, or t * B + b of the first value that is not finite (if
-    // `check`), or of the first token beyond the table.
+    // Answers below 0 where nothing was done: x is of another kind or shape, another thread is in
+    // here, or (if `check`) something finite made what is not: then `spoiled` less the row. Else an
+    // array, or t * B + b of the first value that is not finite (if `check`), or of the first token
+    // beyond the table.
     enum Answer { misfit = -1, busy = -2, spoiled = -3 };
 
-    // x (B, ...) or (T, B, ...), C order; of the type that `make` gives: what another has beside its numbers, as a mask, is not seen here.
+    // x (B, ...) or (T, B, ...), C order; of the type that `make` gives: what another has beside
+    // its numbers, as a mask, is not seen here.
     nb::object push(nb::handle given, bool check) {
         if (Py_TYPE(given.ptr()) != plain_) return nb::int_(int(misfit));
         const Buffer in(given, in_, false);
@@ -118,7 +129,8 @@ public:
         const int axes = network.tokens ? 1 : 2;
         const bool chunk = in.ndim == axes + 1;
         if (!chunk && in.ndim != axes) return nb::int_(int(misfit));
-        if (in.shape[chunk] != session_.batch() || (axes == 2 && in.shape[chunk + 1] != network.in)) return nb::int_(int(misfit));
+        if (in.shape[chunk] != session_.batch() || (axes == 2 && in.shape[chunk + 1] != network.in))
+            return nb::int_(int(misfit));
         const std::int64_t steps = chunk ? in.shape[0] : 1;
         if (steps < 1) return nb::int_(int(misfit));
         const Turn turn(session_);
@@ -136,8 +148,11 @@ public:
 
     nb::ndarray<nb::numpy, float, nb::ndim<2>> state(int i) const {
         const auto& widths = session_.model().state_widths();
-        if (i < 0 || i >= int(widths.size())) throw nb::index_error("state must be one of the network's");
-        return {session_.state(i), {std::size_t(session_.batch()), std::size_t(widths[std::size_t(i)])}, nb::find(this)};
+        if (i < 0 || i >= int(widths.size()))
+            throw nb::index_error("state must be one of the network's");
+        return {session_.state(i),
+                {std::size_t(session_.batch()), std::size_t(widths[std::size_t(i)])},
+                nb::find(this)};
     }
 
 private:
@@ -166,16 +181,19 @@ private:
     Output made(const nb::object& shape) const {
         Output output{make_(shape, out_.dtype)};
         const Buffer buffer(output.array, out_, true);
-        if (!buffer.there) throw std::invalid_argument("make must give a float32 array that can be written");
+        if (!buffer.there)
+            throw std::invalid_argument("make must give a float32 array that can be written");
         output.data = static_cast<float*>(buffer.data);
         return output;
     }
 
-    // Memory for one step: an array given before that nobody has any more, so that a loop allocates nothing.
+    // Memory for one step: an array given before that nobody has any more, so that a loop allocates
+    // nothing.
     const Output& step() {
 #if !defined(Py_GIL_DISABLED)
         for (Output& given : given_) {
-            if (given.array.is_valid() && Py_REFCNT(given.array.ptr()) == 1 && as_made(given)) return given;
+            if (given.array.is_valid() && Py_REFCNT(given.array.ptr()) == 1 && as_made(given))
+                return given;
         }
 #endif
         turn_ = !turn_;
@@ -185,7 +203,8 @@ private:
     // Whoever had it may have given it another shape, dtype or memory.
     bool as_made(const Output& given) const {
         const Buffer buffer(given.array, out_, true);
-        return buffer.there && buffer.data == given.data && buffer.ndim == 2 && buffer.shape[0] == session_.batch() &&
+        return buffer.there && buffer.data == given.data && buffer.ndim == 2 &&
+               buffer.shape[0] == session_.batch() &&
                buffer.shape[1] == session_.model().network().out;
     }
 
@@ -201,11 +220,13 @@ private:
         return output.array;
     }
 
-    // The first row whose state or output is no longer finite, if `check`; the state is then as it was before.
+    // The first row whose state or output is no longer finite, if `check`; the state is then as it
+    // was before.
     std::int64_t run(float* y, std::int64_t steps, const void* x, bool check) {
         if (!check) return session_.push(steps, x, y), -1;
         const std::int64_t rows = session_.batch(), out = session_.model().network().out;
-        for (const Kept& part : kept_) std::memcpy(part.before, part.state, sizeof(float) * std::size_t(rows * part.width));
+        for (const Kept& part : kept_)
+            std::memcpy(part.before, part.state, sizeof(float) * std::size_t(rows * part.width));
         session_.push(steps, x, y);
         const auto finite = chosen_isa().streaming.finite;
         bool fine = finite(y, steps * rows * out);
@@ -273,18 +294,26 @@ double bandwidth(std::size_t bytes, double seconds) {
 void bind_sessions(nb::module_& m) {
     nb::class_<Held>(m, "Model", "A network with its weights packed, for sessions.")
         .def(nb::init<nb::list, nb::list>(), nb::arg("layers"), nb::arg("keep"))
-        .def_prop_ro("bytes", [](const Held& self) { return self.model->bytes(); }, "Of the packed weights.");
+        .def_prop_ro(
+            "bytes", [](const Held& self) { return self.model->bytes(); },
+            "Of the packed weights.");
     nb::class_<Stream>(m, "Session", "Rows that stream through a model.")
-        .def(nb::init<const Held&, std::int64_t, nb::object, nb::object, nb::object>(), nb::arg("model"), nb::arg("batch"), nb::arg("make"), nb::arg("dtype"),
+        .def(nb::init<const Held&, std::int64_t, nb::object, nb::object, nb::object>(),
+             nb::arg("model"), nb::arg("batch"), nb::arg("make"), nb::arg("dtype"),
              nb::arg("reads"))
-        .def("push", &Stream::push, nb::arg("x").none(), nb::arg("check"), "Run steps; see native.pyi.")
+        .def("push", &Stream::push, nb::arg("x").none(), nb::arg("check"),
+             "Run steps; see native.pyi.")
         .def_prop_ro("busy", &Stream::busy_now, "Whether a thread is in it.")
         .def("enter", &Stream::enter, "Take the turn; false if another thread has it.")
         .def("leave", &Stream::leave, "Give the turn back.")
-        .def("state", &Stream::state, nb::arg("i"), nb::rv_policy::reference_internal, "An array of the state, (B, width); its memory is the session's.");
-    m.def("bandwidth", &bandwidth, nb::arg("bytes"), nb::arg("seconds"), "Bytes that one thread reads, in 1e9 a second, again and again from so many.");
+        .def("state", &Stream::state, nb::arg("i"), nb::rv_policy::reference_internal,
+             "An array of the state, (B, width); its memory is the session's.");
+    m.def("bandwidth", &bandwidth, nb::arg("bytes"), nb::arg("seconds"),
+          "Bytes that one thread reads, in 1e9 a second, again and again from so many.");
     nb::list kinds;
-    for (const char* name : {"embedding", "linear", "norm", "activation", "conv", "recurrent", "residual", "adaptive"}) kinds.append(name);
+    for (const char* name :
+         {"embedding", "linear", "norm", "activation", "conv", "recurrent", "residual", "adaptive"})
+        kinds.append(name);
     m.attr("KINDS") = nb::tuple(kinds);
 }
 

@@ -1,4 +1,5 @@
-// Vectors of the instruction set that this file is compiled for, by the compilers' vector extension.
+// Vectors of the instruction set that this file is compiled for, by the compilers' vector
+// extension.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +66,8 @@ RECURRA_INLINE V<T> all(T value) {
     return value - V<T>{};  // x - 0 is x, sign included, and costs nothing
 }
 
-// a * b + c, rounded once where the machine can. Contraction by the compiler is off: the bits of a row must
-// not depend on which loop computed it.
+// a * b + c, rounded once where the machine can. Contraction by the compiler is off: the bits of a
+// row must not depend on which loop computed it.
 RECURRA_INLINE V<float> fma(V<float> a, V<float> b, V<float> c) {
 #if defined(__AVX512F__)
     return _mm512_fmadd_ps(a, b, c);
@@ -91,7 +92,8 @@ RECURRA_INLINE V<double> fma(V<double> a, V<double> b, V<double> c) {
 #endif
 }
 
-// The greater of x and a bound, the smaller, and the root, each in one instruction where there is one. A NaN in x stays.
+// The greater of x and a bound, the smaller, and the root, each in one instruction where there is
+// one. A NaN in x stays.
 #if defined(__AVX512F__)
 RECURRA_INLINE V<float> at_least(V<float> x, V<float> low) { return _mm512_max_ps(low, x); }
 RECURRA_INLINE V<float> at_most(V<float> x, V<float> high) { return _mm512_min_ps(high, x); }
@@ -115,17 +117,23 @@ RECURRA_INLINE V<double> at_most(V<double> x, V<double> high) { return _mm_min_p
 RECURRA_INLINE V<double> root(V<double> x) { return _mm_sqrt_pd(x); }
 #else
 template <class W>
-RECURRA_INLINE W at_least(W x, W low) { return x < low ? low : x; }
+RECURRA_INLINE W at_least(W x, W low) {
+    return x < low ? low : x;
+}
 template <class W>
-RECURRA_INLINE W at_most(W x, W high) { return x > high ? high : x; }
+RECURRA_INLINE W at_most(W x, W high) {
+    return x > high ? high : x;
+}
 template <class W>
 RECURRA_INLINE W root(W x) {
-    for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i) x[i] = sizeof(x[0]) == 4 ? __builtin_sqrtf(x[i]) : __builtin_sqrt(x[i]);
+    for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i)
+        x[i] = sizeof(x[0]) == 4 ? __builtin_sqrtf(x[i]) : __builtin_sqrt(x[i]);
     return x;
 }
 #endif
 
-// a / b for 1/2 <= b < 2^60, within a unit in the last place. AVX-512 divides slowly: there an estimate and Newton's steps.
+// a / b for 1/2 <= b < 2^60, within a unit in the last place. AVX-512 divides slowly: there an
+// estimate and Newton's steps.
 #if defined(__AVX512F__)
 RECURRA_INLINE V<float> quotient(V<float> a, V<float> b) {
     V<float> inverse = _mm512_rcp14_ps(b);
@@ -142,7 +150,9 @@ RECURRA_INLINE V<double> quotient(V<double> a, V<double> b) {
 }
 #else
 template <class W>
-RECURRA_INLINE W quotient(W a, W b) { return a / b; }
+RECURRA_INLINE W quotient(W a, W b) {
+    return a / b;
+}
 #endif
 
 }  // namespace recurra::RECURRA_ISA

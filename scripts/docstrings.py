@@ -1,4 +1,6 @@
-"""How docstrings become pages: a doctest is shown as a console, and a source as a line of its own."""
+"""How docstrings become pages: a doctest is shown as a console, and a source as a line of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -31,5 +33,7 @@ def _paragraph(part: str) -> str:
     if part.startswith(">>> "):
         return f"```pycon\n{part}\n```"
     if part.startswith("Source: "):
-        return "**Source:** " + " ".join(line.strip() for line in part.removeprefix("Source: ").splitlines())
+        return "**Source:** " + " ".join(
+            line.strip() for line in part.removeprefix("Source: ").splitlines()
+        )
     return part

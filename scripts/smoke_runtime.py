@@ -1,4 +1,6 @@
-"""Look at an installed recurra where there is no PyTorch. Prints what it sees; fails if anything is amiss."""
+"""Look at an installed recurra where there is no PyTorch. Prints what it sees; fails if anything is
+amiss.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +43,30 @@ def stream() -> None:
     from recurra.program import Body, Derivative, Node, Product, Program
 
     nodes = (Node("state", name="h"), Node("a", name="h"), Node("tanh", (1,)))
-    body = Body((), Product(0, ("h",), "weight_hh", "bias_hh", None, (), 0, 1, "hidden", "hidden"), (2,))
-    program = Program("Elman()", nodes, (body,), {"h": 2}, {"h": 2}, (), (), (), (), Derivative((((), ()),), {}, ({},), {}, {}, {}))
+    body = Body(
+        (), Product(0, ("h",), "weight_hh", "bias_hh", None, (), 0, 1, "hidden", "hidden"), (2,)
+    )
+    program = Program(
+        "Elman()",
+        nodes,
+        (body,),
+        {"h": 2},
+        {"h": 2},
+        (),
+        (),
+        (),
+        (),
+        Derivative((((), ()),), {}, ({},), {}, {}, {}),
+    )
     draws = np.random.default_rng(0)
-    weights = {name: Matrix(draws.standard_normal((4, width)).astype(np.float32)) for name, width in (("weight_ih", 3), ("weight_hh", 4))}
-    network, x = Network((Recurrent(program, weights),)), draws.standard_normal((9, 2, 3)).astype(np.float32)
+    weights = {
+        name: Matrix(draws.standard_normal((4, width)).astype(np.float32))
+        for name, width in (("weight_ih", 3), ("weight_hh", 4))
+    }
+    network, x = (
+        Network((Recurrent(program, weights),)),
+        draws.standard_normal((9, 2, 3)).astype(np.float32),
+    )
     with tempfile.TemporaryDirectory() as folder:
         write(network, Path(folder) / "model.rcr")
         y = runtime.load(Path(folder) / "model.rcr").session(batch=2).push(x)

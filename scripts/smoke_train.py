@@ -1,4 +1,6 @@
-"""Look at an installed recurra with PyTorch: a layer whole, in steps and as a stream, and what ran."""
+"""Look at an installed recurra with PyTorch: a layer whole, in steps and as a stream, and what
+ran.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def main() -> None:
             print(f"{name}: {distance:.0e} from the whole sequence")
             if not distance <= 1e-12:
                 sys.exit(f"{name} must equal the whole sequence to 1e-12")
-        layer = recurra.Recurrent(recurra.Zoneout(recurra.cells.LSTM(), h=0.1), 3, 5, dtype=torch.float64).eval()
+        layer = recurra.Recurrent(
+            recurra.Zoneout(recurra.cells.LSTM(), h=0.1), 3, 5, dtype=torch.float64
+        ).eval()
         text = recurra.explain(layer, x)
         print(text)
         if "\n   fused: " not in text:

@@ -1,4 +1,6 @@
-"""What holds for every test: fixed seeds, one thread, float64, and memory that shows when it is read unwritten."""
+"""What holds for every test: fixed seeds, one thread, float64, and memory that shows when it is
+read unwritten.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 settings.register_profile(
-    "recurra", derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "recurra",
+    derandomize=True,
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("recurra")
 
@@ -50,7 +56,11 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 def _poison(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     def poisoned_empty(*args: Any, **options: Any) -> torch.Tensor:
         made = make(*args, **options)
-        if not torch.compiler.is_compiling() and made.is_floating_point() and made.device.type != "meta":
+        if (
+            not torch.compiler.is_compiling()
+            and made.is_floating_point()
+            and made.device.type != "meta"
+        ):
             with torch.no_grad():
                 made.fill_(float("nan"))
         return made

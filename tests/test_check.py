@@ -18,7 +18,10 @@ from recurra.export.from_torch import network_of
 from recurra.runtime.model import Model
 
 NEED = "rows must be whole numbers (N,) or a bool mask (5,), got "
-MASK = NEED + "zeros and ones, as many as rows; give a bool mask, or rows.tolist() if they are row numbers"
+MASK = (
+    NEED
+    + "zeros and ones, as many as rows; give a bool mask, or rows.tolist() if they are row numbers"
+)
 TWICE = "{} more than once; give a bool mask if they say yes or no for each row"
 WRONG: list[tuple[Any, type[Exception], str]] = [
     (np.array([0, 0, 0, 1, 0]), ArgumentError, MASK),
@@ -28,7 +31,11 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (np.array([3, 1, 3]), ArgumentError, NEED + TWICE.format("row 3")),
     (np.array([0.0, 0, 0, 1, 0]), ArgumentError, NEED + "float64 of shape (5,)"),
     ([1.9], ArgumentError, NEED + "float64 of shape (1,)"),
-    ([5], ArgumentError, "rows must be in 0..4, got 5; give a bool mask (5,) to say yes or no for each row"),
+    (
+        [5],
+        ArgumentError,
+        "rows must be in 0..4, got 5; give a bool mask (5,) to say yes or no for each row",
+    ),
     ([0, -1], ArgumentError, "rows must be in 0..4, got -1; give"),
     (1, ArgumentError, NEED + "int64 of shape ()"),
     (True, ShapeError, "rows must have shape (5,) as a bool mask, got ()"),
@@ -42,10 +49,19 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     ("01", ArgumentError, NEED + "<U2 of shape ()"),
 ]
 RIGHT: list[tuple[Any, list[int]]] = [
-    ([3], [3]), ((4, 0), [4, 0]), (range(5), [0, 1, 2, 3, 4]), ([], []), (np.zeros(0, np.int64), []), (np.array([2, 1], np.uint8), [2, 1]),
-    ([np.int64(3), np.int32(1)], [3, 1]), (np.array([0, 1]), [0, 1]), ([False, False, False, True, False], [3]),
-    ((np.True_, False, False, False, True), [0, 4]), (np.array([True] * 5), [0, 1, 2, 3, 4]), (np.zeros(5, bool), []),
-]  # fmt: skip
+    ([3], [3]),
+    ((4, 0), [4, 0]),
+    (range(5), [0, 1, 2, 3, 4]),
+    ([], []),
+    (np.zeros(0, np.int64), []),
+    (np.array([2, 1], np.uint8), [2, 1]),
+    ([np.int64(3), np.int32(1)], [3, 1]),
+    (np.array([0, 1]), [0, 1]),
+    ([False, False, False, True, False], [3]),
+    ((np.True_, False, False, False, True), [0, 4]),
+    (np.array([True] * 5), [0, 1, 2, 3, 4]),
+    (np.zeros(5, bool), []),
+]
 
 
 def resets() -> dict[str, Any]:
@@ -61,19 +77,27 @@ def resets() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("takes", ["rule", "state", "stream", "session"])
-@pytest.mark.parametrize(("rows", "error", "message"), WRONG, ids=[f"{number}" for number in range(len(WRONG))])
-def test_rows_that_could_mean_something_else_are_refused(takes: str, rows: Any, error: type[Exception], message: str) -> None:
+@pytest.mark.parametrize(
+    ("rows", "error", "message"), WRONG, ids=[f"{number}" for number in range(len(WRONG))]
+)
+def test_rows_that_could_mean_something_else_are_refused(
+    takes: str, rows: Any, error: type[Exception], message: str
+) -> None:
     given = [rows, torch.from_numpy(rows)] if isinstance(rows, np.ndarray) else [rows]
     for each in given:
         with pytest.raises(error, match=f"^{re.escape(message)}"):
             resets()[takes](each)
 
 
-@pytest.mark.parametrize(("rows", "numbers"), RIGHT, ids=[f"{number}" for number in range(len(RIGHT))])
+@pytest.mark.parametrize(
+    ("rows", "numbers"), RIGHT, ids=[f"{number}" for number in range(len(RIGHT))]
+)
 def test_the_rows_that_are_meant_are_taken(rows: Any, numbers: list[int]) -> None:
     for each in [rows, torch.from_numpy(rows)] if isinstance(rows, np.ndarray) else [rows]:
         assert states.row_indices(each, 5).tolist() == numbers
-        assert states.reset((torch.ones(5, 1),), each)[0].flatten().tolist() == [float(row not in numbers) for row in range(5)]
+        assert states.reset((torch.ones(5, 1),), each)[0].flatten().tolist() == [
+            float(row not in numbers) for row in range(5)
+        ]
         assert states.select((torch.arange(5.0)[:, None],), each)[0].flatten().tolist() == numbers
         stream = Stream(recurra.GRU(3, 4), batch=5)
         stream.reset(rows=each)
@@ -91,7 +115,11 @@ def test_a_row_may_be_selected_twice_but_by_no_mask_of_zeros_and_ones() -> None:
     for rows in (torch.tensor([0, 0, 1]), np.array([0, 1, 1], np.uint8)):
         for take in (session.select, lambda each: states.select(state, each)):
             with pytest.raises(
-                ArgumentError, match="^rows must be .* got zeros and ones, as many as rows; give a bool mask, or rows.tolist"
+                ArgumentError,
+                match=(
+                    "^rows must be .* got zeros and ones, as many as rows; give a bool mask, or"
+                    " rows.tolist"
+                ),
             ):
                 take(rows)
 

@@ -1,4 +1,6 @@
-"""The documents: every public name on a page, every page reachable, and what they show is what comes out."""
+"""The documents: every public name on a page, every page reachable, and what they show is what
+comes out.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +58,23 @@ class Ids(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; the build is strict, so a broken link or reference fails it."""
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
-    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(out),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -70,7 +87,9 @@ def public_names(package: str) -> list[str]:
     return [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
     ]
 
 
@@ -81,19 +100,35 @@ def test_every_public_name_is_on_its_reference_page(site: Path, package: str) ->
     names = public_names(package)
     assert names
     # a function in a file of its own name is listed by both
-    paths = {name: {f"recurra.{package}.{name}", f"recurra.{package}.{name}.{name}"} for name in names}
+    paths = {
+        name: {f"recurra.{package}.{name}", f"recurra.{package}.{name}.{name}"} for name in names
+    }
     assert not [name for name in names if not paths[name] & ids.found]
 
 
 def test_the_site_opens_from_a_file_with_its_search(site: Path) -> None:
-    """No page loads a script or a style from elsewhere, links name files, and the index is a script that a file may load."""
+    """No page loads a script or a style from elsewhere, links name files, and the index is a script
+    that a file may load.
+    """
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        assert not re.findall(r'<(?:script[^>]* src|link[^>]* rel="stylesheet"[^>]* href)="(?:https?:)?//[^"]*"', text), page
-        for link in re.findall(r'<script[^>]* src="([^"]*)"', text) if page.name != "404.html" else ():
+        assert not re.findall(
+            r'<(?:script[^>]* src|link[^>]* rel="stylesheet"[^>]* href)="(?:https?:)?//[^"]*"', text
+        ), page
+        for link in (
+            re.findall(r'<script[^>]* src="([^"]*)"', text) if page.name != "404.html" else ()
+        ):
             assert (page.parent / link).is_file(), (page, link)
-    assert (site / "search" / "search_index.js").read_text(encoding="utf-8").startswith("var __index = {")
-    assert not [path for path in site.rglob("index.html") if path.parent.name not in (site.name, "reference", "decisions")]
+    assert (
+        (site / "search" / "search_index.js")
+        .read_text(encoding="utf-8")
+        .startswith("var __index = {")
+    )
+    assert not [
+        path
+        for path in site.rglob("index.html")
+        if path.parent.name not in (site.name, "reference", "decisions")
+    ]
 
 
 def test_every_package_that_recurra_offers_has_a_page() -> None:
@@ -112,13 +147,19 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_every_decision_is_listed_and_numbered_in_order() -> None:
     decisions = sorted(path.name for path in (DOCS / "decisions").glob("0*.md"))
-    listed = re.findall(r"\]\((0\d{3}-[\w-]+\.md)\)", (DOCS / "decisions" / "index.md").read_text(encoding="utf-8"))
+    listed = re.findall(
+        r"\]\((0\d{3}-[\w-]+\.md)\)", (DOCS / "decisions" / "index.md").read_text(encoding="utf-8")
+    )
     assert listed == decisions
     assert [int(name[:4]) for name in decisions] == list(range(1, len(decisions) + 1))
 
 
 def test_decisions_that_the_sources_name_exist() -> None:
-    named = {n for path in (TOP / "src").rglob("*.py") for n in re.findall(r"docs/decisions/(\d{4})", path.read_text(encoding="utf-8"))}
+    named = {
+        n
+        for path in (TOP / "src").rglob("*.py")
+        for n in re.findall(r"docs/decisions/(\d{4})", path.read_text(encoding="utf-8"))
+    }
     assert named
     assert not [number for number in named if not list((DOCS / "decisions").glob(f"{number}-*.md"))]
 
@@ -126,7 +167,9 @@ def test_decisions_that_the_sources_name_exist() -> None:
 def test_the_program_that_the_page_lists_is_what_show_prints() -> None:
     page = (DOCS / "cell.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(\w+)\n(.*?)```", page, flags=re.DOTALL)
-    shown = next(n for n, (kind, text) in enumerate(blocks) if kind == "python" and "print(show(" in text)
+    shown = next(
+        n for n, (kind, text) in enumerate(blocks) if kind == "python" and "print(show(" in text
+    )
     names: dict[str, object] = {}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -136,11 +179,15 @@ def test_the_program_that_the_page_lists_is_what_show_prints() -> None:
     assert (kind, listing) == ("text", printed.getvalue())
 
 
-def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_of_the_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = (DOCS / "cli.md").read_text(encoding="utf-8")
     lines = "".join(re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)).splitlines()
     assert {line.split()[1] for line in lines} == set(COMMANDS) - {"demo"}
-    (tmp_path / "corpus.txt").write_text("the quick brown fox jumps over the lazy dog.\n" * 60, encoding="utf-8")
+    (tmp_path / "corpus.txt").write_text(
+        "the quick brown fox jumps over the lazy dog.\n" * 60, encoding="utf-8"
+    )
     (tmp_path / "test.txt").write_text("the lazy dog jumps\nover the fox\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for line in lines:
@@ -153,10 +200,16 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names == {".lock", "config.toml", "history.jsonl", "last", "model.safetensors"}
 
 
-@pytest.mark.parametrize("path", [*DOCS.rglob("*.md"), TOP / "README.md", *(TOP / "src").rglob("*.py")], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [*DOCS.rglob("*.md"), TOP / "README.md", *(TOP / "src").rglob("*.py")],
+    ids=lambda path: path.name,
+)
 def test_no_sequential_hands_a_recurrent_layers_tuple_on(path: Path) -> None:
     """PyTorch cannot run one: what a recurrent layer gives is its output and its state."""
-    assert not re.findall(r"Sequential\([^\n]*(?:LSTM|GRU|RNN)\([^()\n]*\),[^\n]*", path.read_text(encoding="utf-8"))
+    assert not re.findall(
+        r"Sequential\([^\n]*(?:LSTM|GRU|RNN)\([^()\n]*\),[^\n]*", path.read_text(encoding="utf-8")
+    )
 
 
 def test_the_page_lists_every_command() -> None:

@@ -7,14 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from recurra.errors import MOST_CHARACTERS, MOST_LINES, ArgumentError, DataError, MissingDependency, RunError, choice_text, quoted
+from recurra.errors import (
+    MOST_CHARACTERS,
+    MOST_LINES,
+    ArgumentError,
+    DataError,
+    MissingDependency,
+    RunError,
+    choice_text,
+    quoted,
+)
 from recurra.train import Recipe
 
 
 @pytest.mark.parametrize("kind", [ArgumentError, DataError, MissingDependency, RunError])
 def test_a_long_line_keeps_its_beginning_and_its_end(kind: type[Exception]) -> None:
     text = str(kind(f"name must be short, got {'a' * 10**7}; give less"))
-    assert text.startswith("name must be short, got aaa") and text.endswith("aaa; give less") and len(text) == MOST_CHARACTERS
+    assert (
+        text.startswith("name must be short, got aaa")
+        and text.endswith("aaa; give less")
+        and len(text) == MOST_CHARACTERS
+    )
 
 
 def test_many_lines_are_counted() -> None:
@@ -31,7 +44,10 @@ def test_what_python_does_not_write_is_said() -> None:
     deep: list[object] = []
     for _ in range(10**5):
         deep = [deep]
-    assert quoted(deep) == "a list that cannot be written" and quoted(-(10**5000)) == "a number of more than 4300 digits"
+    assert (
+        quoted(deep) == "a list that cannot be written"
+        and quoted(-(10**5000)) == "a number of more than 4300 digits"
+    )
     while deep:  # Python itself fails to let go of such a list at once
         deep = deep[0]  # type: ignore[assignment]
 

@@ -10,33 +10,85 @@ from pathlib import Path
 
 import pytest
 
+from tests.lengths import LONG_FILES, LONG_FUNCTIONS
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "recurra"
 FILES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FLOORS = {
-    "errors": 0, "checksum": 0, "durable": 0, "regular_file": 0, "strict_json": 0, "native": 0,
-    "file_kinds": 0, "wording": 0, "display": 0, "names": 0, "compiling": 0, "cells": 1, "check": 1,
-    "program": 2, "vocabulary": 3, "network": 3, "kernels": 3, "engine": 4, "init": 4, "state": 4,
-    "text_blocks": 4, "layers": 5, "models": 6, "convert": 6, "train": 7, "inspection": 7,
-    "export": 7, "stream": 7, "parity": 8, "lab": 8, "compare": 8, "bench": 8, "cli": 9,
-}  # fmt: skip
+    "errors": 0,
+    "checksum": 0,
+    "durable": 0,
+    "regular_file": 0,
+    "strict_json": 0,
+    "native": 0,
+    "file_kinds": 0,
+    "wording": 0,
+    "display": 0,
+    "names": 0,
+    "compiling": 0,
+    "cells": 1,
+    "check": 1,
+    "program": 2,
+    "vocabulary": 3,
+    "network": 3,
+    "kernels": 3,
+    "engine": 4,
+    "init": 4,
+    "state": 4,
+    "text_blocks": 4,
+    "layers": 5,
+    "models": 6,
+    "convert": 6,
+    "train": 7,
+    "inspection": 7,
+    "export": 7,
+    "stream": 7,
+    "parity": 8,
+    "lab": 8,
+    "compare": 8,
+    "bench": 8,
+    "cli": 9,
+}
 RUNTIME = {
-    "native", "network", "kernels.encode", "kernels.launch", "kernels.layout", "kernels.pool",
-    "kernels.section", "program.graph", "program.serial", "durable", "strict_json", "display",
-    "vocabulary", "errors", "names", "check", "wording", "regular_file",
-}  # fmt: skip
+    "native",
+    "network",
+    "kernels.encode",
+    "kernels.launch",
+    "kernels.layout",
+    "kernels.pool",
+    "kernels.section",
+    "program.graph",
+    "program.serial",
+    "durable",
+    "strict_json",
+    "display",
+    "vocabulary",
+    "errors",
+    "names",
+    "check",
+    "wording",
+    "regular_file",
+}
 """All of recurra that the runtime may see; its user may come from the command line or export."""
 
 MANY_ARGUMENTS = {
-    "RNN.__init__": "torch.nn's own signature", "LSTM.__init__": "torch.nn's own signature", "GRU.__init__": "torch.nn's own signature",
-    "scan": "the one way in, whose options are those of every layer", "prepare": "takes what `scan` takes",
-    "Recurrent.__init__": "a cell, its sizes, how its weights begin and where they are, and what it holds",
+    "RNN.__init__": "torch.nn's own signature",
+    "LSTM.__init__": "torch.nn's own signature",
+    "GRU.__init__": "torch.nn's own signature",
+    "scan": "the one way in, whose options are those of every layer",
+    "prepare": "takes what `scan` takes",
+    "Recurrent.__init__": (
+        "a cell, its sizes, how its weights begin and where they are, and what it holds"
+    ),
     "Recurrent.scan": "takes what `scan` takes",
-    "LanguageModel.__init__": "a model's options, which its file, its flags and config.toml hold one by one",
+    "LanguageModel.__init__": (
+        "a model's options, which its file, its flags and config.toml hold one by one"
+    ),
     "diagnose": "what is known of a net, of its data and of its training",
     "forward": "the native scan takes what a job holds",
-}  # fmt: skip
+}
 FORBIDDEN_FILES = {"utils.py", "helpers.py", "misc.py", "common.py"}
 FORBIDDEN_CLASSES = ("Base", "Impl", "Manager")
 
@@ -70,7 +122,9 @@ def imports(path: Path) -> Iterator[str]:
 def ours(path: Path) -> Iterator[str]:
     """The same, only recurra's, without the word."""
     yield from (
-        module.removeprefix("recurra.") for module in imports(path) if module.startswith("recurra.") and not module.endswith("__version__")
+        module.removeprefix("recurra.")
+        for module in imports(path)
+        if module.startswith("recurra.") and not module.endswith("__version__")
     )
 
 
@@ -79,7 +133,11 @@ def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef]]:
     for node in ast.walk(tree(path)):
         owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
         if isinstance(node, (ast.ClassDef, ast.Module)):
-            yield from ((owner + child.name, child) for child in node.body if isinstance(child, ast.FunctionDef))
+            yield from (
+                (owner + child.name, child)
+                for child in node.body
+                if isinstance(child, ast.FunctionDef)
+            )
 
 
 def part(path: Path) -> str:
@@ -88,27 +146,46 @@ def part(path: Path) -> str:
     return first.removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) not in ("__init__", "runtime")], ids=name)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if part(path) not in ("__init__", "runtime")], ids=name
+)
 def test_imports_go_only_downward(path: Path) -> None:
     here = part(path)
     assert here in FLOORS, f"{name(path)} is on no floor"
     for module in ours(path):
         there = module.partition(".")[0]
         if there != "runtime":
-            assert there == here or FLOORS[there] < FLOORS[here], f"{name(path)} imports {module}, which is not below it"
+            assert there == here or FLOORS[there] < FLOORS[here], (
+                f"{name(path)} imports {module}, which is not below it"
+            )
         else:
             assert FLOORS[here] >= FLOORS["stream"], f"{name(path)} imports the runtime"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if part(path) == "runtime"], ids=name)
 def test_the_runtime_sees_only_what_needs_no_torch(path: Path) -> None:
-    assert not any(module.partition(".")[0] == "torch" or module == "safetensors.torch" for module in imports(path))
+    assert not any(
+        module.partition(".")[0] == "torch" or module == "safetensors.torch"
+        for module in imports(path)
+    )
     for module in ours(path):
-        assert module.startswith("runtime") or any(module == may or module.startswith(f"{may}.") for may in RUNTIME), module
+        assert module.startswith("runtime") or any(
+            module == may or module.startswith(f"{may}.") for may in RUNTIME
+        ), module
 
 
 @pytest.mark.parametrize(
-    "module", ["program.graph", "program.serial", "network", "kernels.encode", "kernels.section", "errors", "display", "runtime"]
+    "module",
+    [
+        "program.graph",
+        "program.serial",
+        "network",
+        "kernels.encode",
+        "kernels.section",
+        "errors",
+        "display",
+        "runtime",
+    ],
 )
 def test_what_the_runtime_uses_loads_no_torch(module: str) -> None:
     code = f"import sys, recurra.{module}; assert 'torch' not in sys.modules, 'torch was loaded'"
@@ -118,12 +195,26 @@ def test_what_the_runtime_uses_loads_no_torch(module: str) -> None:
 
 def test_the_rule_of_imports_can_fail() -> None:
     assert "cells" in list(ours(SOURCE / "engine" / "scan.py"))
-    assert {module.partition(".")[0] for module in ours(SOURCE / "cells" / "lstm.py")} == {"cells", "errors"}
+    assert {module.partition(".")[0] for module in ours(SOURCE / "cells" / "lstm.py")} == {
+        "cells",
+        "errors",
+    }
+
+
+def test_what_is_excused_from_being_short_is_long_and_there() -> None:
+    for file, most in LONG_FILES.items():
+        lines = len((ROOT / file).read_text().splitlines())
+        assert lines > (310 if file.startswith("src") else 400), f"{file} needs no excuse any more"
+        assert lines > most - 30, f"{file} has {lines} lines: write this lower figure"
+    for entry in LONG_FUNCTIONS:
+        file, _, function = entry.partition(": ")
+        assert function in dict(functions(ROOT / file)), f"{entry} is gone"
 
 
 @pytest.mark.parametrize("path", FILES + TESTS, ids=name)
 def test_files_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= (310 if path in FILES else 400), "a file is under about 300 lines"
+    most = LONG_FILES.get(name(path), 310 if path in FILES else 400)
+    assert len(path.read_text().splitlines()) <= most, "a file is under about 300 lines"
 
 
 @pytest.mark.parametrize("path", FILES + TESTS, ids=name)
@@ -131,7 +222,8 @@ def test_functions_are_short_and_take_few_arguments(path: Path) -> None:
     for function, node in functions(path):
         body = node.body[1:] if ast.get_docstring(node) is not None else node.body
         lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
-        assert lines <= 40, f"{function} has {lines} lines"
+        most = LONG_FUNCTIONS.get(f"{name(path)}: {function}", 40)
+        assert lines <= most, f"{function} has {lines} lines"
         given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
         count = len([each for each in given if each.arg not in ("self", "cls")])
         assert count <= 8 or function in MANY_ARGUMENTS, f"{function} takes {count} arguments"
@@ -139,15 +231,26 @@ def test_functions_are_short_and_take_few_arguments(path: Path) -> None:
 
 def test_every_exception_is_still_needed() -> None:
     long = {
-        function for path in FILES for function, node in functions(path)
-        if len([a for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs if a.arg != "self"]) > 8
-    }  # fmt: skip
+        function
+        for path in FILES
+        for function, node in functions(path)
+        if len(
+            [
+                a
+                for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                if a.arg != "self"
+            ]
+        )
+        > 8
+    }
     assert set(MANY_ARGUMENTS) <= long
 
 
 DOCUMENTED = {node.name for path in FILES for _, node in functions(path) if ast.get_docstring(node)}
 DOCUMENTED |= {"extra_repr", "state", "gates", "params", "input_norm"}
-"""torch.nn's own, and the attributes of a cell that its docstring explains and a wrapper hands through."""
+"""torch.nn's own, and the attributes of a cell that its docstring explains and a wrapper hands
+through.
+"""
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -170,14 +273,28 @@ def test_names_say_what_they_mean(path: Path) -> None:
     module = tree(path)
     for node in ast.walk(module):
         if isinstance(node, ast.ClassDef):
-            assert not node.name.endswith(FORBIDDEN_CLASSES) and not node.name.startswith("Base"), node.name
-    future = [node for node in module.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+            assert not node.name.endswith(FORBIDDEN_CLASSES) and not node.name.startswith("Base"), (
+                node.name
+            )
+    future = [
+        node
+        for node in module.body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    ]
     code = [node for node in module.body if not isinstance(node, (ast.Expr, ast.ImportFrom))]
-    assert future or path.name in ("__init__.py", "__main__.py") or not code, "from __future__ import annotations"
+    assert future or path.name in ("__init__.py", "__main__.py") or not code, (
+        "from __future__ import annotations"
+    )
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if part(path) in ("cells", "program", "engine", "layers", "state", "init")], ids=name
+    "path",
+    [
+        path
+        for path in FILES
+        if part(path) in ("cells", "program", "engine", "layers", "state", "init")
+    ],
+    ids=name,
 )
 def test_no_users_input_is_asserted(path: Path) -> None:
     assert not [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
@@ -212,12 +329,26 @@ def test_every_public_keyword_is_given_in_some_test() -> None:
     unused = []
     for package in PUBLIC:
         module = importlib.import_module(f"recurra.{package}")
-        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__ and key[0] != "_"]
+        own = [
+            key
+            for key, value in vars(module).items()
+            if getattr(value, "__module__", None) == module.__name__ and key[0] != "_"
+        ]
         for key in getattr(module, "__all__", own):
             value = getattr(module, key)
             record = isinstance(value, type) and (issubclass(value, tuple) or key == "Run")
-            if not callable(value) or record or (isinstance(value, type) and issubclass(value, Exception)):
+            if (
+                not callable(value)
+                or record
+                or (isinstance(value, type) and issubclass(value, Exception))
+            ):
                 continue
-            options = [p.name for p in inspect.signature(value).parameters.values() if p.default is not p.empty]
-            unused += [f"{key}.{o}" for o in options if not re.search(rf"\b{o}=|[\"']{o}[\"']", text)]
+            options = [
+                p.name
+                for p in inspect.signature(value).parameters.values()
+                if p.default is not p.empty
+            ]
+            unused += [
+                f"{key}.{o}" for o in options if not re.search(rf"\b{o}=|[\"']{o}[\"']", text)
+            ]
     assert sorted(set(unused)) == []

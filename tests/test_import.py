@@ -20,26 +20,49 @@ sys.meta_path.insert(0, Absent())
 def run(code: str, blocked: tuple[str, ...] = ()) -> str:
     """Run code in a fresh interpreter, with some packages absent, and return what it prints."""
     text = (BLOCK.format(blocked=blocked) if blocked else "") + code
-    done = subprocess.run([sys.executable, "-W", "error", "-c", text], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_import_is_quick_and_loads_neither_torch_nor_numpy() -> None:
-    code = "import sys, time; t = time.perf_counter(); import recurra; print(time.perf_counter() - t, *sorted(sys.modules))"
+    code = (
+        "import sys, time; t = time.perf_counter(); import recurra; print(time.perf_counter() - t,"
+        " *sorted(sys.modules))"
+    )
     seconds, *modules = run(code).split()
     assert not {"torch", "numpy", "safetensors"} & set(modules)
     assert float(seconds) < 0.5
 
 
 NEED_TORCH = (
-    "bench", "cells", "convert", "engine", "init", "inspection", "layers", "models", "parity", "state", "stream", "train",
-)  # fmt: skip
+    "bench",
+    "cells",
+    "convert",
+    "engine",
+    "init",
+    "inspection",
+    "layers",
+    "models",
+    "parity",
+    "state",
+    "stream",
+    "train",
+)
 SAID = 'MissingDependency {} needs PyTorch; install it with: pip install "recurra[train]"'
 
 
 def test_without_torch_the_error_says_how_to_get_it() -> None:
-    names = [*recurra.__all__, "export.network_of", "export.runtime", "export.to_pt2", "program.show", "program.trace"]
+    names = [
+        *recurra.__all__,
+        "export.network_of",
+        "export.runtime",
+        "export.to_pt2",
+        "program.show",
+        "program.trace",
+    ]
     code = f"""
 import operator, recurra
 for name in {names}:
@@ -49,7 +72,9 @@ for name in {names}:
         print(type(error).__name__, error)
 """
     bare = {"errors", "export", "native", "network", "program", "runtime", "vocabulary"}
-    assert run(code, ("torch",)).splitlines() == [SAID.format(f"recurra.{name}") for name in names if name not in bare]
+    assert run(code, ("torch",)).splitlines() == [
+        SAID.format(f"recurra.{name}") for name in names if name not in bare
+    ]
 
 
 def test_a_package_that_needs_torch_says_so_when_it_is_imported() -> None:
@@ -61,10 +86,14 @@ for name in {[*NEED_TORCH, "layers.recurrent", "train.recipe"]}:
     except ImportError as error:
         print(type(error).__name__, error)
 """
-    assert run(code, ("torch",)).splitlines() == [SAID.format(f"recurra.{name}") for name in (*NEED_TORCH, "layers", "train")]
+    assert run(code, ("torch",)).splitlines() == [
+        SAID.format(f"recurra.{name}") for name in (*NEED_TORCH, "layers", "train")
+    ]
 
 
-@pytest.mark.parametrize(("module", "name"), [("filelock", "filelock"), ("rich", "rich"), ("tomli_w", "tomli-w")])
+@pytest.mark.parametrize(
+    ("module", "name"), [("filelock", "filelock"), ("rich", "rich"), ("tomli_w", "tomli-w")]
+)
 def test_what_training_needs_beside_torch_is_said_too(module: str, name: str) -> None:
     code = """
 try:
@@ -86,7 +115,11 @@ for name in ("export", "kernels", "native", "network", "program", "runtime", "vo
 
 def test_without_torch_errors_can_be_caught() -> None:
     assert (
-        run("import recurra; print(recurra.errors.ShapeError.__mro__[1].__name__, recurra.__version__)", ("torch", "numpy"))
+        run(
+            "import recurra; print(recurra.errors.ShapeError.__mro__[1].__name__,"
+            " recurra.__version__)",
+            ("torch", "numpy"),
+        )
         == f"RecurraError {recurra.__version__}"
     )
 
@@ -105,8 +138,27 @@ except ModuleNotFoundError as error:
 def test_dir_lists_everything_and_every_name_resolves() -> None:
     assert set(recurra.__all__) | {"__version__"} == set(dir(recurra))
     assert len(set(recurra.__all__)) == len(recurra.__all__)
-    for name in ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell", "Recurrent", "Stack", "Bidirectional", "Residual", "LockedDropout",
-                 "WeightDropout", "Zoneout", "RecurrentDropout", "Probed", "Cell", "explain", "replace", "Stream"):  # fmt: skip
+    for name in (
+        "LSTM",
+        "GRU",
+        "RNN",
+        "LSTMCell",
+        "GRUCell",
+        "RNNCell",
+        "Recurrent",
+        "Stack",
+        "Bidirectional",
+        "Residual",
+        "LockedDropout",
+        "WeightDropout",
+        "Zoneout",
+        "RecurrentDropout",
+        "Probed",
+        "Cell",
+        "explain",
+        "replace",
+        "Stream",
+    ):
         assert name in recurra.__all__
 
 
@@ -137,5 +189,11 @@ def test_every_name_of_a_packages_all_resolves_and_is_documented(package: str) -
 
 
 def test_pytorch_is_loaded_without_its_compiler() -> None:
-    modules = "recurra.layers, recurra.train, recurra.export, recurra.inspection, recurra.parity, recurra.stream"
-    assert run(f"import sys, {modules}; print('torch' in sys.modules, 'torch._dynamo' in sys.modules)") == "True False"
+    modules = (
+        "recurra.layers, recurra.train, recurra.export, recurra.inspection, recurra.parity,"
+        " recurra.stream"
+    )
+    assert (
+        run(f"import sys, {modules}; print('torch' in sys.modules, 'torch._dynamo' in sys.modules)")
+        == "True False"
+    )

@@ -66,8 +66,15 @@ def test_forget_bias_sets_the_sum_of_both_biases() -> None:
         ("MinLSTM", {"f": 1, "i": -1}),
     ],
 )
-def test_chrono_spreads_memory_from_one_step_to_the_longest(name: str, signs: dict[str, int]) -> None:
-    layer = Recurrent(ZOO[name], 3, 4000, init=lambda module: [weight.detach().zero_() for weight in module.parameters()])
+def test_chrono_spreads_memory_from_one_step_to_the_longest(
+    name: str, signs: dict[str, int]
+) -> None:
+    layer = Recurrent(
+        ZOO[name],
+        3,
+        4000,
+        init=lambda module: [weight.detach().zero_() for weight in module.parameters()],
+    )
     init.chrono(layer, 100)
     blocks = dict(zip(layer.cell.gates, layer.bias_ih.detach().chunk(len(layer.cell.gates))))
     first = None
@@ -83,9 +90,17 @@ def test_chrono_spreads_memory_from_one_step_to_the_longest(name: str, signs: di
 def test_chrono_says_what_does_not_fit() -> None:
     with pytest.raises(ArgumentError, match="longest must be at least 3 steps, got 2"):
         init.chrono(recurra.LSTM(3, 4), 2)
-    with pytest.raises(ArgumentError, match=r"module must hold cells with gates that keep and a bias, got Elman\(nonlinearity='tanh'\)"):
+    with pytest.raises(
+        ArgumentError,
+        match=(
+            r"module must hold cells with gates that keep and a bias, got"
+            r" Elman\(nonlinearity='tanh'\)"
+        ),
+    ):
         init.chrono(recurra.RNN(3, 4), 10)
-    with pytest.raises(ArgumentError, match=r"module must hold cells with gates that keep and a bias, got LSTM\(\)"):
+    with pytest.raises(
+        ArgumentError, match=r"module must hold cells with gates that keep and a bias, got LSTM\(\)"
+    ):
         init.chrono(recurra.LSTM(3, 4, bias=False), 10)
 
 
@@ -112,12 +127,19 @@ def test_torch_uniform_has_torchs_bound(name: str) -> None:
 
 def test_initialisers_reach_every_layer_of_a_model() -> None:
     net = nn.ModuleList(
-        [recurra.LSTM(3, 4, bidirectional=True), recurra.LSTMCell(3, 4), recurra.Stack([Recurrent(cells.PeepholeLSTM(), 3, 4)])]
+        [
+            recurra.LSTM(3, 4, bidirectional=True),
+            recurra.LSTMCell(3, 4),
+            recurra.Stack([Recurrent(cells.PeepholeLSTM(), 3, 4)]),
+        ]
     )
     assert len(list(init.parts(net))) == 4
     init.torch_uniform(net)
     init.default(net)
-    assert net[0].bias_ih_l0_reverse.tolist()[4:8] == [1.0] * 4 and net[1].bias_ih.tolist()[4:8] == [1.0] * 4
+    assert (
+        net[0].bias_ih_l0_reverse.tolist()[4:8] == [1.0] * 4
+        and net[1].bias_ih.tolist()[4:8] == [1.0] * 4
+    )
     assert all(torch.equal(net[2].layers[0].p_i, torch.zeros(4)) for _ in range(1))
     with pytest.raises(ArgumentError, match="module must hold a recurra layer, got Linear"):
         init.orthogonal(nn.Linear(3, 4))
@@ -130,5 +152,10 @@ def test_a_learned_state_starts_at_zero_and_shared_weights_keep_their_gradient_f
 
 
 def test_an_unknown_initialiser_is_named() -> None:
-    with pytest.raises(ArgumentError, match=re.escape("init must be one of 'orthogonal', 'torch', got 'torhc'; did you mean 'torch'?")):
+    with pytest.raises(
+        ArgumentError,
+        match=re.escape(
+            "init must be one of 'orthogonal', 'torch', got 'torhc'; did you mean 'torch'?"
+        ),
+    ):
         recurra.GRU(3, 4, init="torhc")

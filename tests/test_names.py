@@ -1,4 +1,6 @@
-"""A cell of one's own whose names would be read as each other's is refused by every way to run it."""
+"""A cell of one's own whose names would be read as each other's is refused by every way to run
+it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Named(Cell):
 
     gates = ("k", "n")
 
-    def __init__(self, state: str = "h", param: str = "p", noise: str = "e", gate: str = "k") -> None:
+    def __init__(
+        self, state: str = "h", param: str = "p", noise: str = "e", gate: str = "k"
+    ) -> None:
         self.state, self.params, self.gates = (state,), (param,), (gate, "n")
         self.names = state, param, noise
 
@@ -31,7 +35,14 @@ class Named(Cell):
         return {state: h, self.gates[0]: k, "n": a.n}
 
     def phases(self) -> tuple[Phase, ...]:
-        return (Phase(self.pointwise, self.gates, operand=lambda s: s.values[self.names[0]], reads=self.names[0]),)
+        return (
+            Phase(
+                self.pointwise,
+                self.gates,
+                operand=lambda s: s.values[self.names[0]],
+                reads=self.names[0],
+            ),
+        )
 
     def noises(self) -> dict[str, Noise]:
         return {self.names[2]: Noise(self.names[0], zero=0.1)}
@@ -50,7 +61,9 @@ def test_a_gate_stands_once_in_a_phase() -> None:
         def phases(self) -> tuple[Phase, ...]:
             return (Phase(lambda a, s: dict(h=torch.tanh(a.f), f=a.f, o=a.o), ("f", "f", "o")),)
 
-    with pytest.raises(ArgumentError, match="gates of a phase must be named once each, got 'f' twice; rename one$"):
+    with pytest.raises(
+        ArgumentError, match="gates of a phase must be named once each, got 'f' twice; rename one$"
+    ):
         Recurrent(Twice(), 3, 4)
 
 
@@ -80,7 +93,9 @@ def test_name_of_a_weight_is_refused_for_all_else(names: dict[str, str], message
         cell.weights(3, 4)
     with pytest.raises(ArgumentError, match=message):
         Recurrent(cell, 3, 4)
-    with pytest.raises(ProgramError, match=message if names != {"param": "h"} else "h must have shape"):
+    with pytest.raises(
+        ProgramError, match=message if names != {"param": "h"} else "h must have shape"
+    ):
         check_names(trace(cell, cell.noises()))
 
 
@@ -88,7 +103,13 @@ def test_name_of_a_weight_is_refused_for_all_else(names: dict[str, str], message
 def test_no_way_to_run_takes_a_param_for_a_bias(method: str) -> None:
     """Forward read and backward wrote H numbers as 2 H."""
     weights = {
-        name: torch.zeros(shape) for name, shape in {"weight_ih": (8, 3), "weight_hh": (8, 4), "bias_ih": (8,), "bias_hh": (4,)}.items()
+        name: torch.zeros(shape)
+        for name, shape in {
+            "weight_ih": (8, 3),
+            "weight_hh": (8, 4),
+            "bias_ih": (8,),
+            "bias_hh": (4,),
+        }.items()
     }
     with pytest.raises(ArgumentError, match="params must not be called as a weight, got 'bias_hh'"):
         engine.scan(Named(param="bias_hh"), weights, torch.ones(2, 1, 3), method=method)
@@ -103,14 +124,27 @@ class TwoNorms(Cell):
         self.names = {"gain": "gain_c", "bias": "bias_c"} | names
 
     def phases(self) -> tuple[Phase, ...]:
-        first = Phase(lambda a, s: {"k": a.k, "n": a.n}, ("k", "n"), gain="gain_hh", norm=(("k", "n"),))
-        return first, Phase(lambda a, s: {"h": a.v.m}, ("m",), operand=lambda s: s.new.n, weight=None, norm=(("m",),), **self.names)
+        first = Phase(
+            lambda a, s: {"k": a.k, "n": a.n}, ("k", "n"), gain="gain_hh", norm=(("k", "n"),)
+        )
+        return first, Phase(
+            lambda a, s: {"h": a.v.m},
+            ("m",),
+            operand=lambda s: s.new.n,
+            weight=None,
+            norm=(("m",),),
+            **self.names,
+        )
 
 
 def test_each_norm_has_vectors_of_its_own() -> None:
     assert Recurrent(TwoNorms(), 3, 4)(torch.ones(2, 1, 3))[0].shape == (2, 1, 4)
     for names, kind in (({"bias": "bias_hh"}, "bias"), ({"gain": "gain_hh"}, "gain")):
         with pytest.raises(
-            ArgumentError, match=f"{kind}_hh must have one meaning, got the {kind} of weight_hh and the {kind} of product 1"
+            ArgumentError,
+            match=(
+                f"{kind}_hh must have one meaning, got the {kind} of weight_hh and the {kind} of"
+                " product 1"
+            ),
         ):
             Recurrent(TwoNorms(**names), 3, 4)

@@ -57,19 +57,35 @@ def test_batch_size_is_found_wherever_a_tensor_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "rows", [[1], [2, 0], [], torch.tensor([False, True, False]), [True, False, True], torch.tensor([1], dtype=torch.int32)]
+    "rows",
+    [
+        [1],
+        [2, 0],
+        [],
+        torch.tensor([False, True, False]),
+        [True, False, True],
+        torch.tensor([1], dtype=torch.int32),
+    ],
 )
 def test_reset_sets_some_rows_back_and_leaves_the_others(rows: Any) -> None:
     whole = nested()
     chosen = torch.as_tensor(rows)
-    numbers = chosen.nonzero().flatten().tolist() if chosen.dtype == torch.bool else [int(row) for row in rows]
+    numbers = (
+        chosen.nonzero().flatten().tolist()
+        if chosen.dtype == torch.bool
+        else [int(row) for row in rows]
+    )
     for first in (None, nested()):
         found = state.reset(whole, rows, first)
         assert [type(part) for part in found] == [type(part) for part in whole]
-        for value, before, own in zip(tensors(found), tensors(whole), tensors(first) or [torch.zeros(())] * 9):
+        for value, before, own in zip(
+            tensors(found), tensors(whole), tensors(first) or [torch.zeros(())] * 9
+        ):
             own = own if own.ndim else torch.zeros_like(before)
             for row in range(3):
-                assert_close(value.select(-2, row), (own if row in numbers else before).select(-2, row))
+                assert_close(
+                    value.select(-2, row), (own if row in numbers else before).select(-2, row)
+                )
 
 
 def test_gradients_flow_through_a_reset() -> None:
@@ -81,10 +97,15 @@ def test_gradients_flow_through_a_reset() -> None:
 @given(st.lists(st.integers(0, 2), max_size=5), st.lists(st.integers(0, 1), max_size=3))
 def test_select_and_concat_are_each_others_inverse(left: list[int], right: list[int]) -> None:
     whole = nested()
-    together = state.concat([state.select(whole, left), state.select(nested(2), right), state.select(whole, [0, 1, 2])])
+    together = state.concat(
+        [state.select(whole, left), state.select(nested(2), right), state.select(whole, [0, 1, 2])]
+    )
     assert state.batch_size(together) == len(left) + len(right) + 3
     assert_close(state.select(together, list(range(len(left)))), state.select(whole, left))
-    assert_close(state.select(together, list(range(len(left) + len(right), len(left) + len(right) + 3))), whole)
+    assert_close(
+        state.select(together, list(range(len(left) + len(right), len(left) + len(right) + 3))),
+        whole,
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -111,7 +132,9 @@ def test_a_state_of_nothing_can_be_saved(tmp_path: Path) -> None:
 
 def forge(path: Path, tensors: dict[str, torch.Tensor], form: str) -> None:
     """A file whose checksum is right, whatever it says."""
-    save_file(tensors, path, metadata={"recurra_state": form, "crc32": str(checksum(form, tensors))})
+    save_file(
+        tensors, path, metadata={"recurra_state": form, "crc32": str(checksum(form, tensors))}
+    )
 
 
 def test_a_bit_of_a_saved_state_is_covered(tmp_path: Path) -> None:
@@ -120,7 +143,9 @@ def test_a_bit_of_a_saved_state_is_covered(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"got '.*state' \(its checksum is another; it is damaged\)$"):
+    with pytest.raises(
+        DataError, match=r"got '.*state' \(its checksum is another; it is damaged\)$"
+    ):
         state.load(path)
 
 
@@ -131,7 +156,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_place_that_takes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"^path must be a file that can be written, got '.*none/state' \(.*\)$"):
+    with pytest.raises(
+        RunError, match=r"^path must be a file that can be written, got '.*none/state' \(.*\)$"
+    ):
         state.save((None,), tmp_path / "none" / "state")
 
 
@@ -157,7 +184,9 @@ def test_a_hostile_form_is_refused(tmp_path: Path, form: Any) -> None:
     forge(path, {"h": torch.zeros(1, 2)}, json.dumps(form))
     if form is None:
         save_file({"h": torch.zeros(1, 2)}, path, metadata={})
-    with pytest.raises(DataError, match=r"^path must be a state saved by recurra.state.save, got '.*state'"):
+    with pytest.raises(
+        DataError, match=r"^path must be a state saved by recurra.state.save, got '.*state'"
+    ):
         state.load(path)
 
 
@@ -177,13 +206,33 @@ def test_what_is_no_saved_state_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error, message, call",
     [
-        (DtypeError, "state must be a tensor or a tuple of states, got list", lambda: state.detach([torch.zeros(1)])),
-        (DtypeError, "state must be a tensor or a tuple of states, got float", lambda: state.select((torch.zeros(1, 2), 1.0), [0])),
-        (ShapeError, "rows must have shape (3,) as a bool mask, got (2,)", lambda: state.reset(nested(), [True, False])),
+        (
+            DtypeError,
+            "state must be a tensor or a tuple of states, got list",
+            lambda: state.detach([torch.zeros(1)]),
+        ),
+        (
+            DtypeError,
+            "state must be a tensor or a tuple of states, got float",
+            lambda: state.select((torch.zeros(1, 2), 1.0), [0]),
+        ),
+        (
+            ShapeError,
+            "rows must have shape (3,) as a bool mask, got (2,)",
+            lambda: state.reset(nested(), [True, False]),
+        ),
         (ArgumentError, "rows must be in 0..2, got 3", lambda: state.reset(nested(), [3])),
         (ArgumentError, "rows must be in 0..2, got -1", lambda: state.select(nested(), [-1])),
-        (ArgumentError, "rows must be whole numbers (N,) or a bool mask (3,), got int64 of shape ()", lambda: state.select(nested(), 1)),
-        (ShapeError, "state must have shape (3, 4), got (2, 4)", lambda: state.reset(nested(), [0], nested(2))),
+        (
+            ArgumentError,
+            "rows must be whole numbers (N,) or a bool mask (3,), got int64 of shape ()",
+            lambda: state.select(nested(), 1),
+        ),
+        (
+            ShapeError,
+            "state must have shape (3, 4), got (2, 4)",
+            lambda: state.reset(nested(), [0], nested(2)),
+        ),
         (
             ShapeError,
             "state must have the form of this model's, got another",
@@ -195,10 +244,17 @@ def test_what_is_no_saved_state_is_refused(tmp_path: Path) -> None:
             "states must have one form, a tuple of 2, got others",
             lambda: state.concat([Pair(*[torch.zeros(1, 2)] * 2), (torch.zeros(1, 2),)]),
         ),
-        (ShapeError, "states must have one form, got some with a value", lambda: state.concat([(torch.zeros(1, 2),), (None,)])),
         (
             ShapeError,
-            "state must have the form of this model's, got another; it comes from a different model",
+            "states must have one form, got some with a value",
+            lambda: state.concat([(torch.zeros(1, 2),), (None,)]),
+        ),
+        (
+            ShapeError,
+            (
+                "state must have the form of this model's, got another; it comes from a different"
+                " model"
+            ),
             lambda: state.same_form((torch.zeros(1, 2), torch.zeros(1, 2)), (torch.zeros(1, 2),)),
         ),
     ],

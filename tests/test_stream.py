@@ -1,4 +1,6 @@
-"""A stream gives the numbers of the whole, forgets what it is told to forget, and grows by nothing."""
+"""A stream gives the numbers of the whole, forgets what it is told to forget, and grows by
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,16 @@ def learned(cell: Any, width: int = I) -> Recurrent:
 
 
 def stacked() -> Stack:
-    return Stack([
-        Recurrent(cells.LayerNormLSTM(), I, H), LockedDropout(0.5), nn.Dropout(0.5),
-        Residual(learned(cells.Zoneout(cells.GRU(), h=0.3), H)),
-        recurra.WeightDropout(Recurrent(cells.RecurrentDropout(cells.LSTM(), 0.4), H, H), 0.5), nn.Linear(H, 2),
-    ])  # fmt: skip
+    return Stack(
+        [
+            Recurrent(cells.LayerNormLSTM(), I, H),
+            LockedDropout(0.5),
+            nn.Dropout(0.5),
+            Residual(learned(cells.Zoneout(cells.GRU(), h=0.3), H)),
+            recurra.WeightDropout(Recurrent(cells.RecurrentDropout(cells.LSTM(), 0.4), H, H), 0.5),
+            nn.Linear(H, 2),
+        ]
+    )
 
 
 MODELS: dict[str, Callable[[], Any]] = {
@@ -85,8 +92,15 @@ def test_steps_equal_chunks_equal_whole(name: str) -> None:
     stream = Stream(model, B)
     assert_close(torch.stack([stream.push(x_t) for x_t in x]), expected)
     stream = Stream(model, B)
-    assert_close(torch.cat([stream.push(x[:1]), stream.push(x[1])[None], stream.push(x[2:9]), stream.push(x[9:])]), expected)
-    assert [part.training for part in model.modules()] == modes and torch.equal(torch.random.get_rng_state(), random)
+    assert_close(
+        torch.cat(
+            [stream.push(x[:1]), stream.push(x[1])[None], stream.push(x[2:9]), stream.push(x[9:])]
+        ),
+        expected,
+    )
+    assert [part.training for part in model.modules()] == modes and torch.equal(
+        torch.random.get_rng_state(), random
+    )
 
 
 @pytest.mark.parametrize("cell", ZOO.values(), ids=ZOO)
@@ -115,7 +129,11 @@ def test_a_reset_row_is_as_new_and_the_others_go_on(name: str) -> None:
     assert not torch.allclose(found[:, 1], expected[5:, 1])
 
 
-@pytest.mark.parametrize("rows", [None, [0, 1, 2], torch.tensor([2, 1, 0]), torch.tensor([True] * 3), np.arange(3), range(3)], ids=str)
+@pytest.mark.parametrize(
+    "rows",
+    [None, [0, 1, 2], torch.tensor([2, 1, 0]), torch.tensor([True] * 3), np.arange(3), range(3)],
+    ids=str,
+)
 def test_every_row_reset_is_a_fresh_stream(rows: Any) -> None:
     model = learned(cells.LSTM())
     x, stream = data(model), Stream(model, B)
@@ -192,18 +210,29 @@ def test_load_refuses_what_is_no_stream(tmp_path: Path) -> None:
     states.save(before.h, tmp_path / "bare")
     for name in ("state", "single", "bare"):
         path = tmp_path / name
-        message = f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of state"
+        message = (
+            f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of state"
+        )
         with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
             stream.load(path)
     (tmp_path / "text").write_text("abc")
-    with pytest.raises(DataError, match=r"^path must be a state saved by recurra\.state\.save, got '.*text'"):
+    with pytest.raises(
+        DataError, match=r"^path must be a state saved by recurra\.state\.save, got '.*text'"
+    ):
         stream.load(tmp_path / "text")
-    with pytest.raises(DataError, match=r"^path must be a state saved by recurra\.state\.save, got '.*none' \(.+\)$"):
+    with pytest.raises(
+        DataError,
+        match=r"^path must be a state saved by recurra\.state\.save, got '.*none' \(.+\)$",
+    ):
         stream.load(tmp_path / "none")
     assert_close(stream.push(x[5:]), whole(model, x)[5:])
 
 
-@pytest.mark.parametrize("due", [torch.zeros(B, dtype=torch.bool), torch.zeros(B, 2, dtype=torch.bool), torch.tensor(False)], ids=str)
+@pytest.mark.parametrize(
+    "due",
+    [torch.zeros(B, dtype=torch.bool), torch.zeros(B, 2, dtype=torch.bool), torch.tensor(False)],
+    ids=str,
+)
 def test_load_refuses_rows_that_are_due_of_another_shape(tmp_path: Path, due: torch.Tensor) -> None:
     states.save((None, due), tmp_path / "state")
     with pytest.raises(DataError, match="another kind of state$"):
@@ -216,14 +245,26 @@ def test_load_takes_a_nan_only_where_one_may_be(tmp_path: Path) -> None:
     stream.push(torch.full((B, I), torch.nan))
     stream.save(tmp_path / "state")
     for nan in ("error", "reset"):
-        with pytest.raises(DataError, match=r"^path must hold finite numbers, got others in '.*state'; open the stream with nan='pass'$"):
+        with pytest.raises(
+            DataError,
+            match=(
+                r"^path must hold finite numbers, got others in '.*state'; open the stream with"
+                r" nan='pass'$"
+            ),
+        ):
             Stream(model, B, nan=nan).load(tmp_path / "state")
     Stream(model, B, nan="pass").load(tmp_path / "state")
 
 
 def test_load_refuses_a_value_of_another_batch(tmp_path: Path) -> None:
     states.save((torch.zeros(B + 1, H), torch.zeros(B, 1, dtype=torch.bool)), tmp_path / "state")
-    with pytest.raises(ShapeError, match=rf"^path must hold a stream's state of batch {B}, got a value of shape \({B + 1}, {H}\)$"):
+    with pytest.raises(
+        ShapeError,
+        match=(
+            rf"^path must hold a stream's state of batch {B}, got a value of shape \({B + 1},"
+            rf" {H}\)$"
+        ),
+    ):
         Stream(Recurrent(cells.GRU(), I, H), B).load(tmp_path / "state")
 
 
@@ -232,11 +273,19 @@ def test_load_refuses_another_batch_and_another_model(tmp_path: Path) -> None:
     other = Stream(Recurrent(cells.GRU(), I, H), 2)
     other.push(torch.zeros(2, I))
     other.save(path)
-    with pytest.raises(ShapeError, match=r"^path must hold a stream's state of batch 3, got batch 2$"):
+    with pytest.raises(
+        ShapeError, match=r"^path must hold a stream's state of batch 3, got batch 2$"
+    ):
         Stream(Recurrent(cells.GRU(), I, H), 3).load(path)
     used = Stream(Recurrent(cells.LSTM(), I, H), 2)
     used.push(torch.zeros(2, I))
-    with pytest.raises(ShapeError, match=r"^state must have the form of this model's, got another; it comes from a different model$"):
+    with pytest.raises(
+        ShapeError,
+        match=(
+            r"^state must have the form of this model's, got another; it comes from a different"
+            r" model$"
+        ),
+    ):
         used.load(path)
     wide = Stream(Recurrent(cells.GRU(), I, 5), 2)
     wide.push(torch.zeros(2, I))
@@ -257,8 +306,13 @@ def test_the_state_holds_no_graph_and_no_more_than_itself(name: str) -> None:
     stream, sizes = Stream(model, B), []
     for steps in (1, 50, 200, 1):
         y = stream.push(data(model, steps))
-        assert not y.requires_grad and all(not value.requires_grad for value in tensors(stream.state))
-        storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors(stream.state)}
+        assert not y.requires_grad and all(
+            not value.requires_grad for value in tensors(stream.state)
+        )
+        storages = {
+            value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()
+            for value in tensors(stream.state)
+        }
         sizes.append(sum(storages.values()))
     own = sum(value.numel() * value.element_size() for value in tensors(stream.state))
     assert max(sizes) <= own, f"a state of {own} bytes keeps {sizes} alive"
@@ -271,16 +325,26 @@ def test_outputs_carry_no_gradient_and_parameters_stay_trainable() -> None:
 
 
 def test_a_stream_is_a_line_and_a_table_of_its_state() -> None:
-    stream = Stream(Stack([Recurrent(cells.LSTM(), I, H), Recurrent(cells.GRU(), H, H)]), batch=B, nan="reset")
+    stream = Stream(
+        Stack([Recurrent(cells.LSTM(), I, H), Recurrent(cells.GRU(), H, H)]), batch=B, nan="reset"
+    )
     assert repr(stream) == "Stream(Stack, batch=3, nan='reset')"
     assert "The next step starts from" in Markup(stream._repr_html_()).words
     stream.push(torch.randn(B, I))
     stream.reset([1])
     lines = Markup(stream._repr_html_()).cells
-    assert lines[:4] == [["model", "Stack"], ["batch", "3"], ["nan", "reset"], ["rows to begin anew", "1"]]
+    assert lines[:4] == [
+        ["model", "Stack"],
+        ["batch", "3"],
+        ["nan", "reset"],
+        ["rows to begin anew", "1"],
+    ]
     assert lines[5:] == [[name, "(3, 4)", "torch.float64", "cpu"] for name in ("0.h", "0.c", "1.h")]
 
 
 def test_a_model_of_several_lines_is_named_by_its_kind() -> None:
     assert repr(Stream(recurra.LSTM(I, H))) == "Stream(LSTM(3, 4), batch=1, nan='error')"
-    assert repr(Stream(LanguageModel(5, embed=2, hidden=3))) == "Stream(LanguageModel, batch=1, nan='error')"
+    assert (
+        repr(Stream(LanguageModel(5, embed=2, hidden=3)))
+        == "Stream(LanguageModel, batch=1, nan='error')"
+    )

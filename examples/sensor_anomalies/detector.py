@@ -16,7 +16,9 @@ from recurra import runtime
 from recurra.errors import RecurraError
 
 FACTS = ("center", "width", "scale", "rest")
-"""Of the file: the units of the stream, the scale b of the forecast in them, and how many rows an alarm rests."""
+"""Of the file: the units of the stream, the scale b of the forecast in them, and how many rows an
+alarm rests.
+"""
 
 
 class Scored(NamedTuple):
@@ -32,7 +34,7 @@ class Detector:
     With y the value in the stream's units and mu what the network made of all rows before,
 
         surprise = |y - mu| / b + ln(2 b)          -ln of a Laplace density
-        z        = (surprise - m) / max(d, 1)      m, d: running mean and deviation of earlier surprises
+        z        = (surprise - m) / max(d, 1)      m, d: mean and deviation of earlier surprises
         score    = z^2 / (1 + z^2) if z > 0 and no score of the last R rows was as high, else 0
 
     A first row is foretold by nothing: its surprise and score are 0.
@@ -63,6 +65,12 @@ def load(path: str | PathLike[str]) -> runtime.Model:
         model = runtime.load(path)
     except RecurraError as error:
         sys.exit(str(error))
-    if not set(FACTS) <= set(model.network.facts or {}) or (model.network.input_size, model.network.output_size) != (WIDTH, 1):
-        sys.exit(f"{path} must be a forecaster that examples.sensor_anomalies.train wrote, got another network")
+    if not set(FACTS) <= set(model.network.facts or {}) or (
+        model.network.input_size,
+        model.network.output_size,
+    ) != (WIDTH, 1):
+        sys.exit(
+            f"{path} must be a forecaster that examples.sensor_anomalies.train wrote, got another"
+            " network"
+        )
     return model

@@ -1,4 +1,6 @@
-"""What the forecaster reads at each row, and in which units: no PyTorch here, training and scoring share it."""
+"""What the forecaster reads at each row, and in which units: no PyTorch here, training and scoring
+share it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ NORMAL_90 = 3.29
 
 
 def units(values: np.ndarray) -> tuple[float, float]:
-    """Centre and width of a stream: the median, and a standard deviation that a few outliers do not rule."""
+    """Centre and width of a stream: the median, and a standard deviation that a few outliers do not
+    rule.
+    """
     low, high = np.quantile(values, (0.05, 0.95))
     width = max((high - low) / NORMAL_90, 0.2 * values.std(), 1e-9 * max(1.0, abs(values).max()))
     return float(np.median(values)), float(width)

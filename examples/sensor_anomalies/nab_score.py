@@ -4,12 +4,14 @@ A detection in a window of w rows that ends at row r is worth, at row i,
 
     a_tp * s(-(r - i + 1) / w) / s(-1),        s(y) = 2 / (1 + exp(5 y)) - 1
 
-and only a window's best (its earliest) counts; a window without any costs a_fn. Every other detection is false and costs
-a_fp * -s((i - r) / (w - 1)), where r and w are those of the window before, the whole a_fp from three widths on or with no
-window before. Rows of the probation are not looked at. The sum over all files is scaled so that no detection at all has 0
-and every window's first row, with nothing false, 100. One threshold serves all files: the one with the highest sum.
+and only a window's best (its earliest) counts; a window without any costs a_fn. Every other
+detection is false and costs a_fp * -s((i - r) / (w - 1)), where r and w are those of the window
+before, the whole a_fp from three widths on or with no window before. Rows of the probation are not
+looked at. The sum over all files is scaled so that no detection at all has 0 and every window's
+first row, with nothing false, 100. One threshold serves all files: the one with the highest sum.
 
-Source: Lavin & Ahmad (2015), arXiv:1510.03336, and nab/sweeper.py of github.com/numenta/NAB v1.1, which leads where they
+Source: Lavin & Ahmad (2015), arXiv:1510.03336, and nab/sweeper.py of github.com/numenta/NAB v1.1,
+    which leads where they
 differ: in the probation (at most 750 rows), the + 1 above, and the three widths.
 """
 
@@ -66,13 +68,19 @@ def worth(stream: Stream, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
         width = last - first + 1
         behind = (rows[last + 1 :] - last) / max(width - 1, 1)
         value[last + 1 :] = profile.a_fp * np.where(behind >= 3, -1.0, sigmoid(behind))
-        value[first : last + 1] = profile.a_tp * sigmoid(-(last - rows[first : last + 1] + 1) / width) / sigmoid(np.array(-1.0))
+        value[first : last + 1] = (
+            profile.a_tp
+            * sigmoid(-(last - rows[first : last + 1] + 1) / width)
+            / sigmoid(np.array(-1.0))
+        )
         window[first : last + 1] = number
     return value, window
 
 
 def gains(stream: Stream, detector: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
-    """How the sum of a file grows as the threshold sinks: scores (N,), highest first, and what each row adds (N,)."""
+    """How the sum of a file grows as the threshold sinks: scores (N,), highest first, and what each
+    row adds (N,).
+    """
     value, window = worth(stream, profile)
     order = stream.probation + np.argsort(-detector[stream.probation :], kind="stable")
     score, value, window = detector[order], value[order], window[order]
@@ -83,27 +91,42 @@ def gains(stream: Stream, detector: np.ndarray, profile: Profile) -> tuple[np.nd
     return score, gain
 
 
-def sweep(streams: Sequence[Stream], detectors: Sequence[np.ndarray], profile: Profile = STANDARD) -> Sweep:
+def sweep(
+    streams: Sequence[Stream], detectors: Sequence[np.ndarray], profile: Profile = STANDARD
+) -> Sweep:
     """The normalised score at every threshold. A detector's scores are in [0, 1], one a row."""
     score, gain, _ = pooled(streams, detectors, profile)
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
-    return Sweep(np.append(np.inf, score[last]), 100 * np.append(0.0, np.cumsum(gain)[last]) / perfect(streams, profile))
+    return Sweep(
+        np.append(np.inf, score[last]),
+        100 * np.append(0.0, np.cumsum(gain)[last]) / perfect(streams, profile),
+    )
 
 
-def left_out(streams: Sequence[Stream], detectors: Sequence[np.ndarray], profile: Profile = STANDARD) -> float:
+def left_out(
+    streams: Sequence[Stream], detectors: Sequence[np.ndarray], profile: Profile = STANDARD
+) -> float:
     """The score where each file's threshold is the best of the other files."""
     score, gain, file = pooled(streams, detectors, profile)
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
     result = 0.0
     for number in range(len(streams)):
-        own, others = (np.append(0.0, np.cumsum(np.where(kept, gain, 0.0))[last]) for kept in (file == number, file != number))
+        own, others = (
+            np.append(0.0, np.cumsum(np.where(kept, gain, 0.0))[last])
+            for kept in (file == number, file != number)
+        )
         result += own[others.argmax()]
     return float(100 * result / perfect(streams, profile))
 
 
-def pooled(streams: Sequence[Stream], detectors: Sequence[np.ndarray], profile: Profile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pooled(
+    streams: Sequence[Stream], detectors: Sequence[np.ndarray], profile: Profile
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of all files together, highest score first: score, gain and number of the file (N,)."""
-    parts = [gains(stream, detector, profile) for stream, detector in zip(streams, detectors, strict=True)]
+    parts = [
+        gains(stream, detector, profile)
+        for stream, detector in zip(streams, detectors, strict=True)
+    ]
     score, gain = (np.concatenate(part) for part in zip(*parts))
     file = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
     order = np.argsort(-score, kind="stable")

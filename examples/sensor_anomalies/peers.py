@@ -1,4 +1,6 @@
-"""Simpler detectors: the benchmark's own, whose published scores ours must repeat, and what is left of ours without a network."""
+"""Simpler detectors: the benchmark's own, whose published scores ours must repeat, and what is left
+of ours without a network.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from examples.sensor_anomalies.streams import Stream
 
 WINDOW, STEP = 6400, 100
 DIGITS = 12
-"""Of the benchmark's result files: its windowed Gaussian's threshold is 1.0, which is 1 to that many digits."""
+"""Of the benchmark's result files: its windowed Gaussian's threshold is 1.0, which is 1 to that
+many digits.
+"""
 erfc = np.vectorize(math.erfc, otypes=[float])
 
 
@@ -53,4 +57,6 @@ def last_value(stream: Stream) -> np.ndarray:
     y = np.array([standard(value, *unit) for value in stream.values.tolist()])
     off = np.abs(np.diff(y))
     scale = max(float(off[: stream.probation - 1].mean()), LEAST_SCALE)
-    return rested(np.array([0.0, *(unusual(running.push(each / scale)) for each in off.tolist())]), stream)
+    return rested(
+        np.array([0.0, *(unusual(running.push(each / scale)) for each in off.tolist())]), stream
+    )

@@ -1,4 +1,6 @@
-"""python -m examples.sensor_anomalies.score MODEL.rcr [FILE.csv]: score each row `timestamp,value` as it comes. No PyTorch."""
+"""python -m examples.sensor_anomalies.score MODEL.rcr [FILE.csv]: score each row `timestamp,value`
+as it comes. No PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def parse(line: str) -> tuple[datetime, float]:
 
 
 def scored(lines: Iterable[str], detector: Detector, bad: TextIO) -> Iterator[str]:
-    """`timestamp,value,surprise,score` for each row; rows that are none are named in `bad` by line and passed over."""
+    """`timestamp,value,surprise,score` for each row; rows that are none are named in `bad` by line
+    and passed over.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip() or (number == 1 and line.lower().replace(" ", "").strip() == HEADER):
             continue
@@ -49,11 +53,16 @@ def scored(lines: Iterable[str], detector: Detector, bad: TextIO) -> Iterator[st
 
 def main(argv: list[str] | None = None) -> None:
     """Score a pipe or a file."""
-    parser = argparse.ArgumentParser("examples.sensor_anomalies.score", description="Score rows timestamp,value as they come.")
+    parser = argparse.ArgumentParser(
+        "examples.sensor_anomalies.score", description="Score rows timestamp,value as they come."
+    )
     parser.add_argument("model", help="the stream's forecaster, from train")
     parser.add_argument("file", nargs="?", help="CSV; standard input if left out")
     parser.add_argument(
-        "--rest", type=int, metavar="ROWS", help="rows for which an alarm silences lower ones; 0: none (default: the model's)"
+        "--rest",
+        type=int,
+        metavar="ROWS",
+        help="rows for which an alarm silences lower ones; 0: none (default: the model's)",
     )
     args = parser.parse_args(argv)
     if args.rest is not None and args.rest < 0:

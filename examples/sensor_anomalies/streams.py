@@ -37,7 +37,9 @@ def probation(rows: int) -> int:
 
 def folder() -> Path:
     """Where the benchmark lies: RECURRA_DATA, default ../shared/data."""
-    return Path(os.environ.get("RECURRA_DATA", Path(__file__).parents[3] / "shared" / "data")) / "nab"
+    return (
+        Path(os.environ.get("RECURRA_DATA", Path(__file__).parents[3] / "shared" / "data")) / "nab"
+    )
 
 
 def found() -> bool:
@@ -48,7 +50,10 @@ def found() -> bool:
 def names() -> list[str]:
     """The files, as the labels call them; ends the program in one line where there are none."""
     if not found():
-        sys.exit(f"no NAB data in {folder()}; set RECURRA_DATA to the folder that holds nab/ (github.com/numenta/NAB: data/ and labels/)")
+        sys.exit(
+            f"no NAB data in {folder()}; set RECURRA_DATA to the folder that holds nab/"
+            " (github.com/numenta/NAB: data/ and labels/)"
+        )
     return sorted(_labels())
 
 
@@ -56,11 +61,15 @@ def read(name: str) -> Stream:
     """One file of the benchmark, with its windows."""
     stream = read_csv(folder() / "data" / name)
     at = stream.stamps.index
-    return stream._replace(name=name, windows=[(at(first[:19]), at(last[:19])) for first, last in _labels()[name]])
+    return stream._replace(
+        name=name, windows=[(at(first[:19]), at(last[:19])) for first, last in _labels()[name]]
+    )
 
 
 def read_csv(path: Path) -> Stream:
-    """Any file with the columns timestamp and value, nothing labelled; ends the program in one line if it is another."""
+    """Any file with the columns timestamp and value, nothing labelled; ends the program in one line
+    if it is another.
+    """
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = [(row["timestamp"], float(row["value"])) for row in csv.DictReader(file)]
@@ -72,7 +81,9 @@ def read_csv(path: Path) -> Stream:
         sys.exit(f"{path} must have the columns timestamp and value, got none of {error}")
     except (OSError, TypeError, ValueError) as error:
         sys.exit(f"{path} must hold rows timestamp,value: {error}")
-    return Stream(path.name, [stamp for stamp, _ in rows], np.array([value for _, value in rows]), [])
+    return Stream(
+        path.name, [stamp for stamp, _ in rows], np.array([value for _, value in rows]), []
+    )
 
 
 def _labels() -> dict[str, list[list[str]]]:

@@ -1,4 +1,6 @@
-"""python -m examples.spoken_digits.listen MODEL [FILE.wav ...]: print each digit as it is heard, without PyTorch."""
+"""python -m examples.spoken_digits.listen MODEL [FILE.wav ...]: print each digit as it is heard,
+without PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,19 @@ def main(arguments: list[str] | None = None) -> int:
                 for name in args.files:
                     _file(listener, name)
             else:
-                _tell(decision for piece in pieces(sys.stdin.buffer) for decision in listener.push(piece))
+                _tell(
+                    decision
+                    for piece in pieces(sys.stdin.buffer)
+                    for decision in listener.push(piece)
+                )
         print(cost(listener), file=sys.stderr)
     except RecurraError as error:
         print(f"listen: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written goes nowhere
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # what is still to be written goes nowhere
     return 0
 
 
@@ -65,26 +73,42 @@ def cost(listener: Listener) -> str:
     >>> from recurra.network import Linear, Matrix, Network
     >>> from recurra.runtime import Model
     >>> facts = dict(labels=list("0123456789"), mean=[0.0] * 32, scale=[1.0] * 32)
-    >>> cost(Listener(Model(Network((Linear(Matrix(np.zeros((11, 32), np.float32))),), facts=facts))))
+    >>> cost(
+    ...     Listener(Model(Network((Linear(Matrix(np.zeros((11, 32), np.float32))),), facts=facts)))
+    ... )
     'no frame was heard'
     """
     if not listener.network_us:
         return "no frame was heard"
     both = (("features", listener.features_us), ("network", listener.network_us))
-    each = [f"{name} {np.median(us):.0f} us (99 of 100 under {np.quantile(us, 0.99):.0f})" for name, us in both]
+    each = [
+        f"{name} {np.median(us):.0f} us (99 of 100 under {np.quantile(us, 0.99):.0f})"
+        for name, us in both
+    ]
     return f"a frame of 10 ms took: {', '.join(each)}"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m examples.spoken_digits.listen", description="Print each digit as it is heard.", epilog=EXAMPLE,
+        "python -m examples.spoken_digits.listen",
+        description="Print each digit as it is heard.",
+        epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("model", help="the .rcr file that examples.spoken_digits.train wrote")
     parser.add_argument(
-        "files", nargs="*", default=[], metavar="FILE.wav", help=f"16 bit, mono, {RATE} a second; without one, raw samples from a pipe"
+        "files",
+        nargs="*",
+        default=[],
+        metavar="FILE.wav",
+        help=f"16 bit, mono, {RATE} a second; without one, raw samples from a pipe",
     )
-    parser.add_argument("--threshold", type=float, default=0.9, help="probability from which a digit is decided (%(default)s)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.9,
+        help="probability from which a digit is decided (%(default)s)",
+    )
     what = "seconds of nothing said after which the state begins anew; 0 keeps it (%(default)s)"
     parser.add_argument("--reset-after", type=float, default=0.5, metavar="S", help=what)
     return parser
@@ -105,7 +129,14 @@ def _file(listener: Listener, name: str) -> None:
 
 def _tell(decisions: Iterable[Decision], end: float | None = None) -> None:
     for time_s, label, probability in decisions:
-        place = "" if end is None else f"  {abs(end - time_s) * 1000:.0f} ms {'before' if time_s <= end else 'after'} the end"
+        place = (
+            ""
+            if end is None
+            else (
+                f"  {abs(end - time_s) * 1000:.0f} ms {'before' if time_s <= end else 'after'}"
+                " the end"
+            )
+        )
         print(f"{time_s:9.2f} s  {label:<6} {probability:.2f}{place}", flush=True)
 
 

@@ -36,9 +36,10 @@ class Decision(NamedTuple):
 class Listener:
     """A stream of samples in, decisions out; memory does not grow.
 
-    A digit is decided once its probability was at least `threshold` for 30 ms, and once only: the next can be decided after the
-    network has seen nothing said for 100 ms. After `reset_after_s` of nothing its state begins anew, as at the stream's start, so
-    that what was said minutes ago has no part in what is said now.
+    A digit is decided once its probability was at least `threshold` for 30 ms, and once only: the
+    next can be decided after the network has seen nothing said for 100 ms. After `reset_after_s` of
+    nothing its state begins anew, as at the stream's start, so that what was said minutes ago has
+    no part in what is said now.
 
     Args:
         model: with the labels, mean and scale of `train`.
@@ -54,11 +55,15 @@ class Listener:
         DataError: the model is another.
     """
 
-    def __init__(self, model: Model, threshold: float = 0.9, reset_after_s: float | None = 0.5) -> None:
+    def __init__(
+        self, model: Model, threshold: float = 0.9, reset_after_s: float | None = 0.5
+    ) -> None:
         if not 0 < threshold < 1:
             raise ArgumentError(f"threshold must be between 0 and 1, got {threshold}")
         if reset_after_s is not None and not reset_after_s > 0:
-            raise ArgumentError(f"reset_after_s must be positive, got {reset_after_s}; use None to keep the state")
+            raise ArgumentError(
+                f"reset_after_s must be positive, got {reset_after_s}; use None to keep the state"
+            )
         self.labels, mean, scale = _facts(model)
         self._features, self._session = LogMel(mean, scale), model.session()
         self._rule = Rule(len(self.labels), threshold)
@@ -99,15 +104,23 @@ class Listener:
             self._rule.quiet = 0
         if digit is None:
             return None
-        return Decision(self._frames * FRAME_S, self.labels[digit], float(self.probabilities[digit]))
+        return Decision(
+            self._frames * FRAME_S, self.labels[digit], float(self.probabilities[digit])
+        )
 
 
 class Rule:
-    """When probabilities become a decision: certain for some frames, then no more until nothing was said for some.
+    """When probabilities become a decision: certain for some frames, then no more until nothing was
+    said for some.
 
-    >>> rule, sure, nothing = Rule(2, threshold=0.9), np.array([0.0, 0.95, 0.05]), np.array([0.0, 0.1, 0.9])
+    >>> rule, sure, nothing = (
+    ...     Rule(2, threshold=0.9),
+    ...     np.array([0.0, 0.95, 0.05]),
+    ...     np.array([0.0, 0.1, 0.9]),
+    ... )
     >>> [rule.push(each) for each in [sure] * 5 + [nothing] * 10 + [sure] * 3]
-    [None, None, 1, None, None, None, None, None, None, None, None, None, None, None, None, None, None, 1]
+    [None, None, 1, None, None, None, None, None, None, None, None, None, None, None, None, None,
+    None, 1]
     """
 
     HOLD, REST = 3, 10
@@ -150,8 +163,17 @@ def _facts(model: Model) -> tuple[list[str], Array, Array]:
     facts, network = model.network.facts, model.network
     for name in ("labels", "mean", "scale"):
         if name not in facts:
-            raise DataError(f"model must be one that examples.spoken_digits.train wrote, got one without {name!r} among its facts")
+            raise DataError(
+                "model must be one that examples.spoken_digits.train wrote, got one without"
+                f" {name!r} among its facts"
+            )
     labels, mean, scale = facts["labels"], np.float32(facts["mean"]), np.float32(facts["scale"])
-    if network.reads_tokens or (network.input_size, network.output_size) != (BANDS, len(labels) + 1) or mean.shape != scale.shape:
-        raise DataError(f"model must take {BANDS} bands and give {len(labels) + 1} logits, got another network")
+    if (
+        network.reads_tokens
+        or (network.input_size, network.output_size) != (BANDS, len(labels) + 1)
+        or mean.shape != scale.shape
+    ):
+        raise DataError(
+            f"model must take {BANDS} bands and give {len(labels) + 1} logits, got another network"
+        )
     return labels, mean, scale

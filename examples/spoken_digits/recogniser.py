@@ -58,10 +58,18 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    training: Sequence[Recording], validation: Sequence[Recording], *, hidden: int = 96, epochs: int = 32, batch: int = 12,
-    lr: float = 2e-3, seed: int = 0, say: Callable[[str], None] = print,
-) -> Fitted:  # fmt: skip
-    """Train on streams made anew for each epoch, and keep the epoch that is best on the validation recordings.
+    training: Sequence[Recording],
+    validation: Sequence[Recording],
+    *,
+    hidden: int = 96,
+    epochs: int = 32,
+    batch: int = 12,
+    lr: float = 2e-3,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+) -> Fitted:
+    """Train on streams made anew for each epoch, and keep the epoch that is best on the validation
+    recordings.
 
     Args:
         training, validation: recordings; those of the test have no part in either.
@@ -74,11 +82,15 @@ def fit(
     """
     torch.manual_seed(seed)
     draws = np.random.default_rng(seed)
-    plain = np.concatenate([LogMel().push(example.samples) for example in streams.epoch(training, draws)])
+    plain = np.concatenate(
+        [LogMel().push(example.samples) for example in streams.epoch(training, draws)]
+    )
     mean, scale = plain.mean(0), plain.std(0)
     model = Recogniser(hidden).float()
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: (1 + math.cos(math.pi * min(1, done / epochs))) / 2)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda done: (1 + math.cos(math.pi * min(1, done / epochs))) / 2
+    )
     held_out = [LogMel(mean, scale).push(recording.samples) for recording in validation]
     digits = np.array([recording.digit for recording in validation])
     best, least = Fitted(model, mean, scale, 0, 0.0), math.inf
@@ -89,7 +101,10 @@ def fit(
         ends = at_end(model, held_out)
         accuracy = float((ends[:, : streams.NOTHING].argmax(1) == digits).mean())
         missed = F.cross_entropy(torch.from_numpy(ends), torch.from_numpy(digits)).item()
-        say(f"epoch {number:>2}  loss {loss:.3f}  validation: loss at the end {missed:.3f}, accuracy {accuracy:.1%}")
+        say(
+            f"epoch {number:>2}  loss {loss:.3f}  validation: loss at the end {missed:.3f},"
+            f" accuracy {accuracy:.1%}"
+        )
         if missed < least:
             least, best = missed, Fitted(copy.deepcopy(model), mean, scale, number, accuracy)
     return best
@@ -121,7 +136,11 @@ def padded(frames: Sequence[Array]) -> tuple[Tensor, list[int]]:
 
 
 def _one_pass(
-    model: Recogniser, optimizer: torch.optim.Optimizer, examples: Sequence[streams.Example], features: LogMel, batch: int
+    model: Recogniser,
+    optimizer: torch.optim.Optimizer,
+    examples: Sequence[streams.Example],
+    features: LogMel,
+    batch: int,
 ) -> float:
     """Train on every example once; the mean loss of a batch."""
     losses = []

@@ -46,13 +46,23 @@ def read() -> list[Recording]:
     root = Path(os.environ.get("RECURRA_DATA") or Path(__file__).parents[3] / "shared" / "data")
     path = root / ARCHIVE
     if not path.is_file():
-        raise DataError(f"RECURRA_DATA must be a folder that holds {ARCHIVE}, got {root}; set it to where the recordings are")
+        raise DataError(
+            f"RECURRA_DATA must be a folder that holds {ARCHIVE}, got {root}; set it to where the"
+            " recordings are"
+        )
     found = []
     with tarfile.open(path, "r:xz") as archive:
         for member in archive:
             if (file := archive.extractfile(member)) is not None:
                 digit, speaker, take = Path(member.name).stem.split("_")
-                found.append(Recording(int(digit), speaker, int(take), read_wave(io.BytesIO(file.read()), member.name)))
+                found.append(
+                    Recording(
+                        int(digit),
+                        speaker,
+                        int(take),
+                        read_wave(io.BytesIO(file.read()), member.name),
+                    )
+                )
     return sorted(found, key=lambda recording: recording[:3])
 
 
@@ -64,7 +74,8 @@ def read_wave(file: str | BinaryIO, name: str) -> Array:
         name: to name it in errors.
 
     Raises:
-        DataError: it is missing, is no .wav file, or holds other than 16-bit samples of one channel, 8000 a second.
+        DataError: it is missing, is no .wav file, or holds other than 16-bit samples of one
+            channel, 8000 a second.
     """
     try:
         with wave.open(file, "rb") as audio:
@@ -75,5 +86,8 @@ def read_wave(file: str | BinaryIO, name: str) -> Array:
         raise DataError(f"{name} must be a .wav file that can be read, got {why}") from None
     if form != (RATE, 1, 16):
         rate, channels, bits = form
-        raise DataError(f"{name} must hold one channel of 16-bit samples, {RATE} a second, got {channels} of {bits} bits, {rate} a second")
+        raise DataError(
+            f"{name} must hold one channel of 16-bit samples, {RATE} a second, got {channels} of"
+            f" {bits} bits, {rate} a second"
+        )
     return np.frombuffer(samples, "<i2").astype(np.int16)

@@ -1,4 +1,6 @@
-"""Streams to learn from: recordings said faster or slower, louder or softer, in noise, with gaps between them."""
+"""Streams to learn from: recordings said faster or slower, louder or softer, in noise, with gaps
+between them.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,13 @@ Array = npt.NDArray[Any]
 NOTHING, IGNORED = 10, -100
 """Labels of frames in which no digit is said, and of frames that the loss passes by."""
 GAP_S, SPEED, LEVEL_DB, NOISE_DB = (0.2, 0.7), (0.85, 1.18), (-46.0, -16.0), (-50.0, -8.0)
-"""Ranges drawn from: seconds of a gap; times as fast; speech in dB of full scale; noise in dB of the speech."""
+"""Ranges drawn from: seconds of a gap; times as fast; speech in dB of full scale; noise in dB of
+the speech.
+"""
 EARLY, LATE = 5, 10
-"""Frames at a digit's start that the loss passes by, and frames after its end that still count as it: 50 and 100 ms."""
+"""Frames at a digit's start that the loss passes by, and frames after its end that still count as
+it: 50 and 100 ms.
+"""
 
 
 class Example(NamedTuple):
@@ -32,7 +38,9 @@ class Example(NamedTuple):
     labels: Array
 
 
-def epoch(recordings: Sequence[Recording], draws: np.random.Generator, most: int = 2) -> list[Example]:
+def epoch(
+    recordings: Sequence[Recording], draws: np.random.Generator, most: int = 2
+) -> list[Example]:
     """Every recording once, in an order drawn, each stream with one or more of them.
 
     Args:
@@ -94,8 +102,12 @@ def _said(samples: Array, draws: np.random.Generator, level: float) -> Array:
 
 def _noise(length: int, draws: np.random.Generator, level: float) -> Array:
     """Noise at a level in dB of full scale, its spectrum falling as f^0 (white) to f^-1."""
-    size = 1 << (length - 1).bit_length()  # the transform of a prime length would take many times as long
+    size = (
+        1 << (length - 1).bit_length()
+    )  # the transform of a prime length would take many times as long
     spectrum = np.fft.rfft(draws.standard_normal(size, np.float32))
-    spectrum *= np.arange(1, len(spectrum) + 1, dtype=np.float32) ** -np.float32(draws.uniform(0, 1))
+    spectrum *= np.arange(1, len(spectrum) + 1, dtype=np.float32) ** -np.float32(
+        draws.uniform(0, 1)
+    )
     x = np.fft.irfft(spectrum)[:length]
     return (x * (10 ** (level / 20) / np.sqrt(np.mean(x**2) + 1e-12))).astype(np.float32)

@@ -1,4 +1,5 @@
-"""recurra: recurrent networks that one trains, sees into and streams, where the three give the same numbers.
+"""recurra: recurrent networks that one trains, sees into and streams, where the three give the same
+numbers.
 
 Names are loaded when first used: `import recurra` is quick and does not need PyTorch.
 """
@@ -50,16 +51,46 @@ __version__ = "0.1.0"
 _HOME = {
     **dict.fromkeys(("Cell", "Zoneout", "RecurrentDropout", "Probed"), "recurra.cells"),
     **dict.fromkeys(
-        ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "Recurrent", "Stack", "Bidirectional", "Residual",
-         "LockedDropout", "WeightDropout", "replace"), "recurra.layers",
+        (
+            "RNN",
+            "LSTM",
+            "GRU",
+            "RNNCell",
+            "LSTMCell",
+            "GRUCell",
+            "Recurrent",
+            "Stack",
+            "Bidirectional",
+            "Residual",
+            "LockedDropout",
+            "WeightDropout",
+            "replace",
+        ),
+        "recurra.layers",
     ),
     "explain": "recurra.engine",
     "Stream": "recurra.stream",
-}  # fmt: skip
+}
 _MODULES = (
-    "cells", "convert", "engine", "errors", "export", "init", "inspection", "layers", "models", "native", "network", "parity", "program",
-    "runtime", "state", "stream", "train", "vocabulary",
-)  # fmt: skip
+    "cells",
+    "convert",
+    "engine",
+    "errors",
+    "export",
+    "init",
+    "inspection",
+    "layers",
+    "models",
+    "native",
+    "network",
+    "parity",
+    "program",
+    "runtime",
+    "state",
+    "stream",
+    "train",
+    "vocabulary",
+)
 
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -57,7 +57,9 @@ def _mask() -> int:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file, or a folder's list of files; where a folder cannot be asked, go on."""
+    """Wait until the disk has a file, or a folder's list of files; where a folder cannot be asked,
+    go on.
+    """
     if path.is_dir() and not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(path, os.O_RDONLY)

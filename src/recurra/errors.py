@@ -11,11 +11,15 @@ from types import ModuleType
 from typing import Any
 
 MOST_CHARACTERS, MOST_LINES = 480, 40
-"""Characters of a line of a message, and lines: a file or a text may say anything, and messages quote it."""
+"""Characters of a line of a message, and lines: a file or a text may say anything, and messages
+quote it.
+"""
 
 
 class RecurraError(Exception):
-    """The root of every error that recurra raises on purpose; its message is a few lines of a few hundred characters at most."""
+    """The root of every error that recurra raises on purpose; its message is a few lines of a few
+    hundred characters at most.
+    """
 
     def __init__(self, text: str = "", **options: Any) -> None:
         first, lines = text[: MOST_LINES * 2 * MOST_CHARACTERS], text.count("\n") + 1
@@ -23,7 +27,12 @@ class RecurraError(Exception):
             super().__init__(shortened(text), **options)
             return
         kept = [shortened(line) for line in first.split("\n")[:MOST_LINES]]
-        super().__init__("\n".join([*kept, f"and {lines - len(kept)} lines more"] if len(kept) < lines else kept), **options)
+        super().__init__(
+            "\n".join(
+                [*kept, f"and {lines - len(kept)} lines more"] if len(kept) < lines else kept
+            ),
+            **options,
+        )
 
 
 class ShapeError(RecurraError, ValueError):
@@ -51,7 +60,9 @@ class EquationError(ProgramError, AttributeError):
 
 
 class ConversionError(RecurraError, ValueError):
-    """Foreign weights or a foreign node cannot be taken exactly; the message names the attribute."""
+    """Foreign weights or a foreign node cannot be taken exactly; the message names the
+    attribute.
+    """
 
 
 class DataError(RecurraError, ValueError):
@@ -67,16 +78,24 @@ class MissingDependency(RecurraError, ImportError):
 
 
 class SlowWarning(UserWarning):
-    """The numbers are right, but come by the plain loop where a faster way was to be had; says what to do. Once for each cell."""
+    """The numbers are right, but come by the plain loop where a faster way was to be had; says what
+    to do. Once for each cell.
+    """
 
 
 INSTALL = {
-    "torch": ("PyTorch", "recurra[train]"), "accelerate": ("accelerate", "recurra[train]"), "filelock": ("filelock", "recurra[train]"),
-    "rich": ("rich", "recurra[train]"), "tomli_w": ("tomli-w", "recurra[train]"), "tomli": ("tomli", "recurra[train]"),
-    "matplotlib": ("matplotlib", "recurra[train]"), "tokenizers": ("tokenizers", "recurra[text]"),
-    "tensorboard": ("tensorboard", "recurra[tensorboard]"), "onnx": ("the onnx package", "onnx"),
+    "torch": ("PyTorch", "recurra[train]"),
+    "accelerate": ("accelerate", "recurra[train]"),
+    "filelock": ("filelock", "recurra[train]"),
+    "rich": ("rich", "recurra[train]"),
+    "tomli_w": ("tomli-w", "recurra[train]"),
+    "tomli": ("tomli", "recurra[train]"),
+    "matplotlib": ("matplotlib", "recurra[train]"),
+    "tokenizers": ("tokenizers", "recurra[text]"),
+    "tensorboard": ("tensorboard", "recurra[tensorboard]"),
+    "onnx": ("the onnx package", "onnx"),
     "onnxruntime": ("the onnxruntime package", "onnxruntime"),
-}  # fmt: skip
+}
 """What `import recurra` does without: by module, its name and what pip installs it with."""
 
 
@@ -88,7 +107,8 @@ def import_for(owner: str, module: str) -> ModuleType:
         module: the module, recurra's own or another's.
 
     Raises:
-        MissingDependency: a package that recurra does without, but this part does not, is not installed.
+        MissingDependency: a package that recurra does without, but this part does not, is not
+            installed.
 
     >>> import_for("recurra.errors", "math").__name__
     'math'
@@ -109,7 +129,9 @@ def missing_dependency(owner: str, module: str) -> MissingDependency:
     """
     name, package = INSTALL[module]
     package = f'"{package}"' if "[" in package else package
-    return MissingDependency(f"{owner} needs {name}; install it with: pip install {package}", name=module)
+    return MissingDependency(
+        f"{owner} needs {name}; install it with: pip install {package}", name=module
+    )
 
 
 def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
@@ -133,7 +155,11 @@ def quoted(value: object, most: int = 60) -> str:
     try:
         return shortened(repr(value), most)
     except (ValueError, RecursionError):  # more digits, or lists within lists, than Python writes
-        return "a number of more than 4300 digits" if isinstance(value, int) else f"a {type(value).__name__} that cannot be written"
+        return (
+            "a number of more than 4300 digits"
+            if isinstance(value, int)
+            else f"a {type(value).__name__} that cannot be written"
+        )
 
 
 def reason(error: BaseException) -> str:
@@ -163,7 +189,10 @@ def choice_text(argument: str, value: object, choices: Iterable[str]) -> str:
     "method must be one of 'fused', 'loop', got 'fussed'; did you mean 'fused'?"
     """
     names = sorted(choices)
-    return f"{argument} must be one of {', '.join(map(repr, names))}, got {quoted(value)}{near_text(value, names)}"
+    return (
+        f"{argument} must be one of {', '.join(map(repr, names))}, got"
+        f" {quoted(value)}{near_text(value, names)}"
+    )
 
 
 def near_text(value: object, choices: Iterable[str]) -> str:
@@ -174,5 +203,7 @@ def near_text(value: object, choices: Iterable[str]) -> str:
     """
     import difflib  # slow to load, and no run needs it that goes well
 
-    near = difflib.get_close_matches(value[:60], list(choices), n=1) if isinstance(value, str) else []
+    near = (
+        difflib.get_close_matches(value[:60], list(choices), n=1) if isinstance(value, str) else []
+    )
     return f"; did you mean {near[0]!r}?" if near else ""

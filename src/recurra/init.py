@@ -1,4 +1,6 @@
-"""How weights begin. Each function takes a layer, or a module that holds layers, and changes it in place."""
+"""How weights begin. Each function takes a layer, or a module that holds layers, and changes it in
+place.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +52,19 @@ def orthogonal(module: nn.Module) -> None:
             if name.startswith("weight"):
                 for block in weight.chunk(len(cell.blocks(name))):
                     wide = torch.float64 if block.dtype == torch.float64 else torch.float32
-                    block.copy_(nn.init.orthogonal_(torch.empty(block.shape, dtype=wide, device=block.device)))
+                    block.copy_(
+                        nn.init.orthogonal_(
+                            torch.empty(block.shape, dtype=wide, device=block.device)
+                        )
+                    )
             else:
                 weight.fill_(1.0 if name.startswith("gain") else 0.0)
 
 
 @torch.no_grad()
 def forget_bias(module: nn.Module, value: float = 1.0) -> None:
-    """Set the forget gate's bias (in `bias_ih`; its part of `bias_hh` to 0): a net begins by remembering.
+    """Set the forget gate's bias (in `bias_ih`; its part of `bias_hh` to 0): a net begins by
+    remembering.
 
     Raises:
         ArgumentError: no cell in the module has a forget gate with a bias.
@@ -70,7 +77,9 @@ def forget_bias(module: nn.Module, value: float = 1.0) -> None:
             _set_bias(cell, weights, "f", torch.tensor(float(value)))
             done = True
     if not done:
-        raise ArgumentError("module must hold a cell with a forget gate and a bias, got none; use chrono for a GRU")
+        raise ArgumentError(
+            "module must hold a cell with a forget gate and a bias, got none; use chrono for a GRU"
+        )
 
 
 def _set_bias(cell: Cell, weights: dict[str, Tensor], gate: str, value: Tensor) -> None:
@@ -101,7 +110,9 @@ def chrono(module: nn.Module, longest: int) -> None:
     for cell, weights in parts(module):
         signs = _keeping(cell)
         if not signs or "bias_ih" not in weights:
-            raise ArgumentError(f"module must hold cells with gates that keep and a bias, got {cell!r}")
+            raise ArgumentError(
+                f"module must hold cells with gates that keep and a bias, got {cell!r}"
+            )
         units = weights["bias_ih"].shape[0] // len(cell.gates)
         bias = torch.log(torch.empty(units).uniform_(1, longest - 1))
         for gate, sign in signs.items():
@@ -109,7 +120,9 @@ def chrono(module: nn.Module, longest: int) -> None:
 
 
 def _keeping(cell: Cell) -> dict[str, float]:
-    """Gates that move a cell's retention, with the direction; an LSTM's input gate writes what f keeps."""
+    """Gates that move a cell's retention, with the direction; an LSTM's input gate writes what f
+    keeps.
+    """
     middle = {gate: torch.tensor(0.5) for gate in cell.gates}
     signs: dict[str, float] = {}
     for gate in cell.gates:
@@ -151,7 +164,8 @@ def torch_uniform(module: nn.Module) -> None:
 
 @torch.no_grad()
 def uniform(module: nn.Module, bound: float) -> None:
-    """Draw every parameter of a module from U(-bound, bound), those outside its layers too; gains of layer norms become 1.
+    """Draw every parameter of a module from U(-bound, bound), those outside its layers too; gains
+    of layer norms become 1.
 
     Raises:
         ArgumentError: `bound` is not positive.
@@ -172,7 +186,9 @@ INITIALISERS = {"orthogonal": default, "torch": torch_uniform}
 
 
 def apply(module: nn.Module, init: object) -> None:
-    """Start a layer's weights as its `init` argument says; its named tuples too, which torch.compile cannot make."""
+    """Start a layer's weights as its `init` argument says; its named tuples too, which
+    torch.compile cannot make.
+    """
     for cell, _ in parts(module):
         cell.state_type(), cell.gates_type()
     if callable(init):

@@ -12,12 +12,14 @@ STANDARD = frozenset({"weight_ih", "bias_ih", "gain_ih", "weight_hh", "bias_hh",
 def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) -> str | None:
     """Say which name of a cell, or of its program, is no identifier or has two meanings.
 
-    Weights, biases, gains, params and learned first states are handed over in one mapping: of two things with one name the
-    one would be read as the other, at another size.
+    Weights, biases, gains, params and learned first states are handed over in one mapping: of two
+    things with one name the one would be read as the other, at another size.
 
     Args:
-        names: those of "state", "params", "noise" and "gates"; only gates may be called as something else that is no weight.
-        products: a cell's phases with gates, or a program's products: each has `gates`, `weight`, `bias`, `gain` and `norm`.
+        names: those of "state", "params", "noise" and "gates"; only gates may be called as
+            something else that is no weight.
+        products: a cell's phases with gates, or a program's products: each has `gates`, `weight`,
+            `bias`, `gain` and `norm`.
 
     Returns:
         One line, or None where all is well.
@@ -26,16 +28,24 @@ def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) 
     "params must not be called as a weight, got 'bias_hh'; rename it"
     """
     products = list(products)
-    for kind, group in (*names.items(), *(("gates of a phase", product.gates) for product in products)):
+    for kind, group in (
+        *names.items(),
+        *(("gates of a phase", product.gates) for product in products),
+    ):
         listed = list(group)
-        if twice := next((name for number, name in enumerate(listed) if name in listed[:number]), None):
+        if twice := next(
+            (name for number, name in enumerate(listed) if name in listed[:number]), None
+        ):
             return f"{kind} must be named once each, got {shown(twice)} twice; rename one"
     weights: dict[str, str] = {}
     for name, meaning in _weights(products):
         if not is_identifier(name):
             return f"{meaning} must be an identifier, got {shown(name)}"
         if weights.setdefault(name, meaning) != meaning:
-            return f"{name} must have one meaning, got {weights[name]} and {meaning}; name one of them otherwise"
+            return (
+                f"{name} must have one meaning, got {weights[name]} and {meaning}; name one of them"
+                " otherwise"
+            )
     first = {f"initial_{name}" for name in names["state"]}
     values: dict[str, str] = {}
     for kind, group in names.items():
@@ -45,9 +55,15 @@ def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) 
             if name in weights or name in STANDARD or name in first:
                 return f"{kind} must not be called as a weight, got {name!r}; rename it"
             if kind != "gates" and values.setdefault(name, kind) != kind:
-                return f"{kind} must not be called as one of {values[name]}, got {name!r}; rename it"
+                return (
+                    f"{kind} must not be called as one of {values[name]}, got {name!r}; rename it"
+                )
     doubled = sorted(first & weights.keys())
-    return f"{doubled[0]} must be a first state, got {weights[doubled[0]]}; rename it" if doubled else None
+    return (
+        f"{doubled[0]} must be a first state, got {weights[doubled[0]]}; rename it"
+        if doubled
+        else None
+    )
 
 
 def is_identifier(name: Any) -> bool:
@@ -61,14 +77,22 @@ def shown(name: Any) -> str:
 
 
 def vectors_of(product: Any) -> tuple[str | None, str | None, str | None]:
-    """The weight, bias and gain that a phase or a product reads: a bias where it has a norm or multiplies with weight_hh."""
+    """The weight, bias and gain that a phase or a product reads: a bias where it has a norm or
+    multiplies with weight_hh.
+    """
     adds = bool(product.norm) or product.weight == "weight_hh"
     return product.weight, product.bias if adds else None, product.gain if product.norm else None
 
 
 def _weights(products: list[Any]) -> Iterator[tuple[Any, str]]:
-    """Every name that a product reads, with what it is; the products of one weight share its bias and its gain."""
-    yield from (("weight_ih", "the weight of x"), ("bias_ih", "the bias of x"), ("gain_ih", "the gain of x"))
+    """Every name that a product reads, with what it is; the products of one weight share its bias
+    and its gain.
+    """
+    yield from (
+        ("weight_ih", "the weight of x"),
+        ("bias_ih", "the bias of x"),
+        ("gain_ih", "the gain of x"),
+    )
     vectors: dict[Any, tuple[Any, Any]] = {}
     for number, product in enumerate(products):
         weight, bias, gain = vectors_of(product)
@@ -76,4 +100,8 @@ def _weights(products: list[Any]) -> Iterator[tuple[Any, str]]:
         if weight is not None:
             same = vectors.setdefault(weight, (bias, gain)) == (bias, gain)
             yield weight, "a weight" if same else "one whose products have another bias or gain"
-        yield from ((name, f"the {kind} of {owner}") for name, kind in ((bias, "bias"), (gain, "gain")) if name is not None)
+        yield from (
+            (name, f"the {kind} of {owner}")
+            for name, kind in ((bias, "bias"), (gain, "gain"))
+            if name is not None
+        )

@@ -1,6 +1,7 @@
 """Carried state: detach, reset, select, concatenate, save and load, without knowing whose it is.
 
-A state is a tensor, None (a mask that is not in use), or a tuple of states; every tensor has the batch at axis -2.
+A state is a tensor, None (a mask that is not in use), or a tuple of states; every tensor has the
+batch at axis -2.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def redraw(state: Any) -> Any:
     State(h=1, dropout_h=None)
     """
     if hasattr(state, "_fields"):
-        return type(state)(*(None if _is_mask(name) else redraw(part) for name, part in zip(state._fields, state)))
+        return type(state)(
+            *(None if _is_mask(name) else redraw(part) for name, part in zip(state._fields, state))
+        )
     return tuple(redraw(part) for part in state) if isinstance(state, tuple) else state
 
 
@@ -120,14 +123,17 @@ def select(state: Any, rows: Sequence[int] | Tensor) -> Any:
 
     Raises:
         ShapeError: a mask does not fit the batch.
-        ArgumentError: `rows` are no row numbers, or an array of zeros and ones that looks like a mask.
+        ArgumentError: `rows` are no row numbers, or an array of zeros and ones that looks like a
+            mask.
 
     >>> select((torch.arange(3.0)[:, None],), [2, 0])[0].flatten()
     tensor([2., 0.])
     """
 
     def take(value: Tensor) -> Tensor:
-        return value.index_select(value.ndim - 2, row_indices(rows, value.shape[-2], repeated=True).to(value.device))
+        return value.index_select(
+            value.ndim - 2, row_indices(rows, value.shape[-2], repeated=True).to(value.device)
+        )
 
     return transform(state, take)
 
@@ -158,10 +164,15 @@ def concat(states: Sequence[Any]) -> Any:
     first = states[0]
     if first is None or isinstance(first, Tensor):
         if any((state is None) != (first is None) or isinstance(state, tuple) for state in states):
-            raise ShapeError("states must have one form, got some with a value where others have none")
+            raise ShapeError(
+                "states must have one form, got some with a value where others have none"
+            )
         return None if first is None else torch.cat(list(states), dim=-2)
     if any(not isinstance(state, tuple) or len(state) != len(first) for state in states):
-        raise ShapeError(f"states must have one form, a tuple of {len(first)}, got others; they come from different models")
+        raise ShapeError(
+            f"states must have one form, a tuple of {len(first)}, got others; they come from"
+            " different models"
+        )
     parts = [concat(parts) for parts in zip(*states)]
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
@@ -192,11 +203,16 @@ def unflatten(form: Any, tensors: Mapping[str, Tensor]) -> Any:
     if form is None or isinstance(form, str):
         return form and tensors[form]
     parts = [unflatten(part, tensors) for part in form["parts"]]
-    return tuple(parts) if form["fields"] is None else named_type("State", tuple(form["fields"]))(*parts)
+    return (
+        tuple(parts)
+        if form["fields"] is None
+        else named_type("State", tuple(form["fields"]))(*parts)
+    )
 
 
 def save(state: Any, path: str | PathLike[str]) -> None:
-    """Write a state to a safetensors file, whole or not at all; its form and a checksum go into the header.
+    """Write a state to a safetensors file, whole or not at all; its form and a checksum go into the
+    header.
 
     Raises:
         RunError: the file cannot be written.
@@ -207,7 +223,9 @@ def save(state: Any, path: str | PathLike[str]) -> None:
     try:
         write_durably(Path(path), lambda beside: save_file(tensors, beside, metadata=header))
     except (OSError, SafetensorError) as error:
-        raise RunError(f"path must be a file that can be written, got {str(path)!r} ({reason(error)})") from None
+        raise RunError(
+            f"path must be a file that can be written, got {str(path)!r} ({reason(error)})"
+        ) from None
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -226,14 +244,18 @@ def load(path: str | PathLike[str]) -> Any:
             raise ValueError("its checksum is another; it is damaged")
         return unflatten(json.loads(text), tensors)
     except Exception as error:  # a file may say anything
-        raise DataError(f"path must be a state saved by recurra.state.save, got {str(path)!r} ({reason(error)})") from None
+        raise DataError(
+            f"path must be a state saved by recurra.state.save, got {str(path)!r} ({reason(error)})"
+        ) from None
 
 
 def _form(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if state is None:
         return None
     if isinstance(state, Tensor):
-        tensors[name] = state.detach().clone(memory_format=torch.contiguous_format)  # no two may share memory in the file
+        tensors[name] = state.detach().clone(
+            memory_format=torch.contiguous_format
+        )  # no two may share memory in the file
         return name
     labels = getattr(state, "_fields", range(len(state)))
     parts = [_form(part, f"{name}.{label}", tensors) for label, part in zip(labels, state)]
@@ -247,6 +269,10 @@ def same_form(state: Any, other: Any) -> None:
             same_form(left, right)
     elif isinstance(state, Tensor) and isinstance(other, Tensor):
         if state.shape != other.shape:
-            raise ShapeError(f"state must have shape {shape_text(other.shape)}, got {shape_text(state.shape)}")
+            raise ShapeError(
+                f"state must have shape {shape_text(other.shape)}, got {shape_text(state.shape)}"
+            )
     elif state is not None and other is not None:
-        raise ShapeError("state must have the form of this model's, got another; it comes from a different model")
+        raise ShapeError(
+            "state must have the form of this model's, got another; it comes from a different model"
+        )

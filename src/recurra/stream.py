@@ -29,14 +29,14 @@ NAN = ("error", "pass", "reset")
 class Stream:
     """Runs a model on data that comes in bit by bit, in memory that does not grow.
 
-    Pushing a sequence step by step, in chunks or whole gives the same numbers. The model runs as at evaluation
-    and without gradients; its own mode is left as it is.
+    Pushing a sequence step by step, in chunks or whole gives the same numbers. The model runs as at
+    evaluation and without gradients; its own mode is left as it is.
 
     Args:
         model: a module over time that can stream: a layer, a stack of them, a language model.
         batch: B, how many streams side by side.
-        nan: what a step that is not finite does: "error" names the row and keeps the state, "pass" lets it in, "reset" answers
-            NaN and begins that row anew.
+        nan: what a step that is not finite does: "error" names the row and keeps the state, "pass"
+            lets it in, "reset" answers NaN and begins that row anew.
 
     Raises:
         ArgumentError: the model cannot stream; says which layer and why.
@@ -49,7 +49,10 @@ class Stream:
 
     def __init__(self, model: nn.Module, batch: int = 1, nan: str = "error") -> None:
         if not isinstance(model, SequenceModule):
-            raise ArgumentError(f"model must be a recurra module over time, got {type(model).__name__}; {_way(model)}")
+            raise ArgumentError(
+                f"model must be a recurra module over time, got {type(model).__name__};"
+                f" {_way(model)}"
+            )
         if why := model.streaming_obstacle():
             raise ArgumentError(f"model must be able to stream, got {type(model).__name__}: {why}")
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
@@ -64,14 +67,19 @@ class Stream:
         return f"Stream({self._model_text()}, batch={self.batch}, nan={self.nan!r})"
 
     def _repr_html_(self) -> str:
-        held = [[name, shape_text(value.shape), value.dtype, value.device] for name, value in _named(self.state)]
+        held = [
+            [name, shape_text(value.shape), value.dtype, value.device]
+            for name, value in _named(self.state)
+        ]
         facts: list[list[Any]] = [
             ["model", self._model_text()],
             ["batch", self.batch],
             ["nan", self.nan],
             ["rows to begin anew", int(self._due.sum())],
         ]
-        state = table(["state", "shape", "dtype", "device"], held) or note("The next step starts from the model's own first state.")
+        state = table(["state", "shape", "dtype", "device"], held) or note(
+            "The next step starts from the model's own first state."
+        )
         return card("Stream", table([], facts), state)
 
     def _model_text(self) -> str:
@@ -91,14 +99,18 @@ class Stream:
         Raises:
             ShapeError: `x` is of another batch or width, or holds no step.
             DtypeError: `x` is not a tensor of the model's dtype.
-            ArgumentError: a value of `x` is not finite, and `nan` is "error"; names the step and the row. The state is as before.
+            ArgumentError: a value of `x` is not finite, and `nan` is "error"; names the step and
+                the row. The state is as before.
         """
         if not isinstance(x, Tensor):
             raise DtypeError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor")
         axes = 1 if x.dtype in (torch.int64, torch.int32) else 2
         if x.ndim not in (axes, axes + 1) or x.shape[x.ndim - axes] != self.batch:
             wanted: list[int | str] = [self.batch, *("I" for _ in range(axes - 1))]
-            raise ShapeError(f"x must have shape {shape_text(wanted)} or {shape_text(['T', *wanted])}, got {shape_text(x.shape)}")
+            raise ShapeError(
+                f"x must have shape {shape_text(wanted)} or {shape_text(['T', *wanted])}, got"
+                f" {shape_text(x.shape)}"
+            )
         chunk = x[None] if x.ndim == axes else x
         if not len(chunk):
             raise ShapeError(f"x must have at least one step, got shape {shape_text(x.shape)}")
@@ -107,7 +119,11 @@ class Stream:
             chunk = chunk.masked_fill(bad[..., None], 0)
         with torch.no_grad(), evaluating(self.model):
             resets = self._resets(chunk, bad)
-            done = self.model.step_at_once(x, self.state) if x.ndim == axes and resets is None else None
+            done = (
+                self.model.step_at_once(x, self.state)
+                if x.ndim == axes and resets is None
+                else None
+            )
             if done is not None:
                 y, self.state = done
                 return y
@@ -125,7 +141,8 @@ class Stream:
             rows: which rows: their numbers, each once, or (B,) bool; all if None.
 
         Raises:
-            ArgumentError: a row is not one of the batch, or `rows` look like a mask that is not bool.
+            ArgumentError: a row is not one of the batch, or `rows` look like a mask that is not
+                bool.
             ShapeError: a mask is not as long as the batch.
         """
         if rows is None:
@@ -145,27 +162,47 @@ class Stream:
         """Go on from a state that `save` wrote.
 
         Raises:
-            DataError: the file is missing, damaged, or not a saved stream; or a value is not finite, and `nan` is not "pass".
-            ShapeError: it is the state of another batch or another model; of the model only a stream that has run
-                knows at once, a fresh one at the next step.
+            DataError: the file is missing, damaged, or not a saved stream; or a value is not
+                finite, and `nan` is not "pass".
+            ShapeError: it is the state of another batch or another model; of the model only a
+                stream that has run knows at once, a fresh one at the next step.
         """
         loaded = states.load(path)
         due = loaded[1] if isinstance(loaded, tuple) and len(loaded) == 2 else None
-        if not isinstance(due, Tensor) or due.dtype != torch.bool or due.ndim != 2 or due.shape[1] != 1:
-            raise DataError(f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of state")
+        if (
+            not isinstance(due, Tensor)
+            or due.dtype != torch.bool
+            or due.ndim != 2
+            or due.shape[1] != 1
+        ):
+            raise DataError(
+                f"path must be a file that Stream.save wrote, got {str(path)!r}, another kind of"
+                " state"
+            )
         if len(due) != self.batch:
-            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got batch {len(due)}")
+            raise ShapeError(
+                f"path must hold a stream's state of batch {self.batch}, got batch {len(due)}"
+            )
         if self.state is not None and loaded[0] is not None:
             states.same_form(loaded[0], self.state)
         device = next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
-        self.state, self._due = states.transform(loaded[0], lambda value: self._sound(value, path).to(device)), due[:, 0]
+        self.state, self._due = (
+            states.transform(loaded[0], lambda value: self._sound(value, path).to(device)),
+            due[:, 0],
+        )
 
     def _sound(self, value: Tensor, path: str | PathLike[str]) -> Tensor:
         """A value of a loaded state after looking at it."""
         if self.nan != "pass" and not bool(value.isfinite().all()):
-            raise DataError(f"path must hold finite numbers, got others in {str(path)!r}; open the stream with nan='pass'")
+            raise DataError(
+                f"path must hold finite numbers, got others in {str(path)!r}; open the stream with"
+                " nan='pass'"
+            )
         if value.ndim < 2 or value.shape[-2] != self.batch:
-            raise ShapeError(f"path must hold a stream's state of batch {self.batch}, got a value of shape {shape_text(value.shape)}")
+            raise ShapeError(
+                f"path must hold a stream's state of batch {self.batch}, got a value of shape"
+                f" {shape_text(value.shape)}"
+            )
         return value
 
     def _resets(self, chunk: Tensor, bad: Tensor | None) -> Tensor | None:
@@ -180,7 +217,9 @@ class Stream:
 
     def _bad(self, chunk: Tensor) -> Tensor | None:
         """The steps that are not to be taken in, (T, B), if there are any."""
-        if self.nan == "pass" or not chunk.is_floating_point() or math.isfinite(chunk.sum().item()):  # a sum is soon made
+        if (
+            self.nan == "pass" or not chunk.is_floating_point() or math.isfinite(chunk.sum().item())
+        ):  # a sum is soon made
             return None
         bad = (~chunk.isfinite()).any(-1)
         if not bool(bad.any()):
@@ -188,8 +227,9 @@ class Stream:
         if self.nan == "error":
             step, row = bad.nonzero()[0].tolist()
             raise ArgumentError(
-                f"x must be finite, got {chunk[step, row][~chunk[step, row].isfinite()][0].item()} at step {step} of row {row}; "
-                "use nan='pass' to let it in or nan='reset' to begin the row anew"
+                f"x must be finite, got {chunk[step, row][~chunk[step, row].isfinite()][0].item()}"
+                f" at step {step} of row {row}; use nan='pass' to let it in or nan='reset' to begin"
+                " the row anew"
             )
         return bad
 
@@ -199,11 +239,17 @@ def _way(model: Any) -> str:
     if type(model) in LAYERS:
         return "use recurra.Stream(recurra.layers.from_torch(model))"
     if isinstance(model, (nn.RNNCellBase, TorchLikeCell)):
-        return "a cell makes one step and hands back its state: call it with that state, or use the layer of its name"
+        return (
+            "a cell makes one step and hands back its state: call it with that state, or use the"
+            " layer of its name"
+        )
     if isinstance(model, nn.Sequential) and all(_stacks(child) for child in model):
         return "use recurra.replace(model) and then recurra.Stream(recurra.Stack(model))"
     if isinstance(model, nn.Module):
-        return "put its layers into a recurra.Stack, or export the model and open recurra.runtime.load(path).session(batch)"
+        return (
+            "put its layers into a recurra.Stack, or export the model and open"
+            " recurra.runtime.load(path).session(batch)"
+        )
     return "give a layer such as recurra.LSTM, a recurra.Stack or a recurra.models.LanguageModel"
 
 
@@ -216,13 +262,21 @@ def _stacks(child: nn.Module) -> bool:
 
 
 def _alone(value: Tensor) -> Tensor:
-    """The same values in memory of their own: a view of a chunk's last step would keep the whole chunk."""
-    return value if value.untyped_storage().nbytes() == value.numel() * value.element_size() else value.clone()
+    """The same values in memory of their own: a view of a chunk's last step would keep the whole
+    chunk.
+    """
+    return (
+        value
+        if value.untyped_storage().nbytes() == value.numel() * value.element_size()
+        else value.clone()
+    )
 
 
 def _named(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     """Every tensor of a state with its place in it: "1.h"."""
     if isinstance(state, Tensor):
         yield name, state
-    for key, part in zip(getattr(state, "_fields", range(len(state))), state) if isinstance(state, tuple) else ():
+    for key, part in (
+        zip(getattr(state, "_fields", range(len(state))), state) if isinstance(state, tuple) else ()
+    ):
         yield from _named(part, f"{name}.{key}" if name else str(key))

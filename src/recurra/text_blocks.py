@@ -26,7 +26,8 @@ def read_text(paths: Paths) -> list[str]:
         paths: a file, or several.
 
     Raises:
-        DataError: a file is missing, empty, binary, or not UTF-8; names it and, for bad text, the byte.
+        DataError: a file is missing, empty, binary, or not UTF-8; names it and, for bad text, the
+            byte.
     """
     return ["".join(text_blocks(path)) for path in listed_paths(paths)]
 
@@ -37,28 +38,44 @@ def listed_paths(paths: Paths) -> list[Path]:
 
 
 def text_blocks(path: Path, block: int = BLOCK) -> Iterator[str]:
-    """The text of a file in blocks, decompressed if its name ends in .gz, without a byte-order mark.
+    """The text of a file in blocks, decompressed if its name ends in .gz, without a byte-order
+    mark.
 
     Args:
         path: UTF-8 text.
         block: bytes at a time.
 
     Raises:
-        DataError: the file is missing, empty, binary or not UTF-8; names it and, for bad text, byte and line.
+        DataError: the file is missing, empty, binary or not UTF-8; names it and, for bad text, byte
+            and line.
     """
-    name, decoder, read, lines, begun = repr(str(path)), codecs.getincrementaldecoder("utf-8")(), 0, 1, False
+    name, decoder, read, lines, begun = (
+        repr(str(path)),
+        codecs.getincrementaldecoder("utf-8")(),
+        0,
+        1,
+        False,
+    )
     try:
         check_regular(path)
         with _opened(path) as file:
             while data := file.read(block):
                 if b"\0" in data:
-                    raise DataError(f"file must be text, got {name}, which has a zero byte at {read + data.index(0)}; is it binary?")
+                    raise DataError(
+                        f"file must be text, got {name}, which has a zero byte at"
+                        f" {read + data.index(0)}; is it binary?"
+                    )
                 pending = len(decoder.getstate()[0])
                 try:
                     text = decoder.decode(data)
                 except UnicodeDecodeError as error:
                     at = error.start - pending
-                    raise _not_text(name, error.object[error.start], read + at, lines + data[: max(0, at)].count(b"\n")) from None
+                    raise _not_text(
+                        name,
+                        error.object[error.start],
+                        read + at,
+                        lines + data[: max(0, at)].count(b"\n"),
+                    ) from None
                 read, lines = read + len(data), lines + data.count(b"\n")
                 yield text if begun else text.removeprefix(MARK)
                 begun = begun or bool(text)
@@ -66,7 +83,9 @@ def text_blocks(path: Path, block: int = BLOCK) -> Iterator[str]:
         why = error.strerror or "not a gzip file"
         raise DataError(f"file must be readable, got {name} ({why})") from None
     except EOFError:
-        raise DataError(f"file must be whole, got {name}, which ends in the middle; it was cut short") from None
+        raise DataError(
+            f"file must be whole, got {name}, which ends in the middle; it was cut short"
+        ) from None
     if not read:
         raise DataError(f"file must not be empty, got {name} of 0 bytes")
     left = decoder.getstate()[0]
@@ -84,11 +103,13 @@ def _not_text(name: str, byte: int, at: int, line: int) -> DataError:
 
 
 def between_words(blocks: Iterator[str], most: int = BLOCK) -> Iterator[str]:
-    """The same text in blocks that are cut after white space, so that no word and no line break is torn apart.
+    """The same text in blocks that are cut after white space, so that no word and no line break is
+    torn apart.
 
     Args:
         blocks: the text.
-        most: characters that are held until a space or a line break comes; a word that is longer is cut, after a multiple of `MOST_WORD`.
+        most: characters that are held until a space or a line break comes; a word that is longer is
+            cut, after a multiple of `MOST_WORD`.
 
     >>> list(between_words(iter(["one t", "wo", " three"])))
     ['one ', 'two ', 'three']

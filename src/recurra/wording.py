@@ -1,10 +1,19 @@
-"""Words of messages: counts with their noun, sizes, and text that comes from a file made safe for a terminal."""
+"""Words of messages: counts with their noun, sizes, and text that comes from a file made safe for a
+terminal.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 
-IRREGULAR = {"process": "processes", "pass": "passes", "loss": "losses", "class": "classes", "batch": "batches", "entry": "entries"}
+IRREGULAR = {
+    "process": "processes",
+    "pass": "passes",
+    "loss": "losses",
+    "class": "classes",
+    "batch": "batches",
+    "entry": "entries",
+}
 JOINERS = "\u200c\u200d"
 """Format characters that scripts and emoji are written with, and that move nothing on a screen."""
 
@@ -16,7 +25,9 @@ def count_text(count: int, noun: str) -> str:
     ('1 row', '0 passes', '12,345 time steps')
     """
     *before, last = noun.split()
-    return f"{count:,} {' '.join([*before, last if count == 1 else IRREGULAR.get(last, f'{last}s')])}"
+    return (
+        f"{count:,} {' '.join([*before, last if count == 1 else IRREGULAR.get(last, f'{last}s')])}"
+    )
 
 
 def size_text(size: int) -> str:
@@ -48,7 +59,8 @@ def time_text(seconds: float) -> str:
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
-    r"""A text without what would steer a terminal or turn the reading direction: such characters are written as escapes.
+    r"""A text without what would steer a terminal or turn the reading direction: such characters
+    are written as escapes.
 
     Args:
         text: whatever a file holds.
@@ -57,8 +69,14 @@ def printable(text: str, keep: str = "\n\t") -> str:
     >>> printable("caf\u00e9 \x1b[2J \u202e")
     'café \\x1b[2J \\u202e'
     """
-    return "".join(repr(letter)[1:-1] if _steers(letter) and letter not in keep else letter for letter in text)
+    return "".join(
+        repr(letter)[1:-1] if _steers(letter) and letter not in keep else letter for letter in text
+    )
 
 
 def _steers(letter: str) -> bool:
-    return not letter.isprintable() and letter not in JOINERS and unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return (
+        not letter.isprintable()
+        and letter not in JOINERS
+        and unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    )

@@ -22,26 +22,34 @@ def test_each_storage_is_counted_once_and_kinds_are_told_apart() -> None:
         return (middle.flatten() * middle.flatten()).sin().view(5, 2, 4).exp(), None
 
     counted = held_for_backward(module, x, call)
-    # doubles count twice: middle and what sin took; exp keeps the output; the product of module keeps x and its weight
+    # doubles count twice: middle and what sin took; exp keeps the output; the product of module
+    # keeps x and its weight
     assert counted == {"held": 2 * (40 + 40), "output": 2 * 40, "input": 2 * 30, "weights": 2 * 12}
 
 
 def test_without_a_backward_nothing_is_held() -> None:
     module = nn.Linear(3, 4)
     with torch.no_grad():
-        assert set(held_for_backward(module, torch.randn(5, 2, 3), lambda x: (module(x), None)).values()) == {0.0}
+        assert set(
+            held_for_backward(module, torch.randn(5, 2, 3), lambda x: (module(x), None)).values()
+        ) == {0.0}
 
 
 def test_units_are_floats_a_step_row_and_unit_and_what_does_not_grow_is_apart() -> None:
     row = rows.held("rnn", Shape(30, 7, 5, 6))
     each, module = 7 * 6, nn.RNN(5, 6, dtype=torch.float32)
-    at = {steps: held_for_backward(module, torch.randn(steps, 7, 5, dtype=torch.float32), module) for steps in (30, 60)}
+    at = {
+        steps: held_for_backward(module, torch.randn(steps, 7, 5, dtype=torch.float32), module)
+        for steps in (30, 60)
+    }
     units = row["units"]["torch"]
     slope = (at[60]["held"] - at[30]["held"]) / 30
-    assert units["held"] == pytest.approx(slope / each) and units["start"] == pytest.approx((at[30]["held"] - 30 * slope) / each)
-    assert {kind: units[kind] * 30 * each for kind in ("output", "input", "weights")} == pytest.approx(
-        {kind: at[30][kind] for kind in ("output", "input", "weights")}
+    assert units["held"] == pytest.approx(slope / each) and units["start"] == pytest.approx(
+        (at[30]["held"] - 30 * slope) / each
     )
+    assert {
+        kind: units[kind] * 30 * each for kind in ("output", "input", "weights")
+    } == pytest.approx({kind: at[30][kind] for kind in ("output", "input", "weights")})
     assert units["input"] == pytest.approx(5 / 6) and row["verdicts"] == []
 
 
@@ -49,7 +57,8 @@ def test_an_lstm_is_held_to_its_target_and_recompute_to_its_own() -> None:
     row = rows.held("lstm", Shape(30, 7, 5, 6))
     units = row["units"]
     assert [(judged["what"], judged["target"], judged["got"]) for judged in row["verdicts"]] == [
-        (side, target, round(units[side]["held"], 3)) for side, target in (("ours", 5.0), ("ours, recompute", 2.0))
+        (side, target, round(units[side]["held"], 3))
+        for side, target in (("ours", 5.0), ("ours, recompute", 2.0))
     ]
     assert 0 < units["ours, recompute"]["held"] < units["ours"]["held"]
     assert list(units) == ["ours", "ours, recompute", "torch"]

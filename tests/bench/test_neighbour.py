@@ -33,17 +33,31 @@ def test_it_spends_the_processor() -> None:
     with busy_neighbour() as process:
         assert process is not None
         for _ in range(100_000_000):
-            if sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])) >= 5:
+            if (
+                sum(
+                    map(
+                        int,
+                        Path(f"/proc/{process.pid}/stat")
+                        .read_text()
+                        .rsplit(")", 1)[1]
+                        .split()[11:13],
+                    )
+                )
+                >= 5
+            ):
                 return
     pytest.fail("it does nothing")
 
 
 def test_it_ends_when_whoever_started_it_is_killed() -> None:
     code = (
-        "import os, signal\nfrom recurra.bench.neighbour import busy_neighbour\n"
-        "with busy_neighbour() as process:\n    print(process.pid, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal\nfrom recurra.bench.neighbour import busy_neighbour\nwith"
+        " busy_neighbour() as process:\n    print(process.pid, flush=True)\n   "
+        " os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60
+    )
     assert done.returncode < 0
     # the neighbour holds no pipe of ours, so `run` came back at once; it must go by itself
     number = int(done.stdout)

@@ -16,7 +16,10 @@ from recurra.errors import ArgumentError
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cells": ("lstn",)}, "cells must be one of 'gru', 'lstm', 'rnn', got 'lstn'; did you mean 'lstm'?"),
+        (
+            {"cells": ("lstn",)},
+            "cells must be one of 'gru', 'lstm', 'rnn', got 'lstn'; did you mean 'lstm'?",
+        ),
         ({"parts": ("cell",)}, "got 'cell'; did you mean 'cells'?"),
         ({"method": "fussed"}, "got 'fussed'; did you mean 'fused'?"),
         ({"threads": (2, 0)}, "threads must be positive, got 0"),
@@ -36,5 +39,14 @@ def test_a_wrong_plan_is_refused(options: dict[str, Any], message: str) -> None:
 
 def test_a_quick_look_takes_less_of_everything() -> None:
     whole, quick = Plan(), Plan(**QUICK)
-    assert set(quick.shapes) < set(SHAPES) == set(whole.shapes) and quick.parts == whole.parts and quick.cells == whole.cells
-    assert quick.rounds < whole.rounds and quick.calls < whole.calls and len(quick.threads) == 1 and quick.limit_s < whole.limit_s
+    assert (
+        set(quick.shapes) < set(SHAPES) == set(whole.shapes)
+        and quick.parts == whole.parts
+        and quick.cells == whole.cells
+    )
+    assert (
+        quick.rounds < whole.rounds
+        and quick.calls < whole.calls
+        and len(quick.threads) == 1
+        and quick.limit_s < whole.limit_s
+    )

@@ -24,7 +24,13 @@ def shown(terminal: bool, show: bool = True) -> str:
 
 def test_a_bar_on_a_terminal_names_the_stage_and_the_row_done() -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(True))
-    assert "times, 2 threads" in text and "━" in text and " 25%" in text and " 50%" in text and "cells gru 5, 3, 4, 6, 1" in text
+    assert (
+        "times, 2 threads" in text
+        and "━" in text
+        and " 25%" in text
+        and " 50%" in text
+        and "cells gru 5, 3, 4, 6, 1" in text
+    )
 
 
 def test_a_line_a_stage_elsewhere() -> None:
@@ -40,4 +46,6 @@ def test_no_thread_draws_while_a_row_is_timed() -> None:
     import threading
 
     with Display(True, Console(force_terminal=True, file=StringIO())):
-        assert threading.active_count() == 1 or not any("Refresh" in type(each).__name__ for each in threading.enumerate())
+        assert threading.active_count() == 1 or not any(
+            "Refresh" in type(each).__name__ for each in threading.enumerate()
+        )

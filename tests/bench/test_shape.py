@@ -15,13 +15,25 @@ def test_the_work_is_that_of_every_product_of_forward_and_backward() -> None:
 
 
 def test_a_shape_is_read_as_it_is_written() -> None:
-    assert parse_shape("35,20,200,200,2") == Shape(35, 20, 200, 200, 2) == parse_shape(str(Shape(35, 20, 200, 200, 2)))
+    assert (
+        parse_shape("35,20,200,200,2")
+        == Shape(35, 20, 200, 200, 2)
+        == parse_shape(str(Shape(35, 20, 200, 200, 2)))
+    )
     assert parse_shape("1,2,3,4") == Shape(1, 2, 3, 4, 1)
 
 
-@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5,6", "0,2,3,4", "1,2,3,-4", "a,2,3,4", "1.5,2,3,4"])
+@pytest.mark.parametrize(
+    "text", ["", "1,2,3", "1,2,3,4,5,6", "0,2,3,4", "1,2,3,-4", "a,2,3,4", "1.5,2,3,4"]
+)
 def test_what_is_no_shape_is_refused(text: str) -> None:
-    with pytest.raises(ArgumentError, match=r"^shapes must be positive whole numbers T,B,I,H,layers, got '.*'; write 64,32,512,512,2, for"):
+    with pytest.raises(
+        ArgumentError,
+        match=(
+            r"^shapes must be positive whole numbers T,B,I,H,layers, got '.*'; write"
+            r" 64,32,512,512,2, for"
+        ),
+    ):
         parse_shape(text)
 
 

@@ -17,7 +17,10 @@ AT = Shape(4, 3, 2, 5, 2)
 def test_what_is_timed_asks_for_the_gradients_of_x_and_of_every_weight() -> None:
     for side in cell_case("cells", "lstm", AT).sides(AT).values():
         gradients: Any = side.way(torch.randn(4, 3, 2, dtype=torch.float32))()
-        assert [each.shape for each in gradients] == [(4, 3, 2), *(p.shape for p in side.module.parameters())]
+        assert [each.shape for each in gradients] == [
+            (4, 3, 2),
+            *(p.shape for p in side.module.parameters()),
+        ]
         assert all(each.abs().sum() > 0 for each in gradients)
 
 
@@ -43,7 +46,10 @@ def test_noise_is_drawn_in_training_and_handed_in_for_a_comparison() -> None:
     first, again = (side.results(x, noise)["the output"] for _ in range(2))
     assert torch.equal(first, again)
     assert not torch.equal(side.results(x)["the output"], side.results(x)["the output"])
-    assert Side(nn.LSTM(2, 5), plain).noise(x) is None and Side(recurra.Recurrent(recurra.cells.LSTM(), 2, 5), with_noise).noise(x) is None
+    assert (
+        Side(nn.LSTM(2, 5), plain).noise(x) is None
+        and Side(recurra.Recurrent(recurra.cells.LSTM(), 2, 5), with_noise).noise(x) is None
+    )
 
 
 def test_results_name_every_value_and_gradient() -> None:
@@ -53,5 +59,10 @@ def test_results_name_every_value_and_gradient() -> None:
     module = nn.Linear(2, 3)
     found = Side(module, twice).results(torch.randn(4, 3, 2))
     assert list(found) == [
-        "the output", "the final state (1)", "the final state (2)", "the gradient of x", "the gradient of weight", "the gradient of bias",
-    ]  # fmt: skip
+        "the output",
+        "the final state (1)",
+        "the final state (2)",
+        "the gradient of x",
+        "the gradient of weight",
+        "the gradient of bias",
+    ]

@@ -18,7 +18,10 @@ def test_both_softmaxes_are_measured_beside_their_step() -> None:
     assert [row["softmax"] for row in rows] == ["full", "adaptive"] and json.loads(json.dumps(rows))
     assert all(row["step_ms"] > 0 and row["softmax_ms"] > 0 and row["share"] > 0 for row in rows)
     head, *lines = text(rows).splitlines()
-    assert head == "1 x 16, V = 60, T = 5, B = 3" and [line.split()[0] for line in lines] == ["full", "adaptive"]
+    assert head == "1 x 16, V = 60, T = 5, B = 3" and [line.split()[0] for line in lines] == [
+        "full",
+        "adaptive",
+    ]
     assert all(line.endswith("%") for line in lines)
 
 
@@ -30,7 +33,9 @@ def test_it_is_in_the_registry_at_the_size_of_the_recipe() -> None:
 def test_words_are_as_frequent_as_their_number_says() -> None:
     drawn = words(Size(steps=1999))
     assert drawn.shape == (2000, 20) and drawn.dtype == torch.int64 and int(drawn.max()) < 33_278
-    assert 0.7 < float((drawn < 2000).float().mean()) < 0.8, "three quarters are among the 2000 most frequent"
+    assert 0.7 < float((drawn < 2000).float().mean()) < 0.8, (
+        "three quarters are among the 2000 most frequent"
+    )
 
 
 def test_a_step_trains_and_the_softmax_alone_leaves_nothing_behind() -> None:

@@ -16,7 +16,9 @@ def test_ways_run_in_turn_after_one_run_to_warm_up() -> None:
 
 def test_past_its_time_no_round_begins_once_there_are_enough() -> None:
     runs = []
-    seconds = in_turn({"a": lambda: runs.append(time.sleep(0.001))}, rounds=9, least=2, limit_s=1e-9)
+    seconds = in_turn(
+        {"a": lambda: runs.append(time.sleep(0.001))}, rounds=9, least=2, limit_s=1e-9
+    )
     assert len(seconds["a"]) == 2 and len(runs) == 3
 
 

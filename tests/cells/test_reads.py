@@ -1,4 +1,6 @@
-"""What equations read and return: a product that nobody reads is none, and a name that is not there is said with its line."""
+"""What equations read and return: a product that nobody reads is none, and a name that is not there
+is said with its line.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ from tests.cells.zoo import BUILT_IN, OWN, HalfRead, IndRNN, assert_close, gradi
 
 def cell_of(pointwise: Any, **changes: Any) -> Cell:
     """A cell of an equation."""
-    return type("Own", (Cell,), {"state": ("h",), "gates": ("forget", "n"), "pointwise": pointwise} | changes)()  # type: ignore[no-any-return]
+    return type(
+        "Own",
+        (Cell,),
+        {"state": ("h",), "gates": ("forget", "n"), "pointwise": pointwise} | changes,
+    )()  # type: ignore[no-any-return]
 
 
 # What is multiplied
@@ -67,9 +73,13 @@ def half_read(w: dict[str, Tensor], x: Tensor, h: Tensor) -> tuple[Tensor, Tenso
 
 @pytest.mark.parametrize("method", ["loop", "fused", "checkpointed"])
 @pytest.mark.parametrize(("name", "plain"), [("IndRNN", indrnn), ("HalfRead", half_read)])
-def test_outputs_and_gradients_are_those_of_the_equations_written_out(name: str, plain: Any, method: str) -> None:
+def test_outputs_and_gradients_are_those_of_the_equations_written_out(
+    name: str, plain: Any, method: str
+) -> None:
     at = scene(OWN[name], T=9)
-    done = recurra.engine.scan(at.cell, at.weights, at.x, at.cell.state_type()(*at.state), method=method)
+    done = recurra.engine.scan(
+        at.cell, at.weights, at.x, at.cell.state_type()(*at.state), method=method
+    )
     expected = plain(at.weights, at.x, at.state[0])
     assert_close((done.h, done.final.h), expected)
     assert_close(gradients((done.h, done.final.h), at.leaves()), gradients(expected, at.leaves()))
@@ -84,10 +94,19 @@ def test_every_path_of_a_layer_without_a_product_holds() -> None:
 
 def test_of_a_product_only_the_blocks_that_are_read_have_weights() -> None:
     shapes = HalfRead().weights(3, 5)
-    assert (shapes["weight_ih"], shapes["weight_hh"], shapes["bias_hh"]) == ((20, 3), (10, 5), (10,))
-    assert gates_read(HalfRead()) == (("f",), ("n",)) and HalfRead().blocks("weight_hh") == HalfRead().blocks("bias_hh") == ("f", "n")
+    assert (shapes["weight_ih"], shapes["weight_hh"], shapes["bias_hh"]) == (
+        (20, 3),
+        (10, 5),
+        (10,),
+    )
+    assert gates_read(HalfRead()) == (("f",), ("n",)) and HalfRead().blocks(
+        "weight_hh"
+    ) == HalfRead().blocks("bias_hh") == ("f", "n")
     products = [body.product for body in trace(HalfRead()).bodies]
-    assert [(product.gates, product.first, product.total) for product in products if product] == [(("f",), 0, 2), (("n",), 1, 2)]
+    assert [(product.gates, product.first, product.total) for product in products if product] == [
+        (("f",), 0, 2),
+        (("n",), 1, 2),
+    ]
 
 
 def test_a_norm_is_of_all_its_gates_or_of_none() -> None:
@@ -103,14 +122,18 @@ def test_a_norm_is_of_all_its_gates_or_of_none() -> None:
             return dict(h=k * s.h + tanh(a.n if self.read else a.u.n), k=k, n=k)
 
     unread = type("Unread", (Normed,), {"read": False})
-    assert Normed().weights(3, 5)["weight_hh"] == (10, 5) and Normed().weights(3, 5)["gain_hh"] == (10,)
+    assert Normed().weights(3, 5)["weight_hh"] == (10, 5) and Normed().weights(3, 5)["gain_hh"] == (
+        10,
+    )
     assert set(unread().weights(3, 5)) == {"weight_ih", "bias_ih"}
 
     class Exposed(Cell):
         gates = ("n",)
 
         def phases(self) -> tuple[Phase, ...]:
-            return Phase(self.pointwise, self.gates), Phase(lambda a, s: {}, ("h",), reads="h", weight=None, norm=(("h",),), bias="b")
+            return Phase(self.pointwise, self.gates), Phase(
+                lambda a, s: {}, ("h",), reads="h", weight=None, norm=(("h",),), bias="b"
+            )
 
         def pointwise(self, a: Any, s: Any) -> dict[str, Tensor]:
             return dict(h=tanh(a.n), n=a.n)
@@ -122,13 +145,18 @@ def test_the_forget_gates_bias_is_found_among_the_blocks_that_are_there() -> Non
     layer = recurra.Recurrent(HalfRead(), 3, 5, init=recurra.init.torch_uniform)
     before = layer.bias_hh.detach().clone()
     recurra.init.forget_bias(layer, 2.0)
-    assert torch.equal(layer.bias_ih[10:15], torch.full((5,), 2.0)) and torch.equal(layer.bias_hh[:5], torch.zeros(5))
+    assert torch.equal(layer.bias_ih[10:15], torch.full((5,), 2.0)) and torch.equal(
+        layer.bias_hh[:5], torch.zeros(5)
+    )
     assert torch.equal(layer.bias_hh[5:], before[5:])
 
 
 def test_recurrent_dropout_needs_a_product_to_drop_of() -> None:
     for cell in (cells.MinGRU(), IndRNN()):
-        need = f"cell must have a recurrent product, whose operand is dropped, got {cell!r}; use Zoneout"
+        need = (
+            f"cell must have a recurrent product, whose operand is dropped, got {cell!r}; use"
+            " Zoneout"
+        )
         with pytest.raises(ArgumentError, match=f"^{re.escape(need)}$"):
             cells.RecurrentDropout(cell, 0.2)
 
@@ -151,7 +179,9 @@ def test_a_cell_without_a_hash_runs_by_the_loop() -> None:
             return dict(h=self.rate * s.h + a.u.n, n=a.u.n)
 
     layer = recurra.Recurrent(Open(), 3, 5)
-    assert not hasattr(layer, "weight_hh") and layer(torch.ones(4, 1, 3), method="loop")[0].shape == (4, 1, 5)
+    assert not hasattr(layer, "weight_hh") and layer(torch.ones(4, 1, 3), method="loop")[
+        0
+    ].shape == (4, 1, 5)
 
 
 # What is said of a name that is not there
@@ -184,24 +214,46 @@ def a_parameter(self: Any, a: Any, s: Any) -> dict[str, Tensor]:
 
 WHOLE = "'forget', 'n'"
 MISTYPED = {
-    misspelt: f"a.forgte must be one of {WHOLE}, got 'forgte' in test_reads.py, line {{}}: f = sigmoid(a.forgte); did you mean 'forget'?",
-    far_off: "s.cell must be one of 'h', 'leak', got 'cell' in test_reads.py, line {}: return dict(h=s.cell, forget=a.n, n=a.n)",
-    of_the_input: f"a.u.m must be one of {WHOLE}, got 'm' in test_reads.py, line {{}}: return dict(h=a.u.m + s.h, forget=a.n, n=a.n)",
-    of_the_product: f"a.v.m must be one of {WHOLE}, got 'm' in test_reads.py, line {{}}: return dict(h=a.v.m + s.h, forget=a.n, n=a.n)",
-    not_yet_found: "s.new.h must be one of nothing, got 'h' in test_reads.py, line {}: return dict(h=s.new.h, forget=a.n, n=a.n)",
-    a_parameter: "s.leek must be one of 'h', 'leak', got 'leek' in test_reads.py, line {}: "
-    "return dict(h=s.leek * s.h, forget=a.n, n=a.n); did you mean 'leak'?",
+    misspelt: (
+        f"a.forgte must be one of {WHOLE}, got 'forgte' in test_reads.py, line {{}}: f ="
+        " sigmoid(a.forgte); did you mean 'forget'?"
+    ),
+    far_off: (
+        "s.cell must be one of 'h', 'leak', got 'cell' in test_reads.py, line {}: return"
+        " dict(h=s.cell, forget=a.n, n=a.n)"
+    ),
+    of_the_input: (
+        f"a.u.m must be one of {WHOLE}, got 'm' in test_reads.py, line {{}}: return dict(h=a.u.m +"
+        " s.h, forget=a.n, n=a.n)"
+    ),
+    of_the_product: (
+        f"a.v.m must be one of {WHOLE}, got 'm' in test_reads.py, line {{}}: return dict(h=a.v.m +"
+        " s.h, forget=a.n, n=a.n)"
+    ),
+    not_yet_found: (
+        "s.new.h must be one of nothing, got 'h' in test_reads.py, line {}: return dict(h=s.new.h,"
+        " forget=a.n, n=a.n)"
+    ),
+    a_parameter: (
+        "s.leek must be one of 'h', 'leak', got 'leek' in test_reads.py, line {}: "
+        "return dict(h=s.leek * s.h, forget=a.n, n=a.n); did you mean 'leak'?"
+    ),
 }
 
 
 def everywhere(cell: Cell, message: str) -> None:
     """A layer, the plain loop, the tracer and a wrapper say the same."""
-    weights = {"weight_ih": torch.zeros(8, 3), "weight_hh": torch.zeros(8, 4), "leak": torch.zeros(4)}
+    weights = {
+        "weight_ih": torch.zeros(8, 3),
+        "weight_hh": torch.zeros(8, 4),
+        "leak": torch.zeros(4),
+    }
     for run in (
-        lambda: recurra.Recurrent(cell, 3, 4), lambda: recurra.engine.scan(cell, weights, torch.zeros(2, 1, 3), method="loop"),
+        lambda: recurra.Recurrent(cell, 3, 4),
+        lambda: recurra.engine.scan(cell, weights, torch.zeros(2, 1, 3), method="loop"),
         lambda: trace(cell),
         lambda: cell.step(weights, torch.zeros(1, 8), cell.state_type()(torch.zeros(1, 4))),
-    ):  # fmt: skip
+    ):
         with pytest.raises(EquationError, match=f"^{re.escape(f'Own(): {message}')}$") as caught:
             run()
         assert isinstance(caught.value, AttributeError) and "\n" not in str(caught.value)
@@ -228,9 +280,14 @@ def bare(self: Any, a: Any, s: Any) -> Any:
 
 
 RETURNED = {
-    forgets: "pointwise must return 'forget', got only 'h', 'forgot', 'n' in test_reads.py, line {}: {}; did you mean 'forgot'?",
-    adds: "pointwise must return only 'h', 'forget', 'n', and what a later phase reads, got 'forgett' in test_reads.py, line {}: {}; "
-    "did you mean 'forget'?",
+    forgets: (
+        "pointwise must return 'forget', got only 'h', 'forgot', 'n' in test_reads.py, line {}: {};"
+        " did you mean 'forgot'?"
+    ),
+    adds: (
+        "pointwise must return only 'h', 'forget', 'n', and what a later phase reads, got 'forgett'"
+        " in test_reads.py, line {}: {}; did you mean 'forget'?"
+    ),
     bare: "pointwise must return a dict by name, got Tensor in test_reads.py, line {}: {}",
 }
 
@@ -244,7 +301,9 @@ def test_what_is_returned_is_named_with_where_it_is_said(equation: Any) -> None:
 
 def test_what_a_later_phase_reads_may_be_returned() -> None:
     assert cells.ProjectedLSTM(3).active_phases()[0].gates == ("i", "f", "g", "o")
-    unread = type("Unread", (cells.ProjectedLSTM,), {"expose": lambda self, a, s: dict(h=a.v.h, extra=a.v.h)})
+    unread = type(
+        "Unread", (cells.ProjectedLSTM,), {"expose": lambda self, a, s: dict(h=a.v.h, extra=a.v.h)}
+    )
     with pytest.raises(EquationError, match="got 'extra' in test_reads.py"):
         unread(3).weights(3, 5)
 

@@ -25,7 +25,9 @@ class CoupledLSTM(Cell):
 
 @dataclass(frozen=True)
 class Bounded(Cell):
-    """The greater or the smaller of the input and a vector, in either order, so that only one of them can be NaN; names outside ASCII."""
+    """The greater or the smaller of the input and a vector, in either order, so that only one of
+    them can be NaN; names outside ASCII.
+    """
 
     which: str = "maximum"
     swapped: bool = False
@@ -36,18 +38,24 @@ class Bounded(Cell):
         return dict(h=getattr(torch, self.which)(*pair) * s.è, p=a.p)
 
 
-BOUNDED = tuple(Bounded(which, swapped) for which in ("maximum", "minimum") for swapped in (False, True))
+BOUNDED = tuple(
+    Bounded(which, swapped) for which in ("maximum", "minimum") for swapped in (False, True)
+)
 
 
 @dataclass(frozen=True)
 class TwoPhase(Cell):
-    """A user's cell with two products, the second from what the first found; reads u and v apart."""
+    """A user's cell with two products, the second from what the first found; reads u and v
+    apart.
+    """
 
     slope: float = 0.3
     state, gates = ("h",), ("k", "n")
 
     def phases(self) -> tuple[Phase, ...]:
-        return Phase(self.open, ("k",)), Phase(self.write, ("n",), operand=lambda s: s.new.k * s.h + self.slope * s.new.m)
+        return Phase(self.open, ("k",)), Phase(
+            self.write, ("n",), operand=lambda s: s.new.k * s.h + self.slope * s.new.m
+        )
 
     def open(self, a: Any, s: Any) -> dict[str, Tensor]:
         return dict(k=sigmoid(a.k), m=torch.sin(a.k) * s.h)
@@ -68,7 +76,9 @@ class LeakyElman(Cell):
 
 
 class IndRNN(Cell):
-    """Li et al. 2018: every unit reads its own old state alone, so that there is no recurrent matrix."""
+    """Li et al. 2018: every unit reads its own old state alone, so that there is no recurrent
+    matrix.
+    """
 
     gates, params = ("h",), ("w",)
 
@@ -77,12 +87,16 @@ class IndRNN(Cell):
 
 
 class HalfRead(Cell):
-    """A cell of whose four recurrent products one is read in the first phase and one in the second, out of the gates' order."""
+    """A cell of whose four recurrent products one is read in the first phase and one in the second,
+    out of the gates' order.
+    """
 
     gates = ("k", "n", "f", "o")
 
     def phases(self) -> tuple[Phase, ...]:
-        return Phase(self.open, ("f", "k")), Phase(self.write, ("o", "n"), operand=lambda s: s.new.f * s.h)
+        return Phase(self.open, ("f", "k")), Phase(
+            self.write, ("o", "n"), operand=lambda s: s.new.f * s.h
+        )
 
     def open(self, a: Any, s: Any) -> dict[str, Tensor]:
         return dict(k=sigmoid(a.u.k), f=sigmoid(a.f))
@@ -152,16 +166,27 @@ class Scene(NamedTuple):
         return {"x": self.x} | self.weights | named | probes
 
 
-def scene(cell: Cell, T: int = 6, B: int = 3, I: int = 2, H: int = 5, learned: bool = False, training: bool = False) -> Scene:
+def scene(
+    cell: Cell,
+    T: int = 6,
+    B: int = 3,
+    I: int = 2,
+    H: int = 5,
+    learned: bool = False,
+    training: bool = False,
+) -> Scene:
     """Draw everything; noise only when training, the probe always where there is one.
 
-    Wide layers get smaller weights: with large ones a net is chaotic, and one rounding grows a million times.
+    Wide layers get smaller weights: with large ones a net is chaotic, and one rounding grows a
+    million times.
     """
     scale = 0.7 * min(1.0, (5 / H) ** 0.5)
     generator = torch.Generator().manual_seed(1000 * T + 100 * B + 10 * I + H)
 
     def normal(*shape: int) -> Tensor:
-        return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).requires_grad_()
+        return (
+            scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+        ).requires_grad_()
 
     weights = {name: normal(*shape) for name, shape in cell.weights(I, H).items()}
     if learned:
@@ -179,11 +204,17 @@ def tensors(tree: Any) -> list[Tensor]:
         return [tree]
     if isinstance(tree, dict):
         return [tensor for part in tree.values() for tensor in tensors(part)]
-    return [tensor for part in tree or () for tensor in tensors(part)] if isinstance(tree, (tuple, list)) else []
+    return (
+        [tensor for part in tree or () for tensor in tensors(part)]
+        if isinstance(tree, (tuple, list))
+        else []
+    )
 
 
 def gradients(result: Any, leaves: dict[str, Tensor], seed: int = 3) -> dict[str, Tensor]:
-    """The gradient of a random weighting of everything in `result`, by each leaf; zero where it does not count."""
+    """The gradient of a random weighting of everything in `result`, by each leaf; zero where it
+    does not count.
+    """
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros((), dtype=torch.float64)
     for value in tensors(result):
@@ -191,16 +222,27 @@ def gradients(result: Any, leaves: dict[str, Tensor], seed: int = 3) -> dict[str
         if value.requires_grad:
             total = total + (value.double() * weighting.to(value.device)).sum()
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    return {name: torch.zeros_like(leaf) if d is None else d for (name, leaf), d in zip(leaves.items(), found)}
+    return {
+        name: torch.zeros_like(leaf) if d is None else d
+        for (name, leaf), d in zip(leaves.items(), found)
+    }
 
 
 def assert_close(found: Any, expected: Any, tolerance: float = 1e-12, what: str = "") -> None:
-    """Every tensor of `found` within `tolerance` of the largest of `expected`; shapes, dtypes and order equal."""
+    """Every tensor of `found` within `tolerance` of the largest of `expected`; shapes, dtypes and
+    order equal.
+    """
     left, right = tensors(found), tensors(expected)
     assert len(left) == len(right), f"{what}: {len(left)} tensors, not {len(right)}"
     for number, (value, reference) in enumerate(zip(left, right)):
-        assert value.shape == reference.shape, f"{what} {number}: {tuple(value.shape)}, not {tuple(reference.shape)}"
-        assert value.dtype == reference.dtype, f"{what} {number}: {value.dtype}, not {reference.dtype}"
+        assert value.shape == reference.shape, (
+            f"{what} {number}: {tuple(value.shape)}, not {tuple(reference.shape)}"
+        )
+        assert value.dtype == reference.dtype, (
+            f"{what} {number}: {value.dtype}, not {reference.dtype}"
+        )
         scale = max(1.0, float(reference.detach().abs().max())) if reference.numel() else 1.0
-        error = float((value.detach() - reference.detach()).abs().max()) if reference.numel() else 0.0
+        error = (
+            float((value.detach() - reference.detach()).abs().max()) if reference.numel() else 0.0
+        )
         assert error <= tolerance * scale, f"{what} {number} differs by {error:.3g}"

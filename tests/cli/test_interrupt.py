@@ -1,4 +1,6 @@
-"""Ctrl-C on a real process: status 1, one clear line and no traceback, and a run that can be gone on with."""
+"""Ctrl-C on a real process: status 1, one clear line and no traceback, and a run that can be gone
+on with.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,20 @@ SIZES = ["--embed", "16", "--hidden", "160", "--batch", "32", "--epochs", "3", "
 NOTE = f'{{"kind": "note", "text": "{STOPPING}"}}'
 
 
-def started(place: Path, *words: str, by: Sequence[str] = ("-m", "recurra.cli")) -> subprocess.Popen[str]:
+def started(
+    place: Path, *words: str, by: Sequence[str] = ("-m", "recurra.cli")
+) -> subprocess.Popen[str]:
     """A command in a process of its own, on one thread."""
     command = [sys.executable, *by, *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command,
+        cwd=place,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def train(place: Path, out: str) -> subprocess.Popen[str]:
@@ -37,7 +48,11 @@ def train(place: Path, out: str) -> subprocess.Popen[str]:
 def ended(process: subprocess.Popen[str], read: str = "") -> tuple[int, str, list[str]]:
     """Status, what it printed, and what it said that is no validation."""
     out, err = process.communicate(timeout=100)
-    return process.returncode, out, [line for line in (read + err).splitlines() if '"validation"' not in line]
+    return (
+        process.returncode,
+        out,
+        [line for line in (read + err).splitlines() if '"validation"' not in line],
+    )
 
 
 def wait_for(process: subprocess.Popen[str], what: str) -> str:
@@ -67,7 +82,12 @@ def test_the_first_ends_the_run_after_its_chunk(place: Path, number: signal.Sign
     read = wait_for(process, '"epoch": 2')
     process.send_signal(number)
     status, printed, said = ended(process, read)
-    assert status == 1 and said == [NOTE] and printed.startswith("stopped; best so far: ") and printed.splitlines()[-1] == out
+    assert (
+        status == 1
+        and said == [NOTE]
+        and printed.startswith("stopped; best so far: ")
+        and printed.splitlines()[-1] == out
+    )
     assert ended(started(place, "resume", number.name))[0] == 0
     same(place / "whole", place / number.name)
 
@@ -112,9 +132,15 @@ sys.exit(module.main())
 """
 
 
-@pytest.mark.parametrize("words", [["train", "a.txt", "--out", "never"], ["eval", "whole", "a.txt"]], ids=["train", "eval"])
+@pytest.mark.parametrize(
+    "words",
+    [["train", "a.txt", "--out", "never"], ["eval", "whole", "a.txt"]],
+    ids=["train", "eval"],
+)
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
-def test_while_it_is_loaded_it_ends_with_one_line(place: Path, seconds: float, words: list[str]) -> None:
+def test_while_it_is_loaded_it_ends_with_one_line(
+    place: Path, seconds: float, words: list[str]
+) -> None:
     process = started(place, *words, by=["-c", LOADING])
     read = wait_for(process, "loading")
     time.sleep(seconds)
@@ -130,13 +156,19 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_what_is_heard_when(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_heard_when(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     before, left = signal.getsignal(signal.SIGINT), []
     monkeypatch.setattr(os, "_exit", left.append)
     try:
         interrupts = Interrupts("recurra train")
         os.kill(os.getpid(), signal.SIGINT)
-        assert left == [1] and capfd.readouterr().err == "recurra train: interrupted\n" and not interrupts.heard
+        assert (
+            left == [1]
+            and capfd.readouterr().err == "recurra train: interrupted\n"
+            and not interrupts.heard
+        )
         interrupts.running = True
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

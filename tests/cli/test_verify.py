@@ -1,4 +1,6 @@
-"""`recurra verify` shows on a terminal which path is run, and leaves nothing of it; elsewhere it says nothing."""
+"""`recurra verify` shows on a terminal which path is run, and leaves nothing of it; elsewhere it
+says nothing.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def file(tmp_path: Path) -> str:
     return str(tmp_path / "m.rcr")
 
 
-def test_each_path_is_named_before_it_is_run(file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_path_is_named_before_it_is_run(
+    file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for err in (Terminal(), io.StringIO()):
         monkeypatch.setattr(sys, "stderr", err)
         assert main(["verify", file, "--steps", "3", "--rows", "1"]) == 0
@@ -44,7 +48,9 @@ def test_each_path_is_named_before_it_is_run(file: str, monkeypatch: pytest.Monk
         if err.isatty():
             first, *shown, after, nothing = err.getvalue().split("\r\x1b[K")
             paths = [line.partition("  ")[0] for line in table.splitlines()[1:-1]]
-            assert [*shown, after] == [f"{n} path{'' if n == 1 else 's'} done, now: {path}" for n, path in enumerate(paths)]
+            assert [*shown, after] == [
+                f"{n} path{'' if n == 1 else 's'} done, now: {path}" for n, path in enumerate(paths)
+            ]
             assert first == nothing == ""
         else:
             assert err.getvalue() == ""

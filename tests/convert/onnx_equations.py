@@ -1,4 +1,6 @@
-"""ONNX's RNN, LSTM and GRU as their documentation prints them, row by row; and a run in ONNX Runtime."""
+"""ONNX's RNN, LSTM and GRU as their documentation prints them, row by row; and a run in ONNX
+Runtime.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def function(name: str, alpha: float, beta: float) -> Function:
     }[name]
 
 
-def step(op: str, w: dict[str, Array], x: Array, h: Array, c: Array, options: dict[str, Any]) -> tuple[Array, Array]:
+def step(
+    op: str, w: dict[str, Array], x: Array, h: Array, c: Array, options: dict[str, Any]
+) -> tuple[Array, Array]:
     """One step of one row."""
     act, clip = options["functions"], options.get("clip")
 
@@ -74,22 +78,35 @@ def step(op: str, w: dict[str, Array], x: Array, h: Array, c: Array, options: di
 
 def run_printed(op: str, inputs: dict[str, Array], attributes: dict[str, Any]) -> list[Array]:
     """Y (T, D, B, H), Y_h and Y_c (D, B, H) in float64; a row of length 0 keeps its first state."""
-    inputs = {name: value.astype(np.float64) if value.dtype.kind == "f" else value for name, value in inputs.items()}
+    inputs = {
+        name: value.astype(np.float64) if value.dtype.kind == "f" else value
+        for name, value in inputs.items()
+    }
     X, R, direction = inputs["X"], inputs["R"], attributes.get("direction", "forward")
     D, T, B, H = len(R), X.shape[0], X.shape[1], R.shape[-1]
     default = {"RNN": ["Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}[op]
     names = attributes.get("activations") or default * D
-    alphas, betas = ([float(np.float32(v)) for v in attributes.get(f"activation_{k}", [])] for k in ("alpha", "beta"))
+    alphas, betas = (
+        [float(np.float32(v)) for v in attributes.get(f"activation_{k}", [])]
+        for k in ("alpha", "beta")
+    )
     act = functions(names, alphas, betas)
-    options = dict(attributes, clip=float(np.float32(attributes["clip"])) if "clip" in attributes else None)
+    options = dict(
+        attributes, clip=float(np.float32(attributes["clip"])) if "clip" in attributes else None
+    )
     lens = inputs.get("sequence_lens", np.full(B, T))
     Y, Y_h, Y_c = np.zeros((T, D, B, H)), np.zeros((D, B, H)), np.zeros((D, B, H))
     for d in range(D):
-        w = {name: inputs[name][d] if name in inputs else np.zeros(size) for name, size in (
-            ("W", 0), ("R", 0), ("B", 2 * R.shape[1]), ("P", 3 * H))}  # fmt: skip
+        w = {
+            name: inputs[name][d] if name in inputs else np.zeros(size)
+            for name, size in (("W", 0), ("R", 0), ("B", 2 * R.shape[1]), ("P", 3 * H))
+        }
         options["functions"] = act[d * len(default) : (d + 1) * len(default)]
         for b in range(B):
-            h, c = (inputs[name][d, b] if name in inputs else np.zeros(H) for name in ("initial_h", "initial_c"))
+            h, c = (
+                inputs[name][d, b] if name in inputs else np.zeros(H)
+                for name in ("initial_h", "initial_c")
+            )
             steps = range(int(lens[b]))
             for t in reversed(steps) if direction == "reverse" or d else steps:
                 h, c = step(op, w, X[t, b], h, c, options)
@@ -100,9 +117,15 @@ def run_printed(op: str, inputs: dict[str, Array], attributes: dict[str, Any]) -
 
 def model_of(node: Any, inputs: dict[str, Array]) -> onnx.ModelProto:
     """A model of one node whose inputs are all fed."""
-    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()]
+    infos = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+        for n, v in inputs.items()
+    ]
     kind = helper.np_dtype_to_tensor_dtype(inputs[node.input[1]].dtype)
-    outputs = [helper.make_tensor_value_info(name, kind, [None] * (3 if number else 4)) for number, name in enumerate(node.output)]
+    outputs = [
+        helper.make_tensor_value_info(name, kind, [None] * (3 if number else 4))
+        for number, name in enumerate(node.output)
+    ]
     graph = helper.make_graph([node], "one", infos, outputs)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
 
@@ -114,4 +137,6 @@ def run_runtime(node: Any, inputs: dict[str, Array]) -> list[Array]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     model = model_of(node, inputs).SerializeToString()
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run(None, inputs)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run(
+        None, inputs
+    )

@@ -35,9 +35,13 @@ def hard_3(a: Any) -> Any:
 
 
 FUNCTIONS: dict[Any, Any] = {
-    ("sigmoid", None): sigmoid, ("hard_sigmoid", 2): hard_2, ("hard_sigmoid", 3): hard_3, ("relu", None): lambda a: np.maximum(a, 0),
-    ("tanh", None): np.tanh, ("linear", None): lambda a: a,
-}  # fmt: skip
+    ("sigmoid", None): sigmoid,
+    ("hard_sigmoid", 2): hard_2,
+    ("hard_sigmoid", 3): hard_3,
+    ("relu", None): lambda a: np.maximum(a, 0),
+    ("tanh", None): np.tanh,
+    ("linear", None): lambda a: a,
+}
 
 
 def arrays(kind: str, bias: tuple[int, ...] | None) -> list[np.ndarray]:
@@ -81,16 +85,23 @@ def simple(weights: Any, gate: Any, act: Any) -> Any:
 
 
 FORMS = {
-    "LSTM": (lstm, "LSTM", (4 * H,)), "GRU": (gru, "GRU", (2, 3 * H)), "GRU before": (gru, "GRU", (3 * H,)),
+    "LSTM": (lstm, "LSTM", (4 * H,)),
+    "GRU": (gru, "GRU", (2, 3 * H)),
+    "GRU before": (gru, "GRU", (3 * H,)),
     "SimpleRNN": (simple, "SimpleRNN", (H,)),
-}  # fmt: skip
+}
 
 
 def gives(layer: Any) -> Any:
     return layer(torch.from_numpy(X))[0].detach().numpy()
 
 
-PAIRS = [(act, gate) for act in FUNCTIONS for gate in FUNCTIONS if None in (act[1], gate[1]) or act[1] == gate[1]]
+PAIRS = [
+    (act, gate)
+    for act in FUNCTIONS
+    for gate in FUNCTIONS
+    if None in (act[1], gate[1]) or act[1] == gate[1]
+]
 
 
 @pytest.mark.parametrize(("act", "gate"), PAIRS, ids=str)
@@ -130,7 +141,9 @@ def test_arrays_of_a_cudnn_lstm() -> None:
 
 def test_arrays_of_a_cudnn_gru() -> None:
     kernel, recurrent, bias = arrays("GRU", (6 * H,))
-    layer = from_keras_weights("GRU", fortran([kernel, recurrent, bias]), recurrent_activation="sigmoid", reset_after=True)
+    layer = from_keras_weights(
+        "GRU", fortran([kernel, recurrent, bias]), recurrent_activation="sigmoid", reset_after=True
+    )
     wanted = gru([kernel, recurrent, bias.reshape(2, -1)], sigmoid, np.tanh)
     assert layer.cell == GRU() and np.abs(gives(layer) - wanted).max() < 1e-12  # type: ignore[union-attr]
 
@@ -144,7 +157,13 @@ def test_a_cudnn_layer_is_taken_as_it_is() -> None:
             return fortran(arrays("LSTM", (8 * H,)))
 
     kernel, recurrent, bias = arrays("LSTM", (8 * H,))
-    assert np.abs(gives(from_keras(CuDNNLSTM())) - lstm([kernel, recurrent, bias[: 4 * H] + bias[4 * H :]], sigmoid, np.tanh)).max() < 1e-12
+    assert (
+        np.abs(
+            gives(from_keras(CuDNNLSTM()))
+            - lstm([kernel, recurrent, bias[: 4 * H] + bias[4 * H :]], sigmoid, np.tanh)
+        ).max()
+        < 1e-12
+    )
 
 
 def test_a_layer_of_keras_2_brings_its_own_hard_sigmoid() -> None:
@@ -152,7 +171,10 @@ def test_a_layer_of_keras_2_brings_its_own_hard_sigmoid() -> None:
         recurrent_activation = staticmethod(hard_2)
 
         def get_config(self) -> dict[str, Any]:
-            return {"activation": "tanh", "recurrent_activation": "hard_sigmoid"}  # Keras 2.0 had no reset_after
+            return {
+                "activation": "tanh",
+                "recurrent_activation": "hard_sigmoid",
+            }  # Keras 2.0 had no reset_after
 
         def get_weights(self) -> list[np.ndarray]:
             return arrays("GRU", (3 * H,))
@@ -161,7 +183,9 @@ def test_a_layer_of_keras_2_brings_its_own_hard_sigmoid() -> None:
     assert layer.cell.f == Activation("HardSigmoid", 0.2, 0.5)  # type: ignore[union-attr]
     assert np.abs(gives(layer) - gru(arrays("GRU", (3 * H,)), hard_2, np.tanh)).max() < 1e-12
     GRU.recurrent_activation = staticmethod(lambda a: a)
-    with pytest.raises(ConversionError, match="^keras must say whose hard_sigmoid it is, 2 or 3, got None; "):
+    with pytest.raises(
+        ConversionError, match="^keras must say whose hard_sigmoid it is, 2 or 3, got None; "
+    ):
         from_keras(GRU())
 
 
@@ -174,26 +198,86 @@ def test_the_form_of_a_gru_is_read_off_its_bias() -> None:
 
 CUDNN = "for the arrays of a CuDNN"
 ASKED: list[tuple[str, Any, dict[str, Any], str]] = [
-    ("LSTM", (4 * H,), {}, "recurrent_activation must be given for LSTM, got none; 'hard_sigmoid' is the default up to Keras 2.2, "),
-    ("GRU", (2, 3 * H), {}, "recurrent_activation must be given for GRU, got none; 'hard_sigmoid' is the default up to Keras 2.2, "),
-    ("LSTM", (4 * H,), {"recurrent_activation": "hard_sigmoid"}, "keras must say whose hard_sigmoid it is, 2 or 3, got None; keras=2 for "),
-    ("LSTM", (4 * H,), {"recurrent_activation": "hard_sigmoid", "keras": 1}, "keras must say whose hard_sigmoid it is, 2 or 3, got 1; "),
-    ("LSTM", (4 * H,), {"recurrent_activation": "relus"}, "recurrent_activation must be one of 'hard_sigmoid', 'linear', 'relu', "),
-    ("LSTM", (4 * H,), {"recurrent_activation": {"class_name": "own"}}, "recurrent_activation must be one of 'hard_sigmoid', "),
-    ("SimpleRNN", (H,), {"recurrent_activation": "sigmoid"}, "recurrent_activation must be left out for SimpleRNN, which has no gates"),
-    ("GRU", None, {"recurrent_activation": "sigmoid"}, "reset_after must be given for a GRU without bias, got none; True is the "),
+    (
+        "LSTM",
+        (4 * H,),
+        {},
+        (
+            "recurrent_activation must be given for LSTM, got none; 'hard_sigmoid' is the default"
+            " up to Keras 2.2, "
+        ),
+    ),
+    (
+        "GRU",
+        (2, 3 * H),
+        {},
+        (
+            "recurrent_activation must be given for GRU, got none; 'hard_sigmoid' is the default up"
+            " to Keras 2.2, "
+        ),
+    ),
+    (
+        "LSTM",
+        (4 * H,),
+        {"recurrent_activation": "hard_sigmoid"},
+        "keras must say whose hard_sigmoid it is, 2 or 3, got None; keras=2 for ",
+    ),
+    (
+        "LSTM",
+        (4 * H,),
+        {"recurrent_activation": "hard_sigmoid", "keras": 1},
+        "keras must say whose hard_sigmoid it is, 2 or 3, got 1; ",
+    ),
+    (
+        "LSTM",
+        (4 * H,),
+        {"recurrent_activation": "relus"},
+        "recurrent_activation must be one of 'hard_sigmoid', 'linear', 'relu', ",
+    ),
+    (
+        "LSTM",
+        (4 * H,),
+        {"recurrent_activation": {"class_name": "own"}},
+        "recurrent_activation must be one of 'hard_sigmoid', ",
+    ),
+    (
+        "SimpleRNN",
+        (H,),
+        {"recurrent_activation": "sigmoid"},
+        "recurrent_activation must be left out for SimpleRNN, which has no gates",
+    ),
+    (
+        "GRU",
+        None,
+        {"recurrent_activation": "sigmoid"},
+        "reset_after must be given for a GRU without bias, got none; True is the ",
+    ),
     (
         "LSTM",
         (8 * H,),
         {"recurrent_activation": "hard_sigmoid"},
         f"recurrent_activation must be 'sigmoid' {CUDNN}LSTM, ",
     ),
-    ("LSTM", (8 * H,), {"activation": "relu"}, f"activation must be 'tanh' {CUDNN}LSTM, which its bias says, got 'relu'"),
-    ("GRU", (6 * H,), {"reset_after": False}, f"reset_after must be True {CUDNN}GRU, which its bias says, got False"),
+    (
+        "LSTM",
+        (8 * H,),
+        {"activation": "relu"},
+        f"activation must be 'tanh' {CUDNN}LSTM, which its bias says, got 'relu'",
+    ),
+    (
+        "GRU",
+        (6 * H,),
+        {"reset_after": False},
+        f"reset_after must be True {CUDNN}GRU, which its bias says, got False",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("kind", "bias", "options", "text"), ASKED, ids=[text[:60] for *_, text in ASKED])
-def test_what_the_arrays_do_not_say_is_asked(kind: str, bias: Any, options: dict[str, Any], text: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "bias", "options", "text"), ASKED, ids=[text[:60] for *_, text in ASKED]
+)
+def test_what_the_arrays_do_not_say_is_asked(
+    kind: str, bias: Any, options: dict[str, Any], text: str
+) -> None:
     with pytest.raises(ConversionError, match=f"^{re.escape(text)}"):
         from_keras_weights(kind, arrays(kind, bias), **options)

@@ -14,11 +14,17 @@ from recurra.convert import from_onnx_node
 
 for name in ("rnn", "lstm", "gru"):
     importlib.import_module(f"onnx.backend.test.case.node.{name}")  # which collects its cases
-CASES = {case.name: case for case in node_cases._NodeTestCases if case.model.graph.node[0].op_type in ("RNN", "LSTM", "GRU")}
+CASES = {
+    case.name: case
+    for case in node_cases._NodeTestCases
+    if case.model.graph.node[0].op_type in ("RNN", "LSTM", "GRU")
+}
 
 
 def test_there_are_eighteen_cases() -> None:
-    """Six for each operator: defaults, bias, lengths or peepholes, layout 1, reverse, bidirectional."""
+    """Six for each operator: defaults, bias, lengths or peepholes, layout 1, reverse,
+    bidirectional.
+    """
     assert len(CASES) == 18
 
 

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 import recurra
-from recurra.convert.onnx_cells import FUNCTIONS, SIGMOID, TANH, Activation, OnnxGRU, OnnxLSTM, OnnxRNN, clipped
+from recurra.convert.onnx_cells import (
+    FUNCTIONS,
+    SIGMOID,
+    TANH,
+    Activation,
+    OnnxGRU,
+    OnnxLSTM,
+    OnnxRNN,
+    clipped,
+)
 from recurra.errors import ConversionError
 from recurra.program import trace
 from recurra.program.evaluate import evaluate
@@ -22,7 +31,9 @@ CELLS = [
 ]
 
 
-def drawn(cell: recurra.Cell, B: int = 3, I: int = 2, H: int = 5) -> tuple[dict[str, torch.Tensor], torch.Tensor, Any]:
+def drawn(
+    cell: recurra.Cell, B: int = 3, I: int = 2, H: int = 5
+) -> tuple[dict[str, torch.Tensor], torch.Tensor, Any]:
     """Weights, one step's input and a state, in float64."""
     generator = torch.Generator().manual_seed(1)
 
@@ -44,11 +55,15 @@ def test_cells_trace_to_the_program_of_their_step(cell: recurra.Cell) -> None:
 
     def read() -> None:
         for number, node in enumerate(program.nodes):
-            known = {"state": dict(zip(cell.state, state)), "param": weights, "u": blocks}.get(node.op, {})
+            known = {"state": dict(zip(cell.state, state)), "param": weights, "u": blocks}.get(
+                node.op, {}
+            )
             if node.name in known:
                 values[number] = known[node.name]
             elif node.op in ("a", "v") and (node.name, node.phase) in v:
-                values[number] = v[node.name, node.phase] + (blocks[node.name] if node.op == "a" else 0)
+                values[number] = v[node.name, node.phase] + (
+                    blocks[node.name] if node.op == "a" else 0
+                )
 
     for phase, body in enumerate(program.bodies):
         read()
@@ -56,12 +71,19 @@ def test_cells_trace_to_the_program_of_their_step(cell: recurra.Cell) -> None:
         product = body.product
         rows = slice(product.first * 5, (product.first + len(product.gates)) * 5)
         found = values[product.operand] @ weights["weight_hh"][rows].T + weights["bias_hh"][rows]
-        v.update({(gate, phase): block for gate, block in zip(product.gates, found.chunk(len(product.gates), -1))})
+        v.update(
+            {
+                (gate, phase): block
+                for gate, block in zip(product.gates, found.chunk(len(product.gates), -1))
+            }
+        )
         read()
         evaluate(program.nodes, body.nodes, values, x)
     for kind, numbers, ours in (("state", program.state, wanted), ("gate", program.gates, gates)):
         for name, number in numbers.items():
-            torch.testing.assert_close(values[number], getattr(ours, name), rtol=0, atol=1e-12, msg=f"{kind} {name}")
+            torch.testing.assert_close(
+                values[number], getattr(ours, name), rtol=0, atol=1e-12, msg=f"{kind} {name}"
+            )
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
@@ -82,7 +104,14 @@ def test_the_native_module_gives_the_loops_numbers(cell: recurra.Cell) -> None:
     pytest.importorskip("recurra.native", exc_type=ImportError)
     weights, x, state = drawn(cell)
     runs = [
-        recurra.engine.scan(cell, weights, torch.stack([x, -x, 3 * x]), tuple(state), lengths=[3, 0, 2], method=method)
+        recurra.engine.scan(
+            cell,
+            weights,
+            torch.stack([x, -x, 3 * x]),
+            tuple(state),
+            lengths=[3, 0, 2],
+            method=method,
+        )
         for method in ("fused", "loop")
     ]
     for left, right in zip(*((run.h, *run.final) for run in runs), strict=True):
@@ -98,14 +127,19 @@ def test_default_cells_are_the_built_in_ones() -> None:
     }
     for general, plain in pairs.items():
         weights, x, state = drawn(plain)
-        for left, right in zip(*(cell.step(weights, cell.project(weights, x), state)[0] for cell in (general, plain))):
+        for left, right in zip(
+            *(cell.step(weights, cell.project(weights, x), state)[0] for cell in (general, plain))
+        ):
             torch.testing.assert_close(left, right, rtol=0, atol=1e-15)
 
 
 def test_what_is_kept() -> None:
     gates = recurra.cells.LSTM().gates_type()(*torch.tensor([[0.1], [0.2], [0.3], [0.4]]))
     assert OnnxLSTM().retention(gates) == 0.2
-    assert OnnxGRU().retention(recurra.cells.GRU().gates_type()(*torch.tensor([[0.1], [0.2], [0.3]]))) == 0.2
+    assert (
+        OnnxGRU().retention(recurra.cells.GRU().gates_type()(*torch.tensor([[0.1], [0.2], [0.3]])))
+        == 0.2
+    )
     assert OnnxRNN().retention(recurra.cells.Elman().gates_type()(torch.tensor([0.5]))) == 0.0
 
 
@@ -129,11 +163,17 @@ def test_thresholds_and_clips_include_their_borders() -> None:
 
 
 def test_an_unknown_activation_is_refused() -> None:
-    with pytest.raises(ConversionError, match=r"activations must be one of 'Affine', 'Elu', .*got 'tanh'; did you mean 'Tanh'\?"):
+    with pytest.raises(
+        ConversionError,
+        match=r"activations must be one of 'Affine', 'Elu', .*got 'tanh'; did you mean 'Tanh'\?",
+    ):
         Activation("tanh")
 
 
 def test_cells_print_what_differs_and_compare_equal() -> None:
-    assert repr(Activation("HardSigmoid", 0.25, 0.5)) == "HardSigmoid(0.25, 0.5)" and repr(SIGMOID) == "Sigmoid"
+    assert (
+        repr(Activation("HardSigmoid", 0.25, 0.5)) == "HardSigmoid(0.25, 0.5)"
+        and repr(SIGMOID) == "Sigmoid"
+    )
     assert repr(OnnxRNN(TANH, 0.5)) == "OnnxRNN(f=Tanh, clip=0.5)"
     assert OnnxGRU(clip=0.5) == OnnxGRU(clip=0.5) != OnnxGRU(clip=0.25)

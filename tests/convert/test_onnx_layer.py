@@ -15,13 +15,20 @@ T, B, I, H = 7, 3, 2, 5
 RUNS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
 
-def layer_of(direction: str = "forward", cell: cells.Cell | None = None, **options: Any) -> OnnxLayer:
-    layers = [recurra.Recurrent(cell or cells.LSTM(), I, H, init="torch", dtype=torch.float64) for _ in RUNS[direction]]
+def layer_of(
+    direction: str = "forward", cell: cells.Cell | None = None, **options: Any
+) -> OnnxLayer:
+    layers = [
+        recurra.Recurrent(cell or cells.LSTM(), I, H, init="torch", dtype=torch.float64)
+        for _ in RUNS[direction]
+    ]
     return OnnxLayer(layers, direction, **options)
 
 
 def normal(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize("direction", RUNS)
@@ -31,8 +38,14 @@ def test_every_direction_is_a_scan_of_its_own_layer(direction: str) -> None:
     h, c = normal(D, B, H), normal(D, B, H) / 2
     y, (y_h, y_c) = layer(x, (h, c), lengths=lengths)
     for d, reverse in enumerate(RUNS[direction]):
-        done = layer.directions[d].scan(x, (h[d], c[d]), lengths=lengths, reverse=reverse, method="loop")
-        for mine, wanted in ((y[..., d * H : (d + 1) * H], done.h), (y_h[d], done.final.h), (y_c[d], done.final.c)):
+        done = layer.directions[d].scan(
+            x, (h[d], c[d]), lengths=lengths, reverse=reverse, method="loop"
+        )
+        for mine, wanted in (
+            (y[..., d * H : (d + 1) * H], done.h),
+            (y_h[d], done.final.h),
+            (y_c[d], done.final.c),
+        ):
             torch.testing.assert_close(mine, wanted, rtol=0, atol=1e-12)
     assert torch.equal(y_h[:, 1], h[:, 1]) and torch.equal(y_c[:, 1], c[:, 1])
 
@@ -71,7 +84,9 @@ def test_a_reset_goes_to_the_nodes_own_state() -> None:
 
 
 def test_state_and_lengths_are_saved_and_moved() -> None:
-    layer = layer_of(states={"h": normal(1, B, H), "c": normal(1, B, H)}, sequence_lens=torch.tensor([1, 2, 3]))
+    layer = layer_of(
+        states={"h": normal(1, B, H), "c": normal(1, B, H)}, sequence_lens=torch.tensor([1, 2, 3])
+    )
     assert {"initial_h", "initial_c", "sequence_lens"} < set(layer.state_dict())
     layer.float()
     assert layer.initial_c.dtype == torch.float32 and layer.sequence_lens.dtype == torch.int64
@@ -89,21 +104,38 @@ def test_steps_equal_the_whole() -> None:
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
-        (layer_of("reverse"), "a layer that runs backward needs the whole future before its first output"),
-        (layer_of("bidirectional"), "a layer that runs backward needs the whole future before its first output"),
-        (layer_of(sequence_lens=torch.tensor([1, 2, 3])), "the node's sequence_lens count the steps of whole rows"),
+        (
+            layer_of("reverse"),
+            "a layer that runs backward needs the whole future before its first output",
+        ),
+        (
+            layer_of("bidirectional"),
+            "a layer that runs backward needs the whole future before its first output",
+        ),
+        (
+            layer_of(sequence_lens=torch.tensor([1, 2, 3])),
+            "the node's sequence_lens count the steps of whole rows",
+        ),
     ],
 )
 def test_what_cannot_stream_says_so(layer: OnnxLayer, why: str) -> None:
     assert layer.streaming_obstacle() == why
-    with pytest.raises(ArgumentError, match=re.escape(f"step must be called on a module that can stream, got OnnxLayer: {why}")):
+    with pytest.raises(
+        ArgumentError,
+        match=re.escape(f"step must be called on a module that can stream, got OnnxLayer: {why}"),
+    ):
         layer.step(normal(B, I))
 
 
 def test_a_built_in_cell_runs_by_pytorchs_operator() -> None:
-    layer, lengths = layer_of("bidirectional", states={"h": normal(2, B, H)}), torch.tensor([T, 0, 3])
+    layer, lengths = (
+        layer_of("bidirectional", states={"h": normal(2, B, H)}),
+        torch.tensor([T, 0, 3]),
+    )
     with recurra.engine.forcing("vendor"):
-        assert recurra.explain(layer, normal(T, B, I), lengths=lengths).count("vendor: asked for") == 2
+        assert (
+            recurra.explain(layer, normal(T, B, I), lengths=lengths).count("vendor: asked for") == 2
+        )
 
 
 def test_every_cell_is_found_by_the_initialisers() -> None:
@@ -116,7 +148,10 @@ def test_every_cell_is_found_by_the_initialisers() -> None:
 def test_directions_must_fit_the_layers() -> None:
     one = recurra.Recurrent(cells.GRU(), I, H)
     for direction in ("bidirectional", "both"):
-        text = f"direction must be 'forward', 'reverse' or, with two layers, 'bidirectional', got '{direction}'"
+        text = (
+            "direction must be 'forward', 'reverse' or, with two layers, 'bidirectional', got"
+            f" '{direction}'"
+        )
         with pytest.raises(ArgumentError, match=text):
             OnnxLayer([one], direction)
 
@@ -125,21 +160,36 @@ def test_states_and_batches_that_do_not_fit_are_refused() -> None:
     layer, x = layer_of("bidirectional", states={"h": normal(2, B, H)}), normal(T, B, I)
     with pytest.raises(ShapeError, match=r"state must be a tuple \(h, c\), got Tensor"):
         layer(x, normal(2, B, H))
-    with pytest.raises(ShapeError, match=r"state \(c\) must have shape \(2, B, H\), got \(1, 3, 5\)"):
+    with pytest.raises(
+        ShapeError, match=r"state \(c\) must have shape \(2, B, H\), got \(1, 3, 5\)"
+    ):
         layer(x, (normal(2, B, H), normal(1, B, H)))
     with pytest.raises(ShapeError, match=r"state \(h\) must have shape \(2, B, H\), got NoneType"):
         layer(x, (None, None))
-    with pytest.raises(ShapeError, match=r"x must have B = 3 rows, as the node's initial_h has, got shape \(7, 2, 2\)"):
+    with pytest.raises(
+        ShapeError,
+        match=r"x must have B = 3 rows, as the node's initial_h has, got shape \(7, 2, 2\)",
+    ):
         layer(normal(T, 2, I))
 
 
 def test_what_is_fed_must_be_given() -> None:
     layer, x = layer_of(fed=["initial_c", "sequence_lens"]), normal(T, B, I)
     state, lengths = (normal(1, B, H), normal(1, B, H)), torch.tensor([T, 2, 3])
-    with pytest.raises(ArgumentError, match=r"^state must be given, h \(D, B, H\), c \(D, B, H\), as the node reads initial_c from"):
+    with pytest.raises(
+        ArgumentError,
+        match=(
+            r"^state must be given, h \(D, B, H\), c \(D, B, H\), as the node reads initial_c from"
+        ),
+    ):
         layer(x, lengths=lengths)
-    with pytest.raises(ArgumentError, match=r"^lengths must be given, \(B,\), as the node reads sequence_lens from its graph's"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"^lengths must be given, \(B,\), as the node reads sequence_lens from its graph's",
+    ):
         layer(x, state)
     bare = OnnxLayer(list(layer.directions))
-    for mine, theirs in zip(flat(layer(x, state, lengths=lengths)), flat(bare(x, state, lengths=lengths))):
+    for mine, theirs in zip(
+        flat(layer(x, state, lengths=lengths)), flat(bare(x, state, lengths=lengths))
+    ):
         assert torch.equal(mine, theirs)

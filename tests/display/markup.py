@@ -17,7 +17,9 @@ class Markup(HTMLParser):
         assert not self.open, f"left open: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag != "script" and not [name for name, _ in attrs if name in ("src", "href") or name.startswith("on")]
+        assert tag != "script" and not [
+            name for name, _ in attrs if name in ("src", "href") or name.startswith("on")
+        ]
         self.tags.append(tag)
         if tag == "tr":
             self.cells.append([])

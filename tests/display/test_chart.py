@@ -17,12 +17,17 @@ from tests.display.markup import Markup
 def curves(drawn: str) -> list[list[tuple[float, float]]]:
     """The corners of every line."""
     found = re.findall(r'<polyline points="([^"]*)"', drawn)
-    return [[(float(a), float(b)) for a, b in (corner.split(",") for corner in each.split())] for each in found]
+    return [
+        [(float(a), float(b)) for a, b in (corner.split(",") for corner in each.split())]
+        for each in found
+    ]
 
 
 def labels(drawn: str) -> list[tuple[float, float, str, str]]:
     """x, y, the anchor and the words of every text."""
-    found = re.findall(r'<text x="([\d.-]+)" y="([\d.-]+)"(?: text-anchor="(\w+)")?>([^<]*)</text>', drawn)
+    found = re.findall(
+        r'<text x="([\d.-]+)" y="([\d.-]+)"(?: text-anchor="(\w+)")?>([^<]*)</text>', drawn
+    )
     return [(float(x), float(y), anchor, words) for x, y, anchor, words in found]
 
 
@@ -51,7 +56,10 @@ def test_a_logarithm_makes_powers_a_straight_line() -> None:
     slopes = {round(b[1] - a[1]) for a, b in pairwise(line)}
     assert len(slopes) == 1 and line[0][1] == TOP and line[-1][1] == HEIGHT - BOTTOM
     assert {"1", "0.1", "1e-06"} <= {
-        words for *_, words in labels(chart([Line("a", range(7), [10.0**-t for t in range(7)])], "x", "y", log=True))
+        words
+        for *_, words in labels(
+            chart([Line("a", range(7), [10.0**-t for t in range(7)])], "x", "y", log=True)
+        )
     }
 
 
@@ -63,18 +71,34 @@ def test_what_is_no_figure_is_a_gap(gap: float | None) -> None:
 
 
 def test_zero_has_no_logarithm() -> None:
-    assert [len(line) for line in curves(chart([Line("a", range(4), [1.0, 0.0, 100.0, 10.0])], "x", "y", log=True))] == [1, 2]
+    assert [
+        len(line)
+        for line in curves(
+            chart([Line("a", range(4), [1.0, 0.0, 100.0, 10.0])], "x", "y", log=True)
+        )
+    ] == [1, 2]
 
 
 @pytest.mark.parametrize("figures", [[], [math.nan], [0.0, -1.0]], ids=str)
 def test_nothing_to_draw_is_said(figures: list[float]) -> None:
-    assert Markup(chart([Line("a", range(len(figures)), figures)], "x", "y <b>", log=True)).words == "y <b>: no figure that can be drawn"
+    assert (
+        Markup(chart([Line("a", range(len(figures)), figures)], "x", "y <b>", log=True)).words
+        == "y <b>: no figure that can be drawn"
+    )
 
 
 def test_one_point_and_a_flat_line_are_drawn() -> None:
     single = chart([Line("a", [3], [2.0])], "x", "y")
-    assert single.count("<circle") == 1 and {words for *_, words in labels(single)} == {"x", "y", "3", "2"}
-    assert len({y for _, y in curves(chart([Line("a", range(3), [5.0] * 3)], "x", "y", log=True))[0]}) == 1
+    assert single.count("<circle") == 1 and {words for *_, words in labels(single)} == {
+        "x",
+        "y",
+        "3",
+        "2",
+    }
+    assert (
+        len({y for _, y in curves(chart([Line("a", range(3), [5.0] * 3)], "x", "y", log=True))[0]})
+        == 1
+    )
 
 
 def test_a_long_line_is_thinned_and_keeps_its_peak() -> None:
@@ -87,12 +111,21 @@ def test_a_long_line_is_thinned_and_keeps_its_peak() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "steps", "log"),
     [
-        (1e-300, 1e299, 9, True), (1e-7, 3.0, 100_000, True), (0.2, 30.0, 7, True), (3.3, 9.9, 12, True), (2.0, 2.0001, 12, False),
-        (-1e6, 1e6, 1_000_000, False), (0.0, 1.0, 2, False), (123456.0, 123457.0, 60, False), (0.0, 5e-324, 3, False),
+        (1e-300, 1e299, 9, True),
+        (1e-7, 3.0, 100_000, True),
+        (0.2, 30.0, 7, True),
+        (3.3, 9.9, 12, True),
+        (2.0, 2.0001, 12, False),
+        (-1e6, 1e6, 1_000_000, False),
+        (0.0, 1.0, 2, False),
+        (123456.0, 123457.0, 60, False),
+        (0.0, 5e-324, 3, False),
         (1.0, 2.0, 1999, True),
     ],
-)  # fmt: skip
-def test_labels_stand_apart_and_within_the_drawing(low: float, high: float, steps: int, log: bool) -> None:
+)
+def test_labels_stand_apart_and_within_the_drawing(
+    low: float, high: float, steps: int, log: bool
+) -> None:
     drawn = chart([Line("a", [1, steps], [low, high])], "training step", "loss, nats a token", log)
     found = boxes(drawn)
     assert len(found) >= 5 or high < 1e-300
@@ -103,7 +136,15 @@ def test_labels_stand_apart_and_within_the_drawing(low: float, high: float, step
 
 
 @pytest.mark.parametrize(
-    "ticks", [linear_ticks(1, 10), linear_ticks(-3, 4), log_ticks(2, 7), log_ticks(1e-5, 1e5), log_ticks(1, 1e3)], ids=str
+    "ticks",
+    [
+        linear_ticks(1, 10),
+        linear_ticks(-3, 4),
+        log_ticks(2, 7),
+        log_ticks(1e-5, 1e5),
+        log_ticks(1, 1e3),
+    ],
+    ids=str,
 )
 def test_an_axis_has_a_few_marks(ticks: Sequence[float]) -> None:
     assert 3 <= len(ticks) <= 11 and sorted(set(ticks)) == list(ticks)

@@ -16,9 +16,13 @@ HOSTILE = "<script>alert('a')</script><img src=x onerror=\"b\"> & \ud800"
 
 def test_every_piece_escapes_the_text_it_is_given() -> None:
     pieces = [
-        table([HOSTILE], [[HOSTILE], [1]]), table([], [[HOSTILE, HOSTILE]]), listing(HOSTILE), note(HOSTILE),
-        notice(HOSTILE, HOSTILE, kind="problem"), HOSTILE,
-    ]  # fmt: skip
+        table([HOSTILE], [[HOSTILE], [1]]),
+        table([], [[HOSTILE, HOSTILE]]),
+        listing(HOSTILE),
+        note(HOSTILE),
+        notice(HOSTILE, HOSTILE, kind="problem"),
+        HOSTILE,
+    ]
     text = card(HOSTILE, *pieces)
     seen = Markup(text)
     assert seen.words.count("<script>alert('a')</script><img src=x onerror=\"b\"> & ?") == 10
@@ -31,11 +35,17 @@ def test_a_kind_of_notice_cannot_leave_its_place() -> None:
 
 
 def test_a_table_has_its_lines_and_an_empty_one_is_left_out() -> None:
-    assert Markup(table(["a", "b"], [[1, meter(0.25)], ["", None]])).cells == [["a", "b"], ["1", "25.0%"], ["", "None"]]
+    assert Markup(table(["a", "b"], [[1, meter(0.25)], ["", None]])).cells == [
+        ["a", "b"],
+        ["1", "25.0%"],
+        ["", "None"],
+    ]
     assert table(["a"], []) == note("") == "" and Markup(card("")).words == ""
 
 
-@pytest.mark.parametrize(("share", "width"), [(0.125, "12.5%"), (0.0, "0.0%"), (1.5, "100.0%"), (-1.0, "0.0%")])
+@pytest.mark.parametrize(
+    ("share", "width"), [(0.125, "12.5%"), (0.0, "0.0%"), (1.5, "100.0%"), (-1.0, "0.0%")]
+)
 def test_a_meter_stays_within_its_box(share: float, width: str) -> None:
     assert f"width:{width}" in meter(share)
 
@@ -53,12 +63,15 @@ def test_text_shows_as_it_is() -> None:
     text = Text("a <b>\n  c")
     assert repr(text) == str(text) == text == "a <b>\n  c" and isinstance(text, str)
     assert Markup(text._repr_html_()).words == "a <b>\n  c" and "<pre>" in text._repr_html_()
-    assert pickle.loads(pickle.dumps(text)) == text and type(pickle.loads(pickle.dumps(text))) is Text
+    assert (
+        pickle.loads(pickle.dumps(text)) == text and type(pickle.loads(pickle.dumps(text))) is Text
+    )
 
 
 def test_only_markup_made_here_is_passed_on() -> None:
     assert (
-        note(Html("<b>a</b>")) == '<div class="note"><b>a</b></div>' and note("<b>a</b>") == '<div class="note">&lt;b&gt;a&lt;/b&gt;</div>'
+        note(Html("<b>a</b>")) == '<div class="note"><b>a</b></div>'
+        and note("<b>a</b>") == '<div class="note">&lt;b&gt;a&lt;/b&gt;</div>'
     )
 
 
@@ -68,5 +81,13 @@ def test_a_line_is_a_line() -> None:
 
 
 def test_nothing_is_loaded_but_python() -> None:
-    code = "import sys, recurra.display; print(*({'torch', 'numpy', 'IPython', 'rich', 'matplotlib'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout == "\n"
+    code = (
+        "import sys, recurra.display; print(*({'torch', 'numpy', 'IPython', 'rich', 'matplotlib'} &"
+        " set(sys.modules)))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+        == "\n"
+    )

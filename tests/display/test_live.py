@@ -54,7 +54,9 @@ def test_a_bar_is_one_output(output: Output, clock: list[float]) -> None:
         bar.say(f"line {done}")
     bar.stop()
     (shown,) = output.shown
-    assert 'value="4" max="4"' in shown["text/html"] and words(shown).startswith("pass 2/2100% loss <1>line 1line 2")
+    assert 'value="4" max="4"' in shown["text/html"] and words(shown).startswith(
+        "pass 2/2100% loss <1>line 1line 2"
+    )
     assert shown["text/plain"] == "pass 2/2  100%  loss <1>\nline 1\nline 2\nline 3\nline 4"
 
 
@@ -69,7 +71,9 @@ def test_it_is_drawn_four_times_a_second_at_most(output: Output, clock: list[flo
     assert words(output.shown[0]).startswith("pass 1/1100%")
 
 
-def test_a_short_work_shows_nothing_and_a_long_one_leaves_nothing(output: Output, clock: list[float]) -> None:
+def test_a_short_work_shows_nothing_and_a_long_one_leaves_nothing(
+    output: Output, clock: list[float]
+) -> None:
     bar = NotebookBar(10, "reading text", transient=True)
     bar.start()
     bar.update(10, "reading text")

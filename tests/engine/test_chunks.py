@@ -15,20 +15,34 @@ from tests.engine.test_methods import methods, ragged
 EDGES = [0, 1, 4, 5, 9]
 
 
-def chunked(at: Scene, method: str, reverse: bool, lengths: Any = None, resets: Any = None) -> tuple[Any, Any]:
-    """Run a scene in pieces, the state carried; lasting masks come with the first piece and ride along."""
+def chunked(
+    at: Scene, method: str, reverse: bool, lengths: Any = None, resets: Any = None
+) -> tuple[Any, Any]:
+    """Run a scene in pieces, the state carried; lasting masks come with the first piece and ride
+    along.
+    """
     parts, state = [], at.state
     pairs = list(itertools.pairwise(EDGES))
     noise = dict(at.noise or {})
     for start, stop in reversed(pairs) if reverse else pairs:
         own = {name: d if name in at.cell.lasting() else d[start:stop] for name, d in noise.items()}
         if parts and own:
-            own |= {name: torch.full_like(own[name], torch.nan) for name in at.cell.lasting() if name in own}
+            own |= {
+                name: torch.full_like(own[name], torch.nan)
+                for name in at.cell.lasting()
+                if name in own
+            }
         found = scan(
-            at.cell, at.weights, at.x[start:stop], state, noise=own or None, reverse=reverse, method=method,
+            at.cell,
+            at.weights,
+            at.x[start:stop],
+            state,
+            noise=own or None,
+            reverse=reverse,
+            method=method,
             lengths=None if lengths is None else (lengths - start).clamp(0, stop - start),
             resets=None if resets is None else resets[start:stop],
-        )  # fmt: skip
+        )
         parts.append(found.h)
         state = found.final
     return torch.cat(parts[::-1] if reverse else parts), state
@@ -41,7 +55,16 @@ def chunked(at: Scene, method: str, reverse: bool, lengths: Any = None, resets: 
 def test_chunks_equal_the_whole(name: str, training: bool, kind: str, reverse: bool) -> None:
     at = scene(ZOO[name], T=9, B=4, learned=True, training=training)
     options = ragged(9, 4, kind)
-    whole = scan(at.cell, at.weights, at.x, at.state, noise=at.noise, reverse=reverse, method="loop", **options)
+    whole = scan(
+        at.cell,
+        at.weights,
+        at.x,
+        at.state,
+        noise=at.noise,
+        reverse=reverse,
+        method="loop",
+        **options,
+    )
     wanted = gradients([whole.h, whole.final], at.leaves())
     for method in ["loop", *methods(at.cell)]:
         found = chunked(at, method, reverse, **options)

@@ -36,13 +36,23 @@ def ragged(T: int, B: int, kind: str) -> dict[str, Any]:
     return {k: v for k, v in (("lengths", lengths), ("resets", resets)) if k in kind}
 
 
-def compare(at: Scene, method: str, keep: tuple[str, ...], given_state: bool, **options: Any) -> None:
+def compare(
+    at: Scene, method: str, keep: tuple[str, ...], given_state: bool, **options: Any
+) -> None:
     """One method against the loop."""
     state = at.state if given_state else None
-    loop = scan(at.cell, at.weights, at.x, state, noise=at.noise, keep=keep, method="loop", **options)
-    found = scan(at.cell, at.weights, at.x, state, noise=at.noise, keep=keep, method=method, **options)
+    loop = scan(
+        at.cell, at.weights, at.x, state, noise=at.noise, keep=keep, method="loop", **options
+    )
+    found = scan(
+        at.cell, at.weights, at.x, state, noise=at.noise, keep=keep, method=method, **options
+    )
     assert [part is None for part in found] == [part is None for part in loop]
-    assert type(found.final) is type(loop.final) and type(found.states) is type(loop.states) and type(found.gates) is type(loop.gates)
+    assert (
+        type(found.final) is type(loop.final)
+        and type(found.states) is type(loop.states)
+        and type(found.gates) is type(loop.gates)
+    )
     assert_close(found, loop, what="value")
     d, d_loop = gradients(found, at.leaves()), gradients(loop, at.leaves())
     for name in d_loop:
@@ -61,7 +71,9 @@ def test_every_method_equals_the_loop(name: str, kind: str, reverse: bool) -> No
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "Elman", "MinGRU", "TwoPhase", "LayerNormLSTM"])
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 3, 5), (2, 1, 63), (9, 4, 1), (17, 2, 5)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1), (1, 3, 5), (2, 1, 63), (9, 4, 1), (17, 2, 5)], ids=str
+)
 def test_every_method_equals_the_loop_at_odd_sizes(name: str, sizes: tuple[int, int, int]) -> None:
     T, B, H = sizes
     at = scene(ZOO[name], T=T, B=B, I=1, H=H)
@@ -76,7 +88,13 @@ def calls(draw: Any) -> dict[str, Any]:
     T, B = draw(st.integers(1, 9)), draw(st.integers(1, 4))
     resets = draw(st.lists(st.lists(st.booleans(), min_size=B, max_size=B), min_size=T, max_size=T))
     lengths = draw(st.none() | st.lists(st.integers(0, T), min_size=B, max_size=B))
-    return dict(T=T, B=B, lengths=lengths, resets=draw(st.sampled_from([None, resets])), reverse=draw(st.booleans()))
+    return dict(
+        T=T,
+        B=B,
+        lengths=lengths,
+        resets=draw(st.sampled_from([None, resets])),
+        reverse=draw(st.booleans()),
+    )
 
 
 @given(calls(), st.sampled_from(["LSTM", "GRU", "Elman", "ProjectedLSTM", "MinLSTM", "Decay"]))
@@ -92,17 +110,25 @@ def stepped(at: Scene, lengths: Tensor | None, resets: Tensor | None, reverse: b
     h = [[torch.zeros(1, at.cell.width("h", at.state[-1].shape[-1]))] * B for _ in range(T)]
     finals = []
     own = [
-        at.weights.get(f"initial_{name}", torch.zeros(1))[None].expand(1, value.shape[1]) for name, value in zip(at.cell.state, at.state)
+        at.weights.get(f"initial_{name}", torch.zeros(1))[None].expand(1, value.shape[1])
+        for name, value in zip(at.cell.state, at.state)
     ]
     for row in range(B):
         steps = list(range(T if lengths is None else int(lengths[row])))
-        state = at.cell.state_type()(*(value[row : row + 1] for value in at.state), *[None] * len(at.cell.lasting()))
+        state = at.cell.state_type()(
+            *(value[row : row + 1] for value in at.state), *[None] * len(at.cell.lasting())
+        )
         for t in reversed(steps) if reverse else steps:
             again = resets is not None and bool(resets[t, row])
             if again and not reverse:
                 state = state._replace(**dict(zip(at.cell.state, own)))
             u = at.cell.project(at.weights, at.x[t, row : row + 1])
-            state, _ = at.cell.step(at.weights, u, state, {name: d[t, row : row + 1] for name, d in (at.noise or {}).items()})
+            state, _ = at.cell.step(
+                at.weights,
+                u,
+                state,
+                {name: d[t, row : row + 1] for name, d in (at.noise or {}).items()},
+            )
             h[t][row] = state.h
             if again and reverse:
                 state = state._replace(**dict(zip(at.cell.state, own)))
@@ -113,15 +139,32 @@ def stepped(at: Scene, lengths: Tensor | None, resets: Tensor | None, reverse: b
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", ["plain", "lengths", "resets", "lengths resets"])
-@pytest.mark.parametrize("name", ["LSTM", "ResetBeforeGRU", "ProjectedLSTM", "LayerNormGRU", "MinLSTM", "LeakyElman", "Probed"])
+@pytest.mark.parametrize(
+    "name",
+    ["LSTM", "ResetBeforeGRU", "ProjectedLSTM", "LayerNormGRU", "MinLSTM", "LeakyElman", "Probed"],
+)
 @pytest.mark.parametrize("learned", [False, True])
-def test_ragged_rows_equal_each_row_run_alone(name: str, kind: str, reverse: bool, learned: bool) -> None:
+def test_ragged_rows_equal_each_row_run_alone(
+    name: str, kind: str, reverse: bool, learned: bool
+) -> None:
     at = scene(ZOO[name], T=6, B=5, learned=learned)
     options = ragged(6, 5, kind)
     expected = stepped(at, options.get("lengths"), options.get("resets"), reverse)
-    found = scan(at.cell, at.weights, at.x, at.state, noise=at.noise, method="loop", reverse=reverse, **options)
+    found = scan(
+        at.cell,
+        at.weights,
+        at.x,
+        at.state,
+        noise=at.noise,
+        method="loop",
+        reverse=reverse,
+        **options,
+    )
     assert_close([found.h, found.final[: len(at.state)]], [expected.h, expected.final])
-    d, wanted = gradients([found.h, found.final], at.leaves()), gradients([expected.h, expected.final], at.leaves())
+    d, wanted = (
+        gradients([found.h, found.final], at.leaves()),
+        gradients([expected.h, expected.final], at.leaves()),
+    )
     for leaf in wanted:
         assert_close(d[leaf], wanted[leaf], what=f"d {leaf}")
 
@@ -135,7 +178,9 @@ def test_padding_may_hold_nan(name: str, reverse: bool) -> None:
     spoilt = at.x.detach().masked_fill(padding[..., None], torch.nan).requires_grad_()
     for method in ["loop", *methods(at.cell)]:
         for keep in ((), ("states", "gates")) if method != "vendor" else ((),):
-            options = dict(lengths=lengths, reverse=reverse, method=method, keep=keep, noise=at.noise)
+            options = dict(
+                lengths=lengths, reverse=reverse, method=method, keep=keep, noise=at.noise
+            )
             clean = scan(at.cell, at.weights, at.x, at.state, **options)
             found = scan(at.cell, at.weights, spoilt, at.state, **options)
             assert_close(found, clean)
@@ -153,12 +198,18 @@ def test_a_reset_goes_to_the_own_state_and_never_to_the_given_one(name: str, rev
     resets = torch.zeros(4, 2, dtype=torch.bool)
     resets[0 if not reverse else 3, 1] = True
     for method in ["loop", *methods(at.cell)]:
-        found = scan(at.cell, at.weights, at.x, at.state, resets=resets, reverse=reverse, method=method)
+        found = scan(
+            at.cell, at.weights, at.x, at.state, resets=resets, reverse=reverse, method=method
+        )
         spoilt = tuple(value.detach().clone() for value in at.state)
         for value in spoilt:
             value[1] += 100
-        other = scan(at.cell, at.weights, at.x, spoilt, resets=resets, reverse=reverse, method=method)
-        own = scan(at.cell, at.weights, at.x[:3] if reverse else at.x, None, reverse=reverse, method="loop")
+        other = scan(
+            at.cell, at.weights, at.x, spoilt, resets=resets, reverse=reverse, method=method
+        )
+        own = scan(
+            at.cell, at.weights, at.x[:3] if reverse else at.x, None, reverse=reverse, method="loop"
+        )
         rows = slice(0, 3) if reverse else slice(0, 4)
         assert_close(found.h[rows, 1], own.h[:, 1])
         assert_close(other.h[rows, 1], own.h[:, 1])
@@ -171,7 +222,9 @@ def test_a_reset_clears_a_state_that_is_not_finite() -> None:
     resets = torch.zeros(4, 2, dtype=torch.bool)
     resets[0, 1] = True
     for method in ("loop", "checkpointed", "parallel"):
-        assert scan(at.cell, at.weights, at.x, spoilt, resets=resets, method=method).h.isfinite().all(), method
+        assert (
+            scan(at.cell, at.weights, at.x, spoilt, resets=resets, method=method).h.isfinite().all()
+        ), method
 
 
 @pytest.mark.parametrize("method", ["loop", "checkpointed", "parallel", "vendor"])
@@ -181,8 +234,22 @@ def test_resets_past_a_length_do_nothing(method: str) -> None:
     resets = torch.zeros(6, 3, dtype=torch.bool)
     resets[2:, 0] = resets[:, 2] = True
     for reverse in (False, True):
-        found = scan(at.cell, at.weights, at.x, at.state, lengths=lengths, resets=resets, reverse=reverse, method=method)
-        assert_close(found, scan(at.cell, at.weights, at.x, at.state, lengths=lengths, reverse=reverse, method="loop"))
+        found = scan(
+            at.cell,
+            at.weights,
+            at.x,
+            at.state,
+            lengths=lengths,
+            resets=resets,
+            reverse=reverse,
+            method=method,
+        )
+        assert_close(
+            found,
+            scan(
+                at.cell, at.weights, at.x, at.state, lengths=lengths, reverse=reverse, method="loop"
+            ),
+        )
         assert_close(found.final.h[2], at.state[0][2])
 
 

@@ -33,46 +33,108 @@ def refused(error: type[Exception], message: str, name: str = "LSTM", **changes:
 @pytest.mark.parametrize(
     "error, message, changes",
     [
-        (ArgumentError, "cell must be a cell, got 'lstm'; write recurra.cells.LSTM(), for example", dict(cell="lstm")),
+        (
+            ArgumentError,
+            "cell must be a cell, got 'lstm'; write recurra.cells.LSTM(), for example",
+            dict(cell="lstm"),
+        ),
         (DtypeError, "x must be a tensor, got list; use torch.as_tensor", dict(x=[1.0])),
         (ShapeError, "x must have shape (T, B, 2), got (6, 3, 4)", dict(x=torch.zeros(6, 3, 4))),
         (ShapeError, "x must have shape (T, B, 2), got (6, 2)", dict(x=torch.zeros(6, 2))),
-        (ShapeError, "x must have at least one step and one row, got shape (0, 3, 2)", dict(x=torch.zeros(0, 3, 2))),
-        (ShapeError, "x must have at least one step and one row, got shape (6, 0, 2)", dict(x=torch.zeros(6, 0, 2))),
-        (DtypeError, "x must be on the device of the weights, cpu, got meta; use x.to('cpu')", dict(x=torch.zeros(6, 3, 2, device="meta"))),
+        (
+            ShapeError,
+            "x must have at least one step and one row, got shape (0, 3, 2)",
+            dict(x=torch.zeros(0, 3, 2)),
+        ),
+        (
+            ShapeError,
+            "x must have at least one step and one row, got shape (6, 0, 2)",
+            dict(x=torch.zeros(6, 0, 2)),
+        ),
         (
             DtypeError,
-            "x must have the dtype of the weights, torch.float64, got torch.float32; use x.to(torch.float64)",
+            "x must be on the device of the weights, cpu, got meta; use x.to('cpu')",
+            dict(x=torch.zeros(6, 3, 2, device="meta")),
+        ),
+        (
+            DtypeError,
+            (
+                "x must have the dtype of the weights, torch.float64, got torch.float32; use"
+                " x.to(torch.float64)"
+            ),
             dict(x=torch.zeros(6, 3, 2, dtype=torch.float32)),
         ),
-        (DtypeError, "x must have the dtype of the weights, torch.float64, got torch.int64", dict(x=torch.zeros(6, 3, 2).long())),
-        (DtypeError, "lengths must be whole numbers, got torch.float64", dict(lengths=torch.ones(3, dtype=torch.float64))),
-        (DtypeError, "lengths must be whole numbers, got torch.bool", dict(lengths=[True, False, True])),
-        (ShapeError, "lengths must have shape (3,), one for each row, got (2,)", dict(lengths=[1, 2])),
+        (
+            DtypeError,
+            "x must have the dtype of the weights, torch.float64, got torch.int64",
+            dict(x=torch.zeros(6, 3, 2).long()),
+        ),
+        (
+            DtypeError,
+            "lengths must be whole numbers, got torch.float64",
+            dict(lengths=torch.ones(3, dtype=torch.float64)),
+        ),
+        (
+            DtypeError,
+            "lengths must be whole numbers, got torch.bool",
+            dict(lengths=[True, False, True]),
+        ),
+        (
+            ShapeError,
+            "lengths must have shape (3,), one for each row, got (2,)",
+            dict(lengths=[1, 2]),
+        ),
         (ShapeError, "lengths must have shape (3,), one for each row, got ()", dict(lengths=4)),
         (ArgumentError, "lengths must be between 0 and T = 6, got 7", dict(lengths=[7, 1, 1])),
         (ArgumentError, "lengths must be between 0 and T = 6, got -1", dict(lengths=[6, 1, -1])),
-        (ShapeError, "resets must have shape (6, 3), as the first axes of x, got (3, 6)", dict(resets=torch.zeros(3, 6).bool())),
+        (
+            ShapeError,
+            "resets must have shape (6, 3), as the first axes of x, got (3, 6)",
+            dict(resets=torch.zeros(3, 6).bool()),
+        ),
         (
             DtypeError,
             "resets must be bool, True where a step begins a new segment, got torch.float64",
             dict(resets=torch.zeros(6, 3, dtype=torch.float64)),
         ),
-        (ArgumentError, "keep must be one of 'gates', 'states', got 'state'; did you mean 'states'?", dict(keep=["state"])),
         (
             ArgumentError,
-            "method must be one of 'auto', 'checkpointed', 'fused', 'loop', 'parallel', 'vendor', got 'fussed'; did you mean 'fused'?",
+            "keep must be one of 'gates', 'states', got 'state'; did you mean 'states'?",
+            dict(keep=["state"]),
+        ),
+        (
+            ArgumentError,
+            (
+                "method must be one of 'auto', 'checkpointed', 'fused', 'loop', 'parallel',"
+                " 'vendor', got 'fussed'; did you mean 'fused'?"
+            ),
             dict(method="fussed"),
         ),
-        (ShapeError, "state must be a tuple (h, c), got Tensor; LSTM() makes it", dict(state=torch.zeros(3, 5))),
-        (ShapeError, "state must be a tuple (h, c), got tuple of 1; LSTM() makes it", dict(state=(torch.zeros(3, 5),))),
-        (ShapeError, "state.c must have shape (3, 5), got (3, 4); nothing is broadcast", dict(state=(ZEROS, ZEROS[:, :4]))),
+        (
+            ShapeError,
+            "state must be a tuple (h, c), got Tensor; LSTM() makes it",
+            dict(state=torch.zeros(3, 5)),
+        ),
+        (
+            ShapeError,
+            "state must be a tuple (h, c), got tuple of 1; LSTM() makes it",
+            dict(state=(torch.zeros(3, 5),)),
+        ),
+        (
+            ShapeError,
+            "state.c must have shape (3, 5), got (3, 4); nothing is broadcast",
+            dict(state=(ZEROS, ZEROS[:, :4])),
+        ),
         (
             ShapeError,
             "state.h must have shape (3, 5), got (1, 5); nothing is broadcast",
             dict(state=(torch.zeros(1, 5), torch.zeros(1, 5))),
         ),
-        (ShapeError, "state.h must have shape (3, 5), got (5,); nothing is broadcast", dict(state=(torch.zeros(5), torch.zeros(5)))),
+        (
+            ShapeError,
+            "state.h must have shape (3, 5), got (5,); nothing is broadcast",
+            dict(state=(torch.zeros(5), torch.zeros(5))),
+        ),
         (DtypeError, "state.c must be a tensor, got float", dict(state=(ZEROS, 1.0))),
         (
             DtypeError,
@@ -84,18 +146,30 @@ def refused(error: type[Exception], message: str, name: str = "LSTM", **changes:
             "state.h must have the dtype of x, torch.float64, got torch.float32",
             dict(state=(torch.zeros(3, 5, dtype=torch.float32), torch.zeros(3, 5))),
         ),
-        (ArgumentError, "noise must be None for LSTM(), got 'zoneout_h'", dict(noise={"zoneout_h": torch.zeros(6, 3, 5)})),
+        (
+            ArgumentError,
+            "noise must be None for LSTM(), got 'zoneout_h'",
+            dict(noise={"zoneout_h": torch.zeros(6, 3, 5)}),
+        ),
     ],
 )
-def test_bad_arguments_are_named(error: type[Exception], message: str, changes: dict[str, Any]) -> None:
+def test_bad_arguments_are_named(
+    error: type[Exception], message: str, changes: dict[str, Any]
+) -> None:
     refused(error, message, **changes)
 
 
 def test_another_cells_state_is_named() -> None:
     state = recurra.cells.LSTM().state_type()(torch.zeros(3, 5), torch.zeros(3, 5))
-    refused(ShapeError, "state must be a tuple (h), got State of 2; GRU() makes it", "GRU", state=state)
+    refused(
+        ShapeError, "state must be a tuple (h), got State of 2; GRU() makes it", "GRU", state=state
+    )
     state = cells.Cell.state_type(Pair())(torch.zeros(3, 5), torch.zeros(3, 5))
-    refused(ShapeError, "state must have the values ('h', 'c') of LSTM(), got ('h', 'm'); it is another cell's", state=state)
+    refused(
+        ShapeError,
+        "state must have the values ('h', 'c') of LSTM(), got ('h', 'm'); it is another cell's",
+        state=state,
+    )
 
 
 class Pair(cells.Cell):
@@ -107,11 +181,22 @@ class Pair(cells.Cell):
     [
         (
             ArgumentError,
-            "noise must be one of 'zoneout_c', 'zoneout_h', got 'zone_h'; did you mean 'zoneout_h'?",
+            (
+                "noise must be one of 'zoneout_c', 'zoneout_h', got 'zone_h'; did you mean"
+                " 'zoneout_h'?"
+            ),
             {"zone_h": torch.zeros(6, 3, 5)},
         ),
-        (ShapeError, "noise['zoneout_h'] must have shape (6, 3, 5), got (5, 3, 5)", {"zoneout_h": torch.zeros(5, 3, 5)}),
-        (ShapeError, "noise['zoneout_h'] must have shape (6, 3, 5), got (6, 3, 1)", {"zoneout_h": torch.zeros(6, 3, 1)}),
+        (
+            ShapeError,
+            "noise['zoneout_h'] must have shape (6, 3, 5), got (5, 3, 5)",
+            {"zoneout_h": torch.zeros(5, 3, 5)},
+        ),
+        (
+            ShapeError,
+            "noise['zoneout_h'] must have shape (6, 3, 5), got (6, 3, 1)",
+            {"zoneout_h": torch.zeros(6, 3, 1)},
+        ),
         (DtypeError, "noise['zoneout_h'] must be a tensor, got float", {"zoneout_h": 0.5}),
     ],
 )
@@ -122,7 +207,10 @@ def test_bad_noise_is_named(error: type[Exception], message: str, noise: dict[st
 def test_a_carried_mask_of_another_batch_is_named() -> None:
     at = scene(ZOO["RecurrentDropout"], training=True)
     state = (at.state[0], torch.ones(1, 5))
-    with pytest.raises(ShapeError, match=re.escape("state.dropout_h must have shape (3, 5), got (1, 5); nothing is broadcast")):
+    with pytest.raises(
+        ShapeError,
+        match=re.escape("state.dropout_h must have shape (3, 5), got (1, 5); nothing is broadcast"),
+    ):
         scan(at.cell, at.weights, at.x, state, noise=at.noise)
 
 
@@ -131,26 +219,55 @@ def test_a_carried_mask_of_another_batch_is_named() -> None:
     [
         ("ResetBeforeGRU", "vendor", {}, "PyTorch has no operator for ResetBeforeGRU()"),
         ("Zoneout", "vendor", {}, "PyTorch has no operator for Zoneout(cell=LSTM(), h=0.3, c=0.2)"),
-        ("LSTM", "vendor", dict(keep=["gates", "states"]), "PyTorch's operator does not return gates and states"),
+        (
+            "LSTM",
+            "vendor",
+            dict(keep=["gates", "states"]),
+            "PyTorch's operator does not return gates and states",
+        ),
         ("LSTM", "parallel", {}, "LSTM() is not linear in its state (MinGRU and MinLSTM are)"),
-        ("ZoneoutLinear", "parallel", {}, "Zoneout(cell=MinGRU(), h=0.3, c=0.0) is not linear in its state (MinGRU and MinLSTM are)"),
+        (
+            "ZoneoutLinear",
+            "parallel",
+            {},
+            (
+                "Zoneout(cell=MinGRU(), h=0.3, c=0.0) is not linear in its state (MinGRU and"
+                " MinLSTM are)"
+            ),
+        ),
     ],
 )
-def test_a_method_that_does_not_fit_says_why(name: str, method: str, options: dict[str, Any], message: str) -> None:
+def test_a_method_that_does_not_fit_says_why(
+    name: str, method: str, options: dict[str, Any], message: str
+) -> None:
     at = scene(ZOO[name])
-    with pytest.raises(MethodUnavailable, match=f"^method '{method}' cannot run this: {re.escape(message)}; use method='auto' or 'loop'$"):
+    with pytest.raises(
+        MethodUnavailable,
+        match=(
+            f"^method '{method}' cannot run this: {re.escape(message)}; use method='auto' or"
+            " 'loop'$"
+        ),
+    ):
         scan(at.cell, at.weights, at.x, method=method, **options)
 
 
-@pytest.mark.parametrize("method, message", [
-    ("vendor", "PyTorch's operator has no rules for function transforms and forward mode"),
-    ("checkpointed", "function transforms and forward-mode gradients see through no recomputation"),
-    ("fused", "the fused scan has no rules for function transforms and forward mode"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        ("vendor", "PyTorch's operator has no rules for function transforms and forward mode"),
+        (
+            "checkpointed",
+            "function transforms and forward-mode gradients see through no recomputation",
+        ),
+        ("fused", "the fused scan has no rules for function transforms and forward mode"),
+    ],
+)
 def test_methods_that_see_no_transforms_say_so(method: str, message: str) -> None:
     at = scene(cells.LSTM())
     with pytest.raises(MethodUnavailable, match=re.escape(message)):
-        torch.func.vmap(lambda x: scan(at.cell, at.weights, x[:, None], method=method).h, in_dims=1)(at.x)
+        torch.func.vmap(
+            lambda x: scan(at.cell, at.weights, x[:, None], method=method).h, in_dims=1
+        )(at.x)
 
 
 def test_forward_mode_goes_by_the_loop() -> None:
@@ -162,12 +279,18 @@ def test_forward_mode_goes_by_the_loop() -> None:
 def test_fused_says_why_it_cannot() -> None:
     at = scene(cells.LSTM())
     half = {name: weight.detach().bfloat16() for name, weight in at.weights.items()}
-    with pytest.raises(MethodUnavailable, match=re.escape("no fused LSTM() on cpu for bfloat16 (float32 and float64 are)")):
+    with pytest.raises(
+        MethodUnavailable,
+        match=re.escape("no fused LSTM() on cpu for bfloat16 (float32 and float64 are)"),
+    ):
         scan(at.cell, half, at.x.detach().bfloat16(), method="fused")
     meta = {name: weight.detach().to("meta") for name, weight in at.weights.items()}
     with pytest.raises(MethodUnavailable, match=re.escape("no fused LSTM() on meta (cpu is)")):
         scan(at.cell, meta, at.x.detach().to("meta"), method="fused")
-    with torch.autocast("cpu", torch.bfloat16), pytest.raises(MethodUnavailable, match="for bfloat16"):
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(MethodUnavailable, match="for bfloat16"),
+    ):
         scan(at.cell, at.weights, at.x.detach(), method="fused")
 
 
@@ -188,9 +311,9 @@ def test_a_cell_that_falls_to_the_loop_says_so_once_and_what_to_do() -> None:
     cell, other, x = cells.LayerNormLSTM(), cells.LayerNormGRU(), torch.randn(6, 3, 2).float()
     weights = single_precision(cell)
     text = (
-        "LayerNormLSTM() runs step by step, many times slower than fused: no fused LayerNormLSTM() on cpu for bfloat16 "
-        "(float32 and float64 are); call it in `with torch.autocast('cpu', enabled=False)`, on x.float(), "
-        "or pass method='loop' if it is meant"
+        "LayerNormLSTM() runs step by step, many times slower than fused: no fused LayerNormLSTM()"
+        " on cpu for bfloat16 (float32 and float64 are); call it in `with torch.autocast('cpu',"
+        " enabled=False)`, on x.float(), or pass method='loop' if it is meant"
     )
     with unsaid(), torch.autocast("cpu", torch.bfloat16):
         with pytest.warns(SlowWarning, match=f"^{re.escape(text)}$") as caught:
@@ -226,9 +349,15 @@ def test_what_is_meant_or_quick_warns_of_nothing() -> None:
         (cells.Zoneout(cells.LSTM(), h=0.1), None),
     ],
 )
-def test_a_figure_is_of_the_cell_and_says_of_which_machine(cell: cells.Cell, figure: str | None) -> None:
+def test_a_figure_is_of_the_cell_and_says_of_which_machine(
+    cell: cells.Cell, figure: str | None
+) -> None:
     text = explain(recurra.Recurrent(cell, 3, 4), torch.zeros(5, 2, 3)).splitlines()[1]
-    end = f" ({figure} in training on two cores with AVX-512; `recurra bench` measures yours)" if figure else ""
+    end = (
+        f" ({figure} in training on two cores with AVX-512; `recurra bench` measures yours)"
+        if figure
+        else ""
+    )
     assert text == f"   fused: the native module runs the cell's own program{end}"
 
 
@@ -243,21 +372,37 @@ class Averaging(cells.Cell):
 
 def test_a_cell_that_is_not_elementwise_runs_by_the_loop() -> None:
     at = scene(Averaging())
-    with torch.no_grad(), unsaid(), pytest.warns(SlowWarning, match="write the cell so that it can be traced, or pass method='loop'"):
+    with (
+        torch.no_grad(),
+        unsaid(),
+        pytest.warns(
+            SlowWarning, match="write the cell so that it can be traced, or pass method='loop'"
+        ),
+    ):
         assert scan(at.cell, at.weights, at.x).h.shape == (6, 3, 5)
         with pytest.raises(MethodUnavailable, match="method 'fused' cannot run this"):
             scan(at.cell, at.weights, at.x, method="fused")
 
 
-@pytest.mark.parametrize("name, keep, method", [
-    ("LSTM", (), "fused"), ("LSTM", ("gates",), "loop"), ("MinGRU", ("gates",), "parallel"), ("TwoPhase", (), "fused"),
-    ("Decay", ("states",), "fused"),
-])  # fmt: skip
-def test_auto_chooses_by_a_fixed_rule_and_gives_reasons(name: str, keep: tuple[str, ...], method: str) -> None:
+@pytest.mark.parametrize(
+    "name, keep, method",
+    [
+        ("LSTM", (), "fused"),
+        ("LSTM", ("gates",), "loop"),
+        ("MinGRU", ("gates",), "parallel"),
+        ("TwoPhase", (), "fused"),
+        ("Decay", ("states",), "fused"),
+    ],
+)
+def test_auto_chooses_by_a_fixed_rule_and_gives_reasons(
+    name: str, keep: tuple[str, ...], method: str
+) -> None:
     at = scene(ZOO[name])
     choice = choose_method(prepare(at.cell, at.weights, at.x, None, keep=keep), "auto")
     assert choice.method == method and choice.why.startswith(WHY[method])
-    assert all(reason for reason in choice.refused.values()) and bool(choice.refused) == (method != "fused")
+    assert all(reason for reason in choice.refused.values()) and bool(choice.refused) == (
+        method != "fused"
+    )
     found = scan(at.cell, at.weights, at.x, keep=keep)
     assert_close(found, scan(at.cell, at.weights, at.x, keep=keep, method="loop"))
 
@@ -286,7 +431,9 @@ def test_states_are_held_and_gates_zero_past_a_length() -> None:
 def test_explain_tells_each_scan() -> None:
     net = recurra.LSTM(3, 4, num_layers=2, bidirectional=True)
     text = explain(net, torch.zeros(5, 2, 3))
-    assert text.startswith("1. LSTM() (T 5, B 2, I 3, H 4, float64, cpu)\n   fused: the native module runs")
+    assert text.startswith(
+        "1. LSTM() (T 5, B 2, I 3, H 4, float64, cpu)\n   fused: the native module runs"
+    )
     assert "4. LSTM() (T 5, B 2, I 8, H 4, float64, cpu, backward)" in text
     assert explain(torch.nn.Linear(2, 2), torch.zeros(2)) == "no scan was run"
     with pytest.raises(ShapeError):
@@ -306,7 +453,9 @@ def test_explain_within_explain_listens_on() -> None:
 
 
 def saved(T: int, method: str) -> int:
-    """Elements that the backward pass of one scan holds, each storage once; the input and the output aside."""
+    """Elements that the backward pass of one scan holds, each storage once; the input and the
+    output aside.
+    """
     at = scene(cells.Elman(), T=T, B=1, I=1, H=4)
     sizes: dict[int, int] = {}
 
@@ -328,10 +477,14 @@ def test_checkpointing_holds_about_the_square_root_of_the_time() -> None:
     assert saved(400, "loop") > 400 * 4
 
 
-def test_checkpointing_recomputes_about_the_square_root_of_the_time_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpointing_recomputes_about_the_square_root_of_the_time_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lengths: list[int] = []
     run = METHODS["loop"].run
-    monkeypatch.setattr(METHODS["loop"], "run", lambda job: (lengths.append(len(job.x)), run(job))[1])
+    monkeypatch.setattr(
+        METHODS["loop"], "run", lambda job: (lengths.append(len(job.x)), run(job))[1]
+    )
     at = scene(cells.Elman(), T=401, B=1, I=1, H=4)
     gradients(scan(at.cell, at.weights, at.x, method="checkpointed"), at.leaves())
     assert sum(lengths) == 2 * 401 and max(lengths) <= 21
@@ -347,4 +500,9 @@ def test_thirty_thousand_steps_train() -> None:
 
 def test_every_method_is_known_by_its_reason() -> None:
     assert set(METHODS) == {"checkpointed", "fused", "loop", "parallel", "vendor"}
-    assert METHODS["loop"].reason(prepare(cells.LSTM(), scene(cells.LSTM()).weights, torch.zeros(1, 1, 2), None)) is None
+    assert (
+        METHODS["loop"].reason(
+            prepare(cells.LSTM(), scene(cells.LSTM()).weights, torch.zeros(1, 1, 2), None)
+        )
+        is None
+    )

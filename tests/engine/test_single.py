@@ -38,19 +38,33 @@ def same(found: Any, expected: Any) -> None:
     assert type(found) is type(expected) and type(found.final) is type(expected.final)
     assert len(found.final) == len(expected.final) and found.states is None and found.gates is None
     for mine, other in zip(tensors(found), tensors(expected), strict=True):
-        assert mine.dtype == other.dtype and mine.shape == other.shape and mine.is_contiguous() and torch.equal(mine, other)
+        assert (
+            mine.dtype == other.dtype
+            and mine.shape == other.shape
+            and mine.is_contiguous()
+            and torch.equal(mine, other)
+        )
 
 
-def cast(at: Scene, dtype: torch.dtype) -> tuple[Any, dict[str, Tensor], Tensor, tuple[Tensor, ...]]:
+def cast(
+    at: Scene, dtype: torch.dtype
+) -> tuple[Any, dict[str, Tensor], Tensor, tuple[Tensor, ...]]:
     """Cell, weights, x and state without gradients, in a dtype."""
     weights = {name: weight.detach().to(dtype) for name, weight in at.weights.items()}
-    return at.cell, weights, at.x.detach().to(dtype), tuple(value.detach().to(dtype) for value in at.state)
+    return (
+        at.cell,
+        weights,
+        at.x.detach().to(dtype),
+        tuple(value.detach().to(dtype) for value in at.state),
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("B", [1, 4])
 @pytest.mark.parametrize("name", ZOO)
-def test_every_cell_gives_the_bits_of_the_general_way(name: str, B: int, dtype: torch.dtype, without_gradients: None) -> None:
+def test_every_cell_gives_the_bits_of_the_general_way(
+    name: str, B: int, dtype: torch.dtype, without_gradients: None
+) -> None:
     for H, learned in ((5, True), (33, False)):
         cell, weights, x, state = cast(scene(ZOO[name], T=1, B=B, H=H, learned=learned), dtype)
         for before in (state, None, cell.state_type()(*state, *[None] * len(cell.lasting()))):
@@ -91,9 +105,15 @@ def test_what_comes_out_shares_no_memory(without_gradients: None) -> None:
     cell, weights, x, state = cast(scene(cells.LSTM(), T=1, B=2), torch.float32)
     first = scan(cell, weights, x, state)
     again = scan(cell, weights, x, state)
-    places = [value.untyped_storage().data_ptr() for value in (*tensors(first), *tensors(again), x, *state, *weights.values())]
+    places = [
+        value.untyped_storage().data_ptr()
+        for value in (*tensors(first), *tensors(again), x, *state, *weights.values())
+    ]
     assert len(set(places)) == len(places)
-    assert all(not value.requires_grad and value.untyped_storage().nbytes() == 4 * value.numel() for value in tensors(first))
+    assert all(
+        not value.requires_grad and value.untyped_storage().nbytes() == 4 * value.numel()
+        for value in tensors(first)
+    )
 
 
 def test_weights_are_read_anew_at_each_step(without_gradients: None) -> None:
@@ -101,10 +121,13 @@ def test_weights_are_read_anew_at_each_step(without_gradients: None) -> None:
     parameters = {name: torch.nn.Parameter(weight) for name, weight in weights.items()}
     seen = [scan(cell, parameters, x, state).h]
     changes: list[Callable[[], Any]] = [
-        lambda: parameters["weight_hh"].add_(1), lambda: parameters["weight_hh"].data.mul_(2),
+        lambda: parameters["weight_hh"].add_(1),
+        lambda: parameters["weight_hh"].data.mul_(2),
         lambda: setattr(parameters["bias_hh"], "data", torch.randn_like(weights["bias_hh"])),
-        lambda: parameters.update(weight_ih=torch.nn.Parameter(torch.randn_like(weights["weight_ih"]))),
-    ]  # fmt: skip
+        lambda: parameters.update(
+            weight_ih=torch.nn.Parameter(torch.randn_like(weights["weight_ih"]))
+        ),
+    ]
     for change in changes:
         change()
         found = single.run(cell, parameters, x, state)
@@ -117,7 +140,10 @@ def test_gradients_are_left_to_the_general_way_and_only_where_one_is_asked_for()
     cell, weights, x, state = cast(scene(cells.LSTM(), T=1, B=2), torch.float64)
     assert single.run(cell, weights, x, state) is not None
     for name in weights:
-        assert single.run(cell, weights | {name: weights[name].clone().requires_grad_()}, x, state) is None
+        assert (
+            single.run(cell, weights | {name: weights[name].clone().requires_grad_()}, x, state)
+            is None
+        )
     assert single.run(cell, weights, x.clone().requires_grad_(), state) is None
     assert single.run(cell, weights, x, (state[0], state[1].clone().requires_grad_())) is None
     wanted = state[1].clone().requires_grad_()
@@ -141,11 +167,21 @@ class Quiet(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("context", [
-    lambda: forcing("loop"), lambda: listening(print), probing, lambda: torch.autocast("cpu"), Silent, Quiet,
-    lambda: torch.autograd.forward_ad.dual_level(),
-])  # fmt: skip
-def test_what_must_see_a_step_or_changes_it_gets_the_general_way(context: Any, without_gradients: None) -> None:
+@pytest.mark.parametrize(
+    "context",
+    [
+        lambda: forcing("loop"),
+        lambda: listening(print),
+        probing,
+        lambda: torch.autocast("cpu"),
+        Silent,
+        Quiet,
+        lambda: torch.autograd.forward_ad.dual_level(),
+    ],
+)
+def test_what_must_see_a_step_or_changes_it_gets_the_general_way(
+    context: Any, without_gradients: None
+) -> None:
     cell, weights, x, state = cast(scene(cells.LSTM(), T=1, B=2), torch.float64)
     with context():
         assert single.run(cell, weights, x, state) is None
@@ -157,9 +193,16 @@ def test_what_must_see_a_step_or_changes_it_gets_the_general_way(context: Any, w
 def test_transforms_and_traces_get_the_general_way(without_gradients: None) -> None:
     cell, weights, x, state = cast(scene(cells.GRU(), T=1, B=2), torch.float64)
     expected = scan(cell, weights, x, state).h
-    torch.testing.assert_close(torch.vmap(lambda each: scan(cell, weights, each, state).h)(x[None])[0], expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        torch.vmap(lambda each: scan(cell, weights, each, state).h)(x[None])[0],
+        expected,
+        atol=1e-12,
+        rtol=0,
+    )
     traced = torch.jit.trace(lambda each: scan(cell, weights, each, state).h, x, check_trace=False)  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(traced(2 * x), scan(cell, weights, 2 * x, state).h, atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        traced(2 * x), scan(cell, weights, 2 * x, state).h, atol=1e-12, rtol=0
+    )
 
 
 class Branching(cells.Cell):
@@ -177,14 +220,32 @@ class Unhashable(cells.LSTM):
     __hash__ = None  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize("case", [
-    lambda c, w, x, s: (Branching(), {n: torch.randn(shape) for n, shape in Branching().weights(2, 5).items()}, x, s[:1]),
-    lambda c, w, x, s: (Unhashable(), w, x, s),
-    lambda c, w, x, s: (c, w, torch.randn(1, native.UNPACKED + 1, 2), None),
-    lambda c, w, x, s: (c, w, torch.randn(2, 2, 2), s),
-    lambda c, w, x, s: (c, {n: weight.bfloat16() for n, weight in w.items()}, x.bfloat16(), None),
-    lambda c, w, x, s: (c, {n: weight.to_sparse_csr() if n == "weight_hh" else weight for n, weight in w.items()}, x, s),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "case",
+    [
+        lambda c, w, x, s: (
+            Branching(),
+            {n: torch.randn(shape) for n, shape in Branching().weights(2, 5).items()},
+            x,
+            s[:1],
+        ),
+        lambda c, w, x, s: (Unhashable(), w, x, s),
+        lambda c, w, x, s: (c, w, torch.randn(1, native.UNPACKED + 1, 2), None),
+        lambda c, w, x, s: (c, w, torch.randn(2, 2, 2), s),
+        lambda c, w, x, s: (
+            c,
+            {n: weight.bfloat16() for n, weight in w.items()},
+            x.bfloat16(),
+            None,
+        ),
+        lambda c, w, x, s: (
+            c,
+            {n: weight.to_sparse_csr() if n == "weight_hh" else weight for n, weight in w.items()},
+            x,
+            s,
+        ),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Sparse")
 def test_what_runs_otherwise_is_left_alone(case: Any, without_gradients: None) -> None:
     cell, weights, x, state = case(*cast(scene(cells.LSTM(), T=1, B=2), torch.float64))
@@ -214,7 +275,12 @@ WRONG: dict[str, Callable[..., Any]] = {
     "too few values": lambda c, w, x, s: (c, w, x, s[:1]),
     "another cell's state": lambda c, w, x, s: (c, w, x, cells.GRU().state_type()(s[0])),
     "a value that is no tensor": lambda c, w, x, s: (c, w, x, (s[0], None)),
-    "rows of the learned state": lambda c, w, x, s: (c, w | {"initial_h": torch.zeros(3, 5), "initial_c": torch.zeros(3, 5)}, x, None),
+    "rows of the learned state": lambda c, w, x, s: (
+        c,
+        w | {"initial_h": torch.zeros(3, 5), "initial_c": torch.zeros(3, 5)},
+        x,
+        None,
+    ),
 }
 
 
@@ -222,7 +288,9 @@ WRONG: dict[str, Callable[..., Any]] = {
 def test_what_is_wrong_gets_the_general_ways_error(name: str, without_gradients: None) -> None:
     good = cast(scene(cells.LSTM(), T=1, B=2), torch.float64)
     bad = WRONG[name](*good)
-    same(scan(*good), plainly(*good))  # what is remembered of the good one must not let the bad one through
+    same(
+        scan(*good), plainly(*good)
+    )  # what is remembered of the good one must not let the bad one through
     with pytest.raises(Exception) as expected:
         plainly(*bad)
     with pytest.raises(expected.type, match=f"^{re.escape(str(expected.value))}$"):
@@ -230,14 +298,20 @@ def test_what_is_wrong_gets_the_general_ways_error(name: str, without_gradients:
     same(scan(*good), plainly(*good))
 
 
-def test_options_of_a_scan_are_not_lost(monkeypatch: pytest.MonkeyPatch, without_gradients: None) -> None:
-    cell, weights, x, state = cast(scene(cells.Zoneout(cells.LSTM(), h=0.5), T=1, B=2), torch.float64)
+def test_options_of_a_scan_are_not_lost(
+    monkeypatch: pytest.MonkeyPatch, without_gradients: None
+) -> None:
+    cell, weights, x, state = cast(
+        scene(cells.Zoneout(cells.LSTM(), h=0.5), T=1, B=2), torch.float64
+    )
     noise = {"zoneout_h": torch.ones(1, 2, 5, dtype=torch.float64)}
     assert torch.equal(scan(cell, weights, x, state, noise=noise).h[0], state[0])
     assert scan(cell, weights, x, state, keep=["states"]).states is not None
     assert float(scan(cell, weights, x, state, lengths=[0, 1]).h[0, 0].abs().sum()) == 0
     fresh = scan(cell, weights, x)
-    assert torch.equal(scan(cell, weights, x, state, resets=torch.ones(1, 2, dtype=torch.bool)).h, fresh.h)
+    assert torch.equal(
+        scan(cell, weights, x, state, resets=torch.ones(1, 2, dtype=torch.bool)).h, fresh.h
+    )
     monkeypatch.setattr(SCAN, "prepare", None)
     assert torch.equal(scan(cell, weights, x).h, fresh.h), "the short way checks no job"
     for more in (dict(method="loop"), dict(reverse=True), dict(recompute=True)):
@@ -248,13 +322,18 @@ def test_options_of_a_scan_are_not_lost(monkeypatch: pytest.MonkeyPatch, without
 @pytest.mark.parametrize("rows", [(), (1,), (3,)])
 def test_layers_run_one_over_the_other(rows: tuple[int, ...], without_gradients: None) -> None:
     cell = cells.ProjectedLSTM(2)
-    layers = [{name: torch.randn(shape) for name, shape in cell.weights(width, 5).items()} for width in (3, 2, 2)]
+    layers = [
+        {name: torch.randn(shape) for name, shape in cell.weights(width, 5).items()}
+        for width in (3, 2, 2)
+    ]
     x, state = torch.randn(*rows, 3), [torch.randn(3, *rows, width) for width in (2, 5)]
     done = single.run_layers(cell, layers, x, state)
     assert done is not None
     h = x.view(1, -1, 3)
     for number, weights in enumerate(layers):
-        step = plainly(cell, weights, h, tuple(value[number].view(h.shape[1], -1) for value in state))
+        step = plainly(
+            cell, weights, h, tuple(value[number].view(h.shape[1], -1) for value in state)
+        )
         h = step.h
         for after, value in zip(done[1], step.final):
             assert torch.equal(after[number].view_as(value), value)
@@ -263,4 +342,6 @@ def test_layers_run_one_over_the_other(rows: tuple[int, ...], without_gradients:
     assert single.run_layers(cell, layers, x[None, None] if rows else x.sum(), state) is None
     if rows:
         assert single.run_layers(cell, layers, x[None], state) is None
-    assert single.run_layers(cell, [layers[0], layers[0]], x, [value[:2] for value in state]) is None
+    assert (
+        single.run_layers(cell, [layers[0], layers[0]], x, [value[:2] for value in state]) is None
+    )

@@ -22,12 +22,19 @@ from examples.sensor_anomalies.streams import Stream
 from recurra import runtime
 
 ROOT = Path(__file__).parents[2]
-HAS_DATA = pytest.mark.skipif(not streams.found(), reason=f"no NAB data in {streams.folder()}: set RECURRA_DATA")
+HAS_DATA = pytest.mark.skipif(
+    not streams.found(), reason=f"no NAB data in {streams.folder()}: set RECURRA_DATA"
+)
 
 
 def hourly(values: np.ndarray, windows: list[tuple[int, int]] | None = None) -> Stream:
     begins = datetime(2024, 1, 1)
-    return Stream("made.csv", [str(begins + timedelta(hours=row)) for row in range(len(values))], values, windows or [])
+    return Stream(
+        "made.csv",
+        [str(begins + timedelta(hours=row)) for row in range(len(values))],
+        values,
+        windows or [],
+    )
 
 
 def alarms(rows: int, *at: int) -> np.ndarray:
@@ -48,7 +55,9 @@ def at_one(*rows: int, stream: Stream = BLANK, profile: nab_score.Profile = STAN
 def wave() -> Stream:
     """A day's rhythm with a little noise, and a spike far behind the probation."""
     rows = np.arange(1000)
-    values = 50 + 10 * np.sin(2 * math.pi * rows / 24) + np.random.default_rng(0).normal(0, 0.5, 1000)
+    values = (
+        50 + 10 * np.sin(2 * math.pi * rows / 24) + np.random.default_rng(0).normal(0, 0.5, 1000)
+    )
     values[700] += 40
     return hourly(values, [(690, 710)])
 
@@ -78,12 +87,16 @@ def test_a_later_row_of_a_window_is_worth_less_and_only_the_earliest_counts() ->
 
 def test_a_false_detection_costs_by_its_distance_behind_a_window() -> None:
     whole = 100 * 0.11 / 4
-    assert at_one(20) == pytest.approx(-whole) and at_one(20, profile=LOW_FP) == pytest.approx(-2 * whole)
+    assert at_one(20) == pytest.approx(-whole) and at_one(20, profile=LOW_FP) == pytest.approx(
+        -2 * whole
+    )
     assert at_one(20, 21) == pytest.approx(-2 * whole)
     assert at_one(51) == pytest.approx(whole * sigmoid(np.array(2 / 9)))
     assert at_one(99) == pytest.approx(whole * sigmoid(np.array(20 / 9)))
     far = hourly(np.zeros(100), [(20, 29)])
-    assert at_one(56, stream=far) == pytest.approx(-2 * whole) and at_one(55, stream=far) > -2 * whole
+    assert (
+        at_one(56, stream=far) == pytest.approx(-2 * whole) and at_one(55, stream=far) > -2 * whole
+    )
 
 
 def test_the_probation_is_not_looked_at_and_ends_at_750_rows() -> None:
@@ -93,7 +106,10 @@ def test_the_probation_is_not_looked_at_and_ends_at_750_rows() -> None:
 
 def test_one_threshold_for_all_files_is_the_best_one() -> None:
     other = hourly(np.zeros(100), [(50, 59)])
-    scores = [0.9 * alarms(100, 40, 70) + 0.5 * alarms(100, 60), 0.8 * alarms(100, 50) + 0.95 * alarms(100, 20)]
+    scores = [
+        0.9 * alarms(100, 40, 70) + 0.5 * alarms(100, 60),
+        0.8 * alarms(100, 50) + 0.95 * alarms(100, 20),
+    ]
     best, threshold = sweep([BLANK, other], scores).best
     assert threshold == 0.8 and best == pytest.approx(100 * (6 - 0.11) / 6)
     assert left_out([BLANK, other], scores) == pytest.approx(100 * (6 - 0.11) / 6 - 100 * 2 / 6)
@@ -113,26 +129,46 @@ def test_the_running_mean_and_deviation_are_those_of_what_was_before() -> None:
 
 def test_an_alarm_rests_until_a_higher_one_or_its_rows_are_over() -> None:
     rest = Rest(3)
-    assert [rest.push(each) for each in (0.5, 0.4, 0.5, 0.6, 0.1, 0.2, 0.3, 0.3, 0.4)] == [0.5, 0, 0, 0.6, 0, 0, 0, 0, 0.4]
+    assert [rest.push(each) for each in (0.5, 0.4, 0.5, 0.6, 0.1, 0.2, 0.3, 0.3, 0.4)] == [
+        0.5,
+        0,
+        0,
+        0.6,
+        0,
+        0,
+        0,
+        0,
+        0.4,
+    ]
     assert [Rest(0).push(each) for each in (0.5, 0.4)] == [0.5, 0.4]
     assert [unusual(z) for z in (-3.0, 0.0, 1.0, 3.0)] == [0, 0, 0.5, 0.9]
 
 
 def test_a_spike_has_a_high_score_and_one_alarm(wave: Stream, model_file: Path) -> None:
     scores, seconds = nab.stream_through(wave, Detector(load(model_file)))
-    assert scores.argmax() == 700 and scores[700] > 0.99 and (scores[wave.probation :] > 0.97).sum() == 1
+    assert (
+        scores.argmax() == 700
+        and scores[700] > 0.99
+        and (scores[wave.probation :] > 0.97).sum() == 1
+    )
     assert len(seconds) == 1000 and (seconds > 0).all()
     assert sweep([wave], [scores]).best[0] > 90
 
 
 def test_rows_one_by_one_have_the_surprise_of_the_whole(wave: Stream, model_file: Path) -> None:
     detector = Detector(load(model_file))
-    streamed = [detector.push(datetime.fromisoformat(stamp), value).surprise for stamp, value in zip(wave.stamps, wave.values.tolist())]
+    streamed = [
+        detector.push(datetime.fromisoformat(stamp), value).surprise
+        for stamp, value in zip(wave.stamps, wave.values.tolist())
+    ]
     model = runtime.load(model_file)
     facts = model.network.facts
     y = (wave.values - facts["center"]) / facts["width"]
     stamps = map(datetime.fromisoformat, wave.stamps)
-    x = np.array([features(now, before, stamp) for now, before, stamp in zip(y, [y[0], *y], stamps)], np.float32)
+    x = np.array(
+        [features(now, before, stamp) for now, before, stamp in zip(y, [y[0], *y], stamps)],
+        np.float32,
+    )
     mean = model.session().push(x[:, None])[:-1, 0, 0]
     whole = np.abs(y[1:] - mean) / facts["scale"] + math.log(2 * facts["scale"])
     np.testing.assert_allclose(streamed[1:], whole, rtol=1e-9)
@@ -159,47 +195,84 @@ def test_memory_does_not_grow(model_file: Path) -> None:
 
 
 def test_bad_rows_are_named_and_passed_over(model_file: Path) -> None:
-    lines = ["timestamp,value\n", "2024-01-01 00:00:00,50\n", "2024-01-01 01:00:00,nan\n", "nonsense\n", "today,3\n", "\n"]
-    lines += ["2024-01-01 02:00:00,abc\n", "2024-01-01 02:00:00,51\n", "2023-01-01 02:00:00,1e300\n", "2023-01-01 02:00:00,51\n"]
+    lines = [
+        "timestamp,value\n",
+        "2024-01-01 00:00:00,50\n",
+        "2024-01-01 01:00:00,nan\n",
+        "nonsense\n",
+        "today,3\n",
+        "\n",
+    ]
+    lines += [
+        "2024-01-01 02:00:00,abc\n",
+        "2024-01-01 02:00:00,51\n",
+        "2023-01-01 02:00:00,1e300\n",
+        "2023-01-01 02:00:00,51\n",
+    ]
     bad = io.StringIO()
     rows = list(score.scored(lines, Detector(load(model_file)), bad))
     assert [row.split(",")[1] for row in rows] == ["50", "51", "1e300", "51"]
-    assert all(math.isfinite(float(part)) and 0 <= float(row.split(",")[3]) <= 1 for row in rows for part in row.split(",")[2:])
+    assert all(
+        math.isfinite(float(part)) and 0 <= float(row.split(",")[3]) <= 1
+        for row in rows
+        for part in row.split(",")[2:]
+    )
     assert bad.getvalue().splitlines() == [
         "line 3: value must be a finite number, got 'nan'; passed over",
         "line 4: row must be timestamp,value, got 'nonsense'; passed over",
         "line 5: timestamp must be like 2014-07-01 00:30:00, got 'today'; passed over",
         "line 7: value must be a finite number, got 'abc'; passed over",
-    ]  # fmt: skip
+    ]
 
 
 def test_score_is_a_pipe_without_torch(model_file: Path) -> None:
-    code = "import sys; from examples.sensor_anomalies import score; score.main(sys.argv[1:]); assert 'torch' not in sys.modules, 'torch'"
+    code = (
+        "import sys; from examples.sensor_anomalies import score; score.main(sys.argv[1:]); assert"
+        " 'torch' not in sys.modules, 'torch'"
+    )
     table = model_file.with_name("made.csv").read_text()
-    done = subprocess.run([sys.executable, "-c", code, str(model_file)], input=table, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model_file)],
+        input=table,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()
     assert rows[0] == "timestamp,value,surprise,score" and len(rows) == 1001
-    assert max(rows[160:], key=lambda row: float(row.split(",")[3])).startswith("2024-01-30 04:00:00,")
+    assert max(rows[160:], key=lambda row: float(row.split(",")[3])).startswith(
+        "2024-01-30 04:00:00,"
+    )
 
 
 def test_rest_is_an_option_of_score(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = str(model_file.with_name("made.csv"))
     for rest, least in (("0", 300), ("75", 5)):
         score.main([str(model_file), table, "--rest", rest])
-        assert sum(float(row.split(",")[3]) > 0 for row in capsys.readouterr().out.splitlines()[1:]) >= least
+        assert (
+            sum(float(row.split(",")[3]) > 0 for row in capsys.readouterr().out.splitlines()[1:])
+            >= least
+        )
     with pytest.raises(SystemExit):
         score.main([str(model_file), table, "--rest", "-1"])
     assert "--rest must be 0 or more rows, got -1" in capsys.readouterr().err
 
 
-def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SystemExit, match=r"got 'nope\.rcr', which does not exist$"):
         load("nope.rcr")
     (tmp_path / "short.csv").write_text("timestamp,value\n2024-01-01 00:00:00,1\n")
     (tmp_path / "bad.csv").write_text("timestamp,value\n2024-01-01 00:00:00,x\n")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    for name, message in (("short", "at least 20 rows"), ("bad", "could not convert"), ("other", "the columns timestamp and value")):
+    for name, message in (
+        ("short", "at least 20 rows"),
+        ("bad", "could not convert"),
+        ("other", "the columns timestamp and value"),
+    ):
         with pytest.raises(SystemExit, match=message):
             train.main([str(tmp_path / f"{name}.csv"), "--out", str(tmp_path)])
     monkeypatch.setenv("RECURRA_DATA", str(tmp_path))
@@ -218,10 +291,17 @@ def test_the_benchmarks_own_detectors_have_their_published_scores() -> None:
     files = [streams.read(name) for name in streams.names()]
     assert (len(files), sum(len(each.windows) for each in files)) == (58, 116)
     gaussian = [peers.windowed_gaussian(each.values) for each in files]
-    assert sweep(files, gaussian).at(1.0) == pytest.approx(100 * (116 - 24.0131054891) / 232, abs=1e-6)
-    assert [round(sweep(files, gaussian, each).best[0], 1) for each in (STANDARD, LOW_FP, LOW_FN)] == [39.6, 20.9, 47.4]
+    assert sweep(files, gaussian).at(1.0) == pytest.approx(
+        100 * (116 - 24.0131054891) / 232, abs=1e-6
+    )
+    assert [
+        round(sweep(files, gaussian, each).best[0], 1) for each in (STANDARD, LOW_FP, LOW_FN)
+    ] == [39.6, 20.9, 47.4]
     draws = np.random.default_rng(0)
-    found = [sweep(files, [peers.random(each.values, draws) for each in files]).best[0] for _ in range(10)]
+    found = [
+        sweep(files, [peers.random(each.values, draws) for each in files]).best[0]
+        for _ in range(10)
+    ]
     assert np.mean(found) == pytest.approx(11.0, abs=3)
     assert sweep(files, [peers.null(each.values) for each in files]).best == (0.0, math.inf)
 
@@ -235,6 +315,8 @@ def test_nyc_taxi_finds_the_marathon(tmp_path: Path) -> None:
     assert first <= stream.probation + scores[stream.probation :].argmax() <= last
 
 
-def test_the_folder_of_the_data_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_the_data_is_named_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("RECURRA_DATA", raising=False)
     assert streams.folder() == ROOT.parent / "shared" / "data" / "nab"

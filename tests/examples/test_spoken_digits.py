@@ -1,4 +1,6 @@
-"""The spoken digits: features however the stream is cut, the listening loop, its errors; and training, where the recordings are."""
+"""The spoken digits: features however the stream is cut, the listening loop, its errors; and
+training, where the recordings are.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,20 @@ def chord(digit: int, take: int, speaker: str = "low") -> Recording:
     return Recording(digit, speaker, take, (3000 * sum(tones)).astype(np.int16))
 
 
-CHORDS = [chord(digit, take, speaker) for digit in range(10) for speaker in ("low", "high") for take in range(0, 50, 4)]
+CHORDS = [
+    chord(digit, take, speaker)
+    for digit in range(10)
+    for speaker in ("low", "high")
+    for take in range(0, 50, 4)
+]
 
 
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
     training, validation = train.parts(CHORDS, None)
-    return fit(training, validation, hidden=24, epochs=12, batch=4, lr=1e-2, seed=1, say=lambda line: None)
+    return fit(
+        training, validation, hidden=24, epochs=12, batch=4, lr=1e-2, seed=1, say=lambda line: None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +74,9 @@ def cut(samples: Any, sizes: list[int]) -> list[Any]:
     return np.split(samples, np.cumsum(sizes))
 
 
-@pytest.mark.parametrize("sizes", [[80] * 60, [1] * 300, [79, 81, 0, 1, 199, 200, 201, 2], [0, 0, 4999], [3000]], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [[80] * 60, [1] * 300, [79, 81, 0, 1, 199, 200, 201, 2], [0, 0, 4999], [3000]], ids=str
+)
 def test_features_are_the_same_bits_however_the_stream_is_cut(sizes: list[int]) -> None:
     samples, mean, scale = samples_of(5003), np.linspace(-3, 1, BANDS), np.linspace(1, 2, BANDS)
     whole, streamed = LogMel(mean, scale).push(samples), LogMel(mean, scale)
@@ -79,9 +90,13 @@ def test_features_are_those_of_the_whole_recording_written_out() -> None:
     x = np.concatenate([np.zeros(WINDOW - HOP), samples / 32768])
     found = LogMel().push(samples)
     for n, frame in enumerate(found):
-        windowed = x[n * HOP : n * HOP + WINDOW] * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW))
+        windowed = x[n * HOP : n * HOP + WINDOW] * (
+            0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+        )
         turns = np.exp(-2j * np.pi * np.outer(np.arange(129), np.arange(WINDOW)) / 256)
-        np.testing.assert_allclose(frame, np.log(mel_bank() @ abs(turns @ windowed) ** 2 + FLOOR), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            frame, np.log(mel_bank() @ abs(turns @ windowed) ** 2 + FLOOR), rtol=1e-6, atol=1e-6
+        )
     assert len(found) == 15
 
 
@@ -96,7 +111,9 @@ def test_features_look_at_nothing_later_and_hold_no_more_than_a_window() -> None
 
 def test_float32_samples_are_int16_over_full_scale() -> None:
     samples = samples_of(640)
-    np.testing.assert_array_equal(LogMel().push(samples), LogMel().push((samples / 32768).astype(np.float32)))
+    np.testing.assert_array_equal(
+        LogMel().push(samples), LogMel().push((samples / 32768).astype(np.float32))
+    )
 
 
 @pytest.mark.parametrize("pitch", [300, 1000, 3100])
@@ -108,11 +125,16 @@ def test_a_tone_is_in_its_band(pitch: int) -> None:
 
 
 def test_features_refuse_what_is_no_stream_of_samples() -> None:
-    with pytest.raises(DtypeError, match=r"^samples must be an array of int16, or of float32 in \[-1, 1\], got float64$"):
+    with pytest.raises(
+        DtypeError,
+        match=r"^samples must be an array of int16, or of float32 in \[-1, 1\], got float64$",
+    ):
         LogMel().push(np.zeros(80))
     with pytest.raises(DtypeError, match=r"got list$"):
         LogMel().push([0] * 80)
-    with pytest.raises(ShapeError, match=r"^samples must have shape \(N,\), got \(80, 2\); take one channel$"):
+    with pytest.raises(
+        ShapeError, match=r"^samples must have shape \(N,\), got \(80, 2\); take one channel$"
+    ):
         LogMel().push(np.zeros((80, 2), np.int16))
 
 
@@ -121,8 +143,14 @@ def test_streams_to_learn_from_hold_their_recordings_where_the_labels_say() -> N
     examples = streams.epoch(CHORDS[:40], draws)
     assert 20 < len(examples) < 40
     for samples, labels in examples:
-        assert samples.dtype == np.float32 and len(labels) == len(samples) // HOP and abs(samples).max() <= 1
-        said = [x for x in dict.fromkeys(labels.tolist()) if x not in (streams.NOTHING, streams.IGNORED)]
+        assert (
+            samples.dtype == np.float32
+            and len(labels) == len(samples) // HOP
+            and abs(samples).max() <= 1
+        )
+        said = [
+            x for x in dict.fromkeys(labels.tolist()) if x not in (streams.NOTHING, streams.IGNORED)
+        ]
         assert 1 <= len(said) <= 2
         loud = np.square(samples[: len(labels) * HOP]).reshape(-1, HOP).mean(1)
         is_said = (labels >= 0) & (labels < streams.NOTHING)
@@ -131,18 +159,33 @@ def test_streams_to_learn_from_hold_their_recordings_where_the_labels_say() -> N
 
 def test_what_trains_chooses_and_tests_is_apart() -> None:
     training, validation = train.parts(CHORDS, None)
-    kinds = [{(each.speaker, each.take) for each in part} for part in (training, validation, evaluate.tested(CHORDS, None))]
-    assert all(kinds) and not kinds[0] & kinds[1] and not kinds[0] & kinds[2] and not kinds[1] & kinds[2]
+    kinds = [
+        {(each.speaker, each.take) for each in part}
+        for part in (training, validation, evaluate.tested(CHORDS, None))
+    ]
+    assert (
+        all(kinds)
+        and not kinds[0] & kinds[1]
+        and not kinds[0] & kinds[2]
+        and not kinds[1] & kinds[2]
+    )
     training, validation = train.parts(CHORDS, "low")
     assert {each.speaker for each in training + validation} == {"high"}
-    assert {each.speaker for each in evaluate.tested(CHORDS, "low")} == {"low"} and len(evaluate.tested(CHORDS, "low")) == 130
-    with pytest.raises(ArgumentError, match=r"^--leave-out must be one of 'high', 'low', got 'lew'; did you mean 'low'\?$"):
+    assert {each.speaker for each in evaluate.tested(CHORDS, "low")} == {"low"} and len(
+        evaluate.tested(CHORDS, "low")
+    ) == 130
+    with pytest.raises(
+        ArgumentError,
+        match=r"^--leave-out must be one of 'high', 'low', got 'lew'; did you mean 'low'\?$",
+    ):
         train.parts(CHORDS, "lew")
 
 
 def test_the_runtime_hears_what_pytorch_hears(fitted: Fitted, file: Path) -> None:
     test, model = evaluate.tested(CHORDS, None), load(file)
-    assert train.compare(fitted, model, test).startswith(f"PyTorch and the runtime: {len(test)} of {len(test)} predictions the same")
+    assert train.compare(fitted, model, test).startswith(
+        f"PyTorch and the runtime: {len(test)} of {len(test)} predictions the same"
+    )
     found = evaluate.logits(model, test)
     assert evaluate.accuracy(found, test) > 0.9
     assert (evaluate.settled_ms(found) <= [10 * len(each) for each in found]).all()
@@ -150,8 +193,17 @@ def test_the_runtime_hears_what_pytorch_hears(fitted: Fitted, file: Path) -> Non
 
 def test_accuracy_after_some_time_is_that_of_the_frame_then() -> None:
     found = [np.eye(11)[[3, 10, 5, 5]], np.eye(11)[[7, 7]]]
-    spoken = [Recording(5, "low", 0, np.zeros(320, np.int16)), Recording(7, "low", 0, np.zeros(160, np.int16))]
-    assert [evaluate.accuracy(found, spoken, after_ms) for after_ms in (10, 20, 30, 40, None)] == [0.5, 0.5, 1, 1, 1]
+    spoken = [
+        Recording(5, "low", 0, np.zeros(320, np.int16)),
+        Recording(7, "low", 0, np.zeros(160, np.int16)),
+    ]
+    assert [evaluate.accuracy(found, spoken, after_ms) for after_ms in (10, 20, 30, 40, None)] == [
+        0.5,
+        0.5,
+        1,
+        1,
+        1,
+    ]
     assert evaluate.settled_ms(found).tolist() == [30, 10]
 
 
@@ -159,16 +211,23 @@ def test_a_listener_hears_each_tone_once_however_its_samples_come(file: Path) ->
     samples, spans = evaluate.long_stream(CHORDS[::13], seed=2)
     listeners = [Listener(load(file)) for _ in range(2)]
     whole = listeners[0].push(samples)
-    pieces = [decision for piece in cut(samples, [997] * 40) for decision in listeners[1].push(piece)]
+    pieces = [
+        decision for piece in cut(samples, [997] * 40) for decision in listeners[1].push(piece)
+    ]
     assert whole == pieces
     heard = evaluate.listened(Listener(load(file)), samples, spans)
     assert heard.right + heard.wrong + heard.missed == len(spans) == 20
     assert heard.right >= 17 and heard.extra <= 2 and 30 <= heard.after_start_ms < 300
-    assert listeners[0].probabilities.shape == (11,) and abs(listeners[0].probabilities.sum() - 1) < 1e-6
+    assert (
+        listeners[0].probabilities.shape == (11,)
+        and abs(listeners[0].probabilities.sum() - 1) < 1e-6
+    )
 
 
 @pytest.mark.parametrize("reset_after_s", [0.5, None], ids=str)
-def test_the_state_begins_anew_after_nothing_was_said(file: Path, reset_after_s: float | None) -> None:
+def test_the_state_begins_anew_after_nothing_was_said(
+    file: Path, reset_after_s: float | None
+) -> None:
     listener = Listener(load(file), reset_after_s=reset_after_s)
     listener.push(chord(4, 0).samples)
     anew = []
@@ -193,31 +252,74 @@ def test_a_listener_that_begins_anew_hears_what_a_new_one_hears(file: Path) -> N
 def test_a_rule_waits_until_it_is_sure_and_speaks_once() -> None:
     rule = Rule(2, threshold=0.8)
     one, other, unsure, nothing = np.array([[0.9, 0.1, 0], [0.1, 0.9, 0], [0.7, 0.3, 0], [0, 0, 1]])
-    assert [rule.push(each) for each in (one, one, other, other, unsure, other, other, other)] == [None] * 7 + [1]
+    assert [rule.push(each) for each in (one, one, other, other, unsure, other, other, other)] == [
+        None
+    ] * 7 + [1]
     assert [rule.push(each) for each in [nothing] * 9 + [one] * 9] == [None] * 18
     assert [rule.push(each) for each in [nothing] * 10 + [one] * 3] == [None] * 12 + [0]
 
 
 def test_listen_needs_no_torch(file: Path, tmp_path: Path) -> None:
-    code = "import sys; from examples.spoken_digits import evaluate, listen; assert listen.main(sys.argv[1:]) == 0"
+    code = (
+        "import sys; from examples.spoken_digits import evaluate, listen; assert"
+        " listen.main(sys.argv[1:]) == 0"
+    )
     code += "; assert 'torch' not in sys.modules"
-    sound = write_wave(tmp_path / "six.wav", np.concatenate([np.zeros(800, np.int16), chord(6, 0).samples]))
-    done = subprocess.run([sys.executable, "-c", code, str(file), str(sound)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    sound = write_wave(
+        tmp_path / "six.wav", np.concatenate([np.zeros(800, np.int16), chord(6, 0).samples])
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file), str(sound)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("six.wav, 0.30 s:\n") and " six " in done.stdout and " the end" in done.stdout
+    assert (
+        done.stdout.startswith("six.wav, 0.30 s:\n")
+        and " six " in done.stdout
+        and " the end" in done.stdout
+    )
     assert done.stderr.startswith("a frame of 10 ms took: features ")
 
 
 def test_listen_reads_a_pipe(file: Path) -> None:
-    command = [sys.executable, "-m", "examples.spoken_digits.listen", str(file), "--reset-after", "0", "--threshold", "0.8"]
-    samples = np.concatenate([np.zeros(800, np.int16), chord(2, 0).samples, np.zeros(2400, np.int16), chord(5, 0).samples])
-    done = subprocess.run(command, input=samples.tobytes(), cwd=ROOT, capture_output=True, timeout=60)
-    assert [line.split()[2] for line in done.stdout.decode().splitlines()] == ["two", "five"], done.stderr
+    command = [
+        sys.executable,
+        "-m",
+        "examples.spoken_digits.listen",
+        str(file),
+        "--reset-after",
+        "0",
+        "--threshold",
+        "0.8",
+    ]
+    samples = np.concatenate(
+        [
+            np.zeros(800, np.int16),
+            chord(2, 0).samples,
+            np.zeros(2400, np.int16),
+            chord(5, 0).samples,
+        ]
+    )
+    done = subprocess.run(
+        command, input=samples.tobytes(), cwd=ROOT, capture_output=True, timeout=60
+    )
+    assert [line.split()[2] for line in done.stdout.decode().splitlines()] == [
+        "two",
+        "five",
+    ], done.stderr
     done = subprocess.run(command, input=b"odd", cwd=ROOT, capture_output=True, timeout=60)
-    assert (done.returncode, done.stderr) == (1, b"listen: standard input must hold 16-bit samples, got half of one at its end\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"listen: standard input must hold 16-bit samples, got half of one at its end\n",
+    )
 
 
-def test_errors_are_one_line(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_one_line(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     wide = write_wave(tmp_path / "wide.wav", np.zeros(8), 16000, 2)
     text = tmp_path / "text.wav"
     text.write_text("no sound")
@@ -228,13 +330,39 @@ def test_errors_are_one_line(file: Path, tmp_path: Path, capsys: pytest.CaptureF
         (
             listen,
             [str(file), str(wide)],
-            f"listen: {wide} must hold one channel of 16-bit samples, 8000 a second, got 2 of 16 bits, 16000",
+            (
+                f"listen: {wide} must hold one channel of 16-bit samples, 8000 a second, got 2 of"
+                " 16 bits, 16000"
+            ),
         ),
-        (listen, [str(file), str(text)], f"listen: {text} must be a .wav file that can be read, got file does not start with RIFF id"),
-        (listen, [str(file), "--threshold", "2"], "listen: threshold must be between 0 and 1, got 2.0"),
-        (listen, [str(file), "--reset-after", "-1"], "listen: reset_after_s must be positive, got -1.0; use None to keep the state"),
-        (evaluate, [str(file)], f"evaluate: RECURRA_DATA must be a folder that holds {ARCHIVE}, got {tmp_path}; set it"),
-        (train, out, f"train: RECURRA_DATA must be a folder that holds {ARCHIVE}, got {tmp_path}; set it"),
+        (
+            listen,
+            [str(file), str(text)],
+            (
+                f"listen: {text} must be a .wav file that can be read, got file does not start with"
+                " RIFF id"
+            ),
+        ),
+        (
+            listen,
+            [str(file), "--threshold", "2"],
+            "listen: threshold must be between 0 and 1, got 2.0",
+        ),
+        (
+            listen,
+            [str(file), "--reset-after", "-1"],
+            "listen: reset_after_s must be positive, got -1.0; use None to keep the state",
+        ),
+        (
+            evaluate,
+            [str(file)],
+            f"evaluate: RECURRA_DATA must be a folder that holds {ARCHIVE}, got {tmp_path}; set it",
+        ),
+        (
+            train,
+            out,
+            f"train: RECURRA_DATA must be a folder that holds {ARCHIVE}, got {tmp_path}; set it",
+        ),
         (train, ["--hidden", "0", *out], "train: --hidden must be at least 1, got 0"),
         (train, ["--lr", "0", *out], "train: --lr must be positive, got 0.0"),
     ):
@@ -245,11 +373,17 @@ def test_errors_are_one_line(file: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_model_of_another_kind_is_refused() -> None:
     with pytest.raises(
-        DataError, match=r"^model must be one that examples.spoken_digits.train wrote, got one without 'labels' among its facts$"
+        DataError,
+        match=(
+            r"^model must be one that examples.spoken_digits.train wrote, got one without 'labels'"
+            r" among its facts$"
+        ),
     ):
         Listener(Model(Network((Linear(Matrix(np.zeros((11, BANDS), np.float32))),))))
     facts = dict(labels=list("0123456789"), mean=[0.0] * BANDS, scale=[1.0] * BANDS)
-    with pytest.raises(DataError, match=r"^model must take 32 bands and give 11 logits, got another network$"):
+    with pytest.raises(
+        DataError, match=r"^model must take 32 bands and give 11 logits, got another network$"
+    ):
         Listener(Model(Network((Linear(Matrix(np.zeros((10, BANDS), np.float32))),), facts=facts)))
 
 
@@ -262,13 +396,22 @@ def test_ragged_rows_of_the_recogniser_are_those_of_each_alone() -> None:
     torch.testing.assert_close(together[:3, 1:], alone)
 
 
-def test_the_recordings_are_read_and_a_few_epochs_learn(data_file: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_recordings_are_read_and_a_few_epochs_learn(
+    data_file: Callable[[str], Path], tmp_path: Path
+) -> None:
     data_file(ARCHIVE)
     recordings = read()
     lengths = [len(each.samples) for each in recordings]
-    assert len(recordings) == 3000 and min(lengths) == 1148 and max(lengths) == 18262 and len(evaluate.tested(recordings, None)) == 300
+    assert (
+        len(recordings) == 3000
+        and min(lengths) == 1148
+        and max(lengths) == 18262
+        and len(evaluate.tested(recordings, None)) == 300
+    )
     few = [each for each in recordings if each.speaker in ("george", "jackson") and each.take < 20]
-    fitted = fit(*train.parts(few, None), hidden=32, epochs=5, batch=4, lr=5e-3, say=lambda line: None)
+    fitted = fit(
+        *train.parts(few, None), hidden=32, epochs=5, batch=4, lr=5e-3, say=lambda line: None
+    )
     train.export(fitted, tmp_path / "digits.rcr")
     test = evaluate.tested(few, None)
     assert evaluate.accuracy(evaluate.logits(load(tmp_path / "digits.rcr"), test), test) > 0.3

@@ -1,4 +1,6 @@
-"""C headers compiled into one program, which runs any of them on rows that come by its standard input."""
+"""C headers compiled into one program, which runs any of them on rows that come by its standard
+input.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +55,32 @@ Rows = np.ndarray[Any, np.dtype[Any]]
 
 def source(names: list[str], networks: list[Network]) -> str:
     """The program's text."""
-    parts = ["#include <stdio.h>\n#include <stdlib.h>\n", *(f'#include "{name}.h"\n' for name in names)]
+    parts = [
+        "#include <stdio.h>\n#include <stdlib.h>\n",
+        *(f'#include "{name}.h"\n' for name in names),
+    ]
     for name, network in zip(names, networks):
         tokens, upper = network.reads_tokens, name.upper()
         size, kind = (1, "int32_t") if tokens else (network.input_size, "float")
-        step = f"if ({name}_step(s + b, *x, y)) y[0] = (float)NAN;" if tokens else f"{name}_step(s + b, x, y);"
-        parts.append(RUN.format(name=name, kind=kind, size=size, most=max(size, network.output_size), step=step, upper=upper))
-    cases = "\n".join(f"    case {i}: return run_{name}(said[1], said[2], said[3]);" for i, name in enumerate(names))
+        step = (
+            f"if ({name}_step(s + b, *x, y)) y[0] = (float)NAN;"
+            if tokens
+            else f"{name}_step(s + b, x, y);"
+        )
+        parts.append(
+            RUN.format(
+                name=name,
+                kind=kind,
+                size=size,
+                most=max(size, network.output_size),
+                step=step,
+                upper=upper,
+            )
+        )
+    cases = "\n".join(
+        f"    case {i}: return run_{name}(said[1], said[2], said[3]);"
+        for i, name in enumerate(names)
+    )
     return "".join([*parts, MAIN.format(cases=cases)])
 
 
@@ -73,7 +94,13 @@ class Compiled:
         flags: for it.
     """
 
-    def __init__(self, networks: dict[str, Network], folder: Path, compiler: str, flags: tuple[str, ...] = STRICT) -> None:
+    def __init__(
+        self,
+        networks: dict[str, Network],
+        folder: Path,
+        compiler: str,
+        flags: tuple[str, ...] = STRICT,
+    ) -> None:
         if shutil.which(compiler) is None:
             pytest.skip(f"{compiler} is not installed")
         self.networks = networks
@@ -84,18 +111,35 @@ class Compiled:
         main = folder / ("main.cpp" if "++" in compiler else "main.c")
         main.write_text(source(names, list(networks.values())))
         self.program = folder / f"main_{compiler}"
-        done = subprocess.run([compiler, *flags, str(main), "-o", str(self.program), "-lm"], capture_output=True, text=True)
+        done = subprocess.run(
+            [compiler, *flags, str(main), "-o", str(self.program), "-lm"],
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr[:3000]
 
     def run(self, name: str, x: Rows, resets: Rows | None = None, in_place: bool = False) -> Rows:
-        """Features (T, B, I) or tokens (T, B) to (T, B, O); each row has a state of its own, reset before the steps said."""
+        """Features (T, B, I) or tokens (T, B) to (T, B, O); each row has a state of its own, reset
+        before the steps said.
+        """
         steps, streams = x.shape[:2]
         network = self.networks[name]
-        kept = np.ascontiguousarray(x, np.int32 if network.reads_tokens else np.float32).reshape(steps, streams, -1)
-        flags = np.zeros((steps, streams, 1), np.int32) if resets is None else resets[..., None].astype(np.int32)
+        kept = np.ascontiguousarray(x, np.int32 if network.reads_tokens else np.float32).reshape(
+            steps, streams, -1
+        )
+        flags = (
+            np.zeros((steps, streams, 1), np.int32)
+            if resets is None
+            else resets[..., None].astype(np.int32)
+        )
         sent = np.concatenate([flags, kept.view(np.int32)], 2)
         head = np.int32([self.numbers[name], steps, streams, in_place])
-        done = subprocess.run([str(self.program)], input=head.tobytes() + sent.tobytes(), capture_output=True, timeout=60)
+        done = subprocess.run(
+            [str(self.program)],
+            input=head.tobytes() + sent.tobytes(),
+            capture_output=True,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stderr.decode()[:3000]
         return np.frombuffer(done.stdout, np.float32).reshape(steps, streams, network.output_size)
 

@@ -6,33 +6,60 @@ from collections.abc import Callable
 
 import recurra
 from recurra import cells
-from recurra.network import ACTIVATIONS, Activation, Conv, Layer, LayerNorm, Linear, Network, Residual
+from recurra.network import (
+    ACTIVATIONS,
+    Activation,
+    Conv,
+    Layer,
+    LayerNorm,
+    Linear,
+    Network,
+    Residual,
+)
 from tests.cells.zoo import CoupledLSTM
 from tests.network.nets import adaptive, matrix, numbers, recurrent
 
 OWN = {
-    "elman": (cells.Elman(), "RNN"), "relu": (cells.Elman("relu"), "RNN"), "lstm": (cells.LSTM(), "LSTM"),
-    "peephole": (cells.PeepholeLSTM(), "LSTM"), "gru": (cells.GRU(), "GRU"), "reset_before": (cells.ResetBeforeGRU(), "GRU"),
+    "elman": (cells.Elman(), "RNN"),
+    "relu": (cells.Elman("relu"), "RNN"),
+    "lstm": (cells.LSTM(), "LSTM"),
+    "peephole": (cells.PeepholeLSTM(), "LSTM"),
+    "gru": (cells.GRU(), "GRU"),
+    "reset_before": (cells.ResetBeforeGRU(), "GRU"),
     "recurrent_dropout": (recurra.RecurrentDropout(cells.GRU(), 0.2), "GRU"),
-}  # fmt: skip
+}
 PRINTED = {
-    "projected": cells.ProjectedLSTM(3), "layer_norm_lstm": cells.LayerNormLSTM(), "layer_norm_gru": cells.LayerNormGRU(),
-    "min_gru": cells.MinGRU(), "min_lstm": cells.MinLSTM(), "zoneout": recurra.Zoneout(cells.LSTM(), h=0.1, c=0.2),
-    "zoneout_gru": recurra.Zoneout(cells.ResetBeforeGRU(), h=0.3), "coupled": CoupledLSTM(),
-}  # fmt: skip
+    "projected": cells.ProjectedLSTM(3),
+    "layer_norm_lstm": cells.LayerNormLSTM(),
+    "layer_norm_gru": cells.LayerNormGRU(),
+    "min_gru": cells.MinGRU(),
+    "min_lstm": cells.MinLSTM(),
+    "zoneout": recurra.Zoneout(cells.LSTM(), h=0.1, c=0.2),
+    "zoneout_gru": recurra.Zoneout(cells.ResetBeforeGRU(), h=0.3),
+    "coupled": CoupledLSTM(),
+}
 CELLS = {name: cell for name, (cell, _) in OWN.items()} | PRINTED
 WIDTH = 6
 LAYERS: dict[str, Callable[[], Layer]] = {
-    "linear": lambda: Linear(matrix(5, WIDTH), numbers(5)), "linear_plain": lambda: Linear(matrix(5, WIDTH)),
-    "norm": lambda: LayerNorm(WIDTH, numbers(WIDTH), numbers(WIDTH, seed=1)), "norm_plain": lambda: LayerNorm(WIDTH, eps=1e-3),
-    "norm_bias": lambda: LayerNorm(WIDTH, None, numbers(WIDTH)), "conv": lambda: Conv(matrix(4, 3 * WIDTH), numbers(4), WIDTH, 3),
+    "linear": lambda: Linear(matrix(5, WIDTH), numbers(5)),
+    "linear_plain": lambda: Linear(matrix(5, WIDTH)),
+    "norm": lambda: LayerNorm(WIDTH, numbers(WIDTH), numbers(WIDTH, seed=1)),
+    "norm_plain": lambda: LayerNorm(WIDTH, eps=1e-3),
+    "norm_bias": lambda: LayerNorm(WIDTH, None, numbers(WIDTH)),
+    "conv": lambda: Conv(matrix(4, 3 * WIDTH), numbers(4), WIDTH, 3),
     "conv_dilated": lambda: Conv(matrix(4, 3 * WIDTH), None, WIDTH, kernel=3, dilation=4),
     "conv_grouped": lambda: Conv(matrix(4, 2 * WIDTH // 2), numbers(4), WIDTH, kernel=2, groups=2),
     "conv_point": lambda: Conv(matrix(4, WIDTH), numbers(4), WIDTH, kernel=1),
-    "residual": lambda: Residual((Conv(matrix(WIDTH, 2 * WIDTH), None, WIDTH, 2), Residual((recurrent(cells.GRU(), WIDTH, WIDTH),)))),
-    "adaptive": lambda: adaptive(WIDTH), "adaptive_plain": lambda: adaptive(WIDTH, 1, (2,), bias=False),
+    "residual": lambda: Residual(
+        (
+            Conv(matrix(WIDTH, 2 * WIDTH), None, WIDTH, 2),
+            Residual((recurrent(cells.GRU(), WIDTH, WIDTH),)),
+        )
+    ),
+    "adaptive": lambda: adaptive(WIDTH),
+    "adaptive_plain": lambda: adaptive(WIDTH, 1, (2,), bias=False),
     **{kind: lambda kind=kind: Activation(kind, WIDTH) for kind in ACTIVATIONS},  # type: ignore[misc]
-}  # fmt: skip
+}
 
 
 def net(*layers: Layer) -> Network:

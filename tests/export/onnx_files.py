@@ -52,7 +52,10 @@ class Convolved(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv1d(4, 6, 3, dilation=2), nn.Conv1d(6, 6, 2, padding=1, groups=2)
+        self.first, self.second = (
+            nn.Conv1d(4, 6, 3, dilation=2),
+            nn.Conv1d(6, 6, 2, padding=1, groups=2),
+        )
         self.rnn = nn.RNN(6, 5, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -60,16 +63,28 @@ class Convolved(nn.Module):
         return self.rnn((x + torch.tanh(self.second(x)[..., :-1])).transpose(1, 2))[0]  # type: ignore[no-any-return]
 
 
-def exported(module: nn.Module, inputs: tuple[torch.Tensor, ...], path: Path, opset: int, axes: dict[int, str]) -> Path:
+def exported(
+    module: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    path: Path,
+    opset: int,
+    axes: dict[int, str],
+) -> Path:
     """A file of PyTorch's own exporter, with free axes."""
     names = ["x", "h"][: len(inputs)]
     free = {"x": axes, "h": {1: "b"}, "y": axes}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval().float(), inputs, str(path), opset_version=opset, dynamo=False, input_names=names, output_names=["y"],
+            module.eval().float(),
+            inputs,
+            str(path),
+            opset_version=opset,
+            dynamo=False,
+            input_names=names,
+            output_names=["y"],
             dynamic_axes={name: free[name] for name in (*names, "y")},
-        )  # fmt: skip
+        )
     return path
 
 
@@ -79,15 +94,35 @@ def node(op: str, inputs: str, outputs: str, **attributes: Any) -> Any:
     return onnx.helper.make_node(op, *names, **attributes)
 
 
-def written(path: Path, nodes: list[Any], constants: dict[str, Any], axes: Any = ("t", "b", 3), kind: int = FLOAT, **options: Any) -> Path:
-    """A graph from x, and the further inputs of `options["more"]`, to `options["outputs"]`, by default y, as a file."""
+def written(
+    path: Path,
+    nodes: list[Any],
+    constants: dict[str, Any],
+    axes: Any = ("t", "b", 3),
+    kind: int = FLOAT,
+    **options: Any,
+) -> Path:
+    """A graph from x, and the further inputs of `options["more"]`, to `options["outputs"]`, by
+    default y, as a file.
+    """
     inputs = [onnx.helper.make_tensor_value_info("x", kind, axes)]
-    inputs += [onnx.helper.make_tensor_value_info(name, FLOAT, size) for name, size in options.get("more", {}).items()]
+    inputs += [
+        onnx.helper.make_tensor_value_info(name, FLOAT, size)
+        for name, size in options.get("more", {}).items()
+    ]
     given = FLOAT if kind == TOKENS else kind
-    outputs = [onnx.helper.make_tensor_value_info(name, given, None) for name in options.get("outputs", ["y"])]
-    arrays = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    outputs = [
+        onnx.helper.make_tensor_value_info(name, given, None)
+        for name in options.get("outputs", ["y"])
+    ]
+    arrays = [
+        onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    ]
     graph = onnx.helper.make_graph(nodes, "graph", inputs, outputs, arrays)
-    domains = [onnx.helper.make_opsetid("", options.get("opset", 17)), onnx.helper.make_opsetid("others", 1)]
+    domains = [
+        onnx.helper.make_opsetid("", options.get("opset", 17)),
+        onnx.helper.make_opsetid("others", 1),
+    ]
     onnx.save(onnx.helper.make_model(graph, opset_imports=domains, ir_version=8), path)
     return path
 
@@ -100,13 +135,17 @@ def answer(path: Path, x: Array, output: str = "y", **more: Array) -> Array:
 
 
 def agrees(path: Path, x: Array, order: str = "TBC", **more: Array) -> Network:
-    """The network of a file gives what ONNX Runtime gives, whose output lies in the same order as its input; the network."""
+    """The network of a file gives what ONNX Runtime gives, whose output lies in the same order as
+    its input; the network.
+    """
     network = network_of(path, check=False)
     places = [order.index(axis) for axis in "TBC" if axis in order]
     mine = x.transpose(places[: x.ndim])
     theirs = answer(path, x, **more).transpose(places)
     found = Loop(network, mine.shape[1]).run(mine)
-    assert found.shape == theirs.shape and np.abs(found - theirs).max() < 1e-5 * max(1.0, float(np.abs(found).max()))
+    assert found.shape == theirs.shape and np.abs(found - theirs).max() < 1e-5 * max(
+        1.0, float(np.abs(found).max())
+    )
     return network_of(path)
 
 

@@ -20,18 +20,26 @@ def session(model: Any) -> Any:
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def whole(network: Network, x: Any) -> Arrays:
     """A sequence at once: the output, then the state."""
-    found: Arrays = session(to_onnx(network, kind="sequence")).run(None, {"x": x, **initial_states(network, x.shape[1])})
+    found: Arrays = session(to_onnx(network, kind="sequence")).run(
+        None, {"x": x, **initial_states(network, x.shape[1])}
+    )
     return found
 
 
 def in_parts(network: Network, x: Any, size: int) -> Arrays:
     """A sequence in chunks, the state carried."""
-    ready, state, outputs = session(to_onnx(network, kind="sequence")), initial_states(network, x.shape[1]), []
+    ready, state, outputs = (
+        session(to_onnx(network, kind="sequence")),
+        initial_states(network, x.shape[1]),
+        [],
+    )
     for start in range(0, len(x), size):
         y, *after = ready.run(None, {"x": x[start : start + size], **state})
         outputs.append(y)

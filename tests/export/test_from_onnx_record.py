@@ -21,7 +21,10 @@ from tests.export.kinds import LAYERS, OWN, PRINTED, WIDTH
 from tests.export.onnx_runs import drawn
 from tests.network.nets import PRECISIONS, every_kind, held, matrix, numbers, recurrent
 
-SAID: dict[str, Any] = {"facts": {"licence": "CC0", "steps": 3}, "vocabulary": {"level": "character", "symbols": "abcde"}}
+SAID: dict[str, Any] = {
+    "facts": {"licence": "CC0", "steps": 3},
+    "vocabulary": {"level": "character", "symbols": "abcde"},
+}
 
 
 def sized(network: Network) -> Network:
@@ -30,19 +33,33 @@ def sized(network: Network) -> Network:
 
 INNER = Residual((recurrent(recurra.cells.LSTM(), 4, 4),))
 NETS = {
-    **{name: lambda cell=cell: Network((recurrent(cell, 3, 4), Linear(matrix(2, 4), numbers(2)))) for name, (cell, _) in OWN.items()},
-    **{name: lambda make=make: Network((Linear(matrix(WIDTH, 3)), make())) for name, make in LAYERS.items()},  # type: ignore[misc]
-    "layers": lambda: Network(tuple(recurrent(recurra.cells.LSTM(), 4, 4, seed=seed) for seed in range(3))),
-    "within": lambda: Network((Linear(matrix(4, 3)), Residual((recurrent(recurra.cells.GRU(), 4, 4), INNER)))),
-    "tokens": lambda: Network((Embedding(matrix(5, 4)), recurrent(recurra.cells.LSTM(), 4, 4), Linear(matrix(5, 4)))),
+    **{
+        name: lambda cell=cell: Network((recurrent(cell, 3, 4), Linear(matrix(2, 4), numbers(2))))
+        for name, (cell, _) in OWN.items()
+    },
+    **{
+        name: lambda make=make: Network((Linear(matrix(WIDTH, 3)), make()))
+        for name, make in LAYERS.items()
+    },  # type: ignore[misc]
+    "layers": lambda: Network(
+        tuple(recurrent(recurra.cells.LSTM(), 4, 4, seed=seed) for seed in range(3))
+    ),
+    "within": lambda: Network(
+        (Linear(matrix(4, 3)), Residual((recurrent(recurra.cells.GRU(), 4, 4), INNER)))
+    ),
+    "tokens": lambda: Network(
+        (Embedding(matrix(5, 4)), recurrent(recurra.cells.LSTM(), 4, 4), Linear(matrix(5, 4)))
+    ),
     "every kind": every_kind,
-}  # fmt: skip
+}
 STEPS = [name for name in NETS if not name.startswith(("conv", "residual", "every"))]
 """The graph of one step of a convolution is refused."""
 
 
 def back(network: Network, path: Path, kind: str) -> None:
-    """The file's network gives the same numbers, and has the same record, whatever its precision was."""
+    """The file's network gives the same numbers, and has the same record, whatever its precision
+    was.
+    """
     to_onnx(network, path, kind=kind)
     again = network_of(path)
     held(network, x := drawn(network, 7, 2), Model(again).session(2).push(x))
@@ -55,7 +72,9 @@ def test_a_sequence_comes_back(name: str, precision: str, tmp_path: Path) -> Non
     network = sized(NETS[name]()).quantised(precision)
     if precision == "int8" and network.reads_tokens:
         to_onnx(network, tmp_path / "m.onnx", kind="sequence")
-        with pytest.raises(ConversionError, match=r"^Gather_\d+ must read a table of floats, got int8; "):
+        with pytest.raises(
+            ConversionError, match=r"^Gather_\d+ must read a table of floats, got int8; "
+        ):
             network_of(tmp_path / "m.onnx")
     else:
         back(network, tmp_path / "m.onnx", "sequence")
@@ -68,7 +87,9 @@ def test_a_step_comes_back(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["step", "sequence"])
 @pytest.mark.parametrize("cell", PRINTED)
-def test_cells_that_onnx_has_no_operator_for_are_refused(cell: str, kind: str, tmp_path: Path) -> None:
+def test_cells_that_onnx_has_no_operator_for_are_refused(
+    cell: str, kind: str, tmp_path: Path
+) -> None:
     to_onnx(Network((recurrent(PRINTED[cell], 3, 4),)), tmp_path / "m.onnx", kind=kind)
     with pytest.raises(ConversionError):
         network_of(tmp_path / "m.onnx")
@@ -80,8 +101,15 @@ def test_a_language_model_comes_back_with_its_vocabulary(tmp_path: Path) -> None
     to_onnx(network_of(model, facts={"licence": "MIT"}), tmp_path / "m.onnx", kind="sequence")
     network = network_of(tmp_path / "m.onnx")
     assert network.vocabulary == Characters("abc").record() and network.facts == {"licence": "MIT"}
-    network = network_of(tmp_path / "m.onnx", vocabulary=Characters("xyz").record(), facts={"licence": "CC0", "by": "me"})
-    assert network.vocabulary == Characters("xyz").record() and network.facts == {"licence": "CC0", "by": "me"}
+    network = network_of(
+        tmp_path / "m.onnx",
+        vocabulary=Characters("xyz").record(),
+        facts={"licence": "CC0", "by": "me"},
+    )
+    assert network.vocabulary == Characters("xyz").record() and network.facts == {
+        "licence": "CC0",
+        "by": "me",
+    }
 
 
 def test_a_part_of_a_file_keeps_its_first_states(tmp_path: Path) -> None:
@@ -101,8 +129,15 @@ def test_a_record_that_is_not_the_graphs_is_refused(tmp_path: Path) -> None:
         onnx.save(model, path)
         return path
 
-    for states, names in (([], "none"), ([own["states"][0] | {"name": "1.h"}], "1.h"), ([own["states"][0] | {"first": [0.0]}], "0.h")):
-        text = f"path must hold a record of its own graph, got one of the states {names}, for 0.h in the graph; export the network anew"
+    for states, names in (
+        ([], "none"),
+        ([own["states"][0] | {"name": "1.h"}], "1.h"),
+        ([own["states"][0] | {"first": [0.0]}], "0.h"),
+    ):
+        text = (
+            f"path must hold a record of its own graph, got one of the states {names}, for 0.h in"
+            " the graph; export the network anew"
+        )
         with pytest.raises(DataError, match=f"^{text}$"):
             network_of(written(json.dumps(own | {"states": states})))
     for other in (
@@ -113,7 +148,11 @@ def test_a_record_that_is_not_the_graphs_is_refused(tmp_path: Path) -> None:
         json.dumps(own | {"states": [{"name": "0.h", "first": "a"}]}),
     ):
         with pytest.raises(
-            DataError, match="^path must hold the record that recurra wrote, recurra-onnx-1, got another .*; remove it from"
+            DataError,
+            match=(
+                "^path must hold the record that recurra wrote, recurra-onnx-1, got another .*;"
+                " remove it from"
+            ),
         ):
             network_of(written(other))
 

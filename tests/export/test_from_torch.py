@@ -22,7 +22,9 @@ from tests.cells.zoo import CoupledLSTM
 
 
 def agrees(module: nn.Module, call: Callable[[Any], Any], x: Any) -> None:
-    """The loop over the network gives what the module gives in float64; its weights are those of float32."""
+    """The loop over the network gives what the module gives in float64; its weights are those of
+    float32.
+    """
     module.eval()
     with torch.no_grad():
         for parameter in module.parameters():
@@ -33,17 +35,29 @@ def agrees(module: nn.Module, call: Callable[[Any], Any], x: Any) -> None:
 
 X = np.random.default_rng(0).standard_normal((7, 2, 3))
 LAYERS: dict[str, Callable[[], Any]] = {
-    "LSTM": lambda: recurra.LSTM(3, 4, num_layers=3), "GRU": lambda: recurra.GRU(3, 4, 2, bias=False), "RNN": lambda: recurra.RNN(3, 4),
-    "projected": lambda: recurra.LSTM(3, 4, 2, proj_size=2), "own cell": lambda: recurra.Recurrent(CoupledLSTM(), 3, 4),
+    "LSTM": lambda: recurra.LSTM(3, 4, num_layers=3),
+    "GRU": lambda: recurra.GRU(3, 4, 2, bias=False),
+    "RNN": lambda: recurra.RNN(3, 4),
+    "projected": lambda: recurra.LSTM(3, 4, 2, proj_size=2),
+    "own cell": lambda: recurra.Recurrent(CoupledLSTM(), 3, 4),
     "learned": lambda: recurra.Recurrent(recurra.cells.GRU(), 3, 4, learned_state=True, biases=1),
-    "torch LSTM": lambda: nn.LSTM(3, 4, 2), "torch GRU": lambda: nn.GRU(3, 4, bias=False), "torch RNN": lambda: nn.RNN(3, 4, 2, "relu"),
+    "torch LSTM": lambda: nn.LSTM(3, 4, 2),
+    "torch GRU": lambda: nn.GRU(3, 4, bias=False),
+    "torch RNN": lambda: nn.RNN(3, 4, 2, "relu"),
     "torch projected": lambda: nn.LSTM(3, 4, 2, proj_size=3),
-    "stack": lambda: recurra.Stack([
-        recurra.Recurrent(recurra.cells.LayerNormLSTM(), 3, 4), recurra.LockedDropout(0.3),
-        recurra.Residual(recurra.Recurrent(recurra.Zoneout(recurra.cells.LSTM(), h=0.1, c=0.05), 4, 4)),
-        recurra.WeightDropout(recurra.Recurrent(recurra.cells.GRU(), 4, 5), 0.5), nn.Linear(5, 2), nn.Tanh(),
-    ]),
-}  # fmt: skip
+    "stack": lambda: recurra.Stack(
+        [
+            recurra.Recurrent(recurra.cells.LayerNormLSTM(), 3, 4),
+            recurra.LockedDropout(0.3),
+            recurra.Residual(
+                recurra.Recurrent(recurra.Zoneout(recurra.cells.LSTM(), h=0.1, c=0.05), 4, 4)
+            ),
+            recurra.WeightDropout(recurra.Recurrent(recurra.cells.GRU(), 4, 5), 0.5),
+            nn.Linear(5, 2),
+            nn.Tanh(),
+        ]
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -58,13 +72,22 @@ def test_batch_first_is_only_how_the_layer_is_called() -> None:
 
 
 def test_layers_without_a_state_in_a_row() -> None:
-    parts = [nn.Linear(3, 6), nn.GELU(), nn.LayerNorm(6, 1e-3), nn.Dropout(0.5), nn.ReLU(), nn.Linear(6, 2, bias=False)]
+    parts = [
+        nn.Linear(3, 6),
+        nn.GELU(),
+        nn.LayerNorm(6, 1e-3),
+        nn.Dropout(0.5),
+        nn.ReLU(),
+        nn.Linear(6, 2, bias=False),
+    ]
     module = nn.Sequential(*parts, nn.GELU("tanh"), nn.Sigmoid(), nn.Identity())
     agrees(module, module, X)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("options", [{}, {"tied": False}, {"embed": 3}, {"locked": True, "zoneout": (0.1, 0.0)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"tied": False}, {"embed": 3}, {"locked": True, "zoneout": (0.1, 0.0)}]
+)
 def test_language_models_are_taken_exactly(cell: str, options: dict[str, Any]) -> None:
     model = LanguageModel(6, **{"embed": 5, "hidden": 5, "cell": cell} | options)
     agrees(model, lambda x: model(x)[0], np.random.default_rng(0).integers(0, 6, (8, 2)))
@@ -82,7 +105,11 @@ def test_language_models_with_clusters_of_words_are_taken_exactly() -> None:
 def test_an_adaptive_softmax_of_torchs_stands_for_its_log_prob(bias: bool) -> None:
     softmax = nn.AdaptiveLogSoftmaxWithLoss(5, 11, [3, 7], 2.0, head_bias=bias)
     lstm = nn.LSTM(3, 5)
-    agrees(nn.Sequential(lstm, softmax), lambda x: softmax.log_prob(lstm(x)[0].flatten(0, 1)).view(7, 2, 11), X)
+    agrees(
+        nn.Sequential(lstm, softmax),
+        lambda x: softmax.log_prob(lstm(x)[0].flatten(0, 1)).view(7, 2, 11),
+        X,
+    )
     assert network_of(softmax).output_size == 11
 
 
@@ -90,7 +117,11 @@ def test_a_file_holds_the_vocabulary_and_the_facts(tmp_path: Path) -> None:
     model = LanguageModel(3, embed=4, hidden=4, vocabulary=Characters("abc")).float()
     runtime(model, tmp_path / "m.rcr", precision="int8", facts={"licence": "MIT"})
     network = load(tmp_path / "m.rcr").network
-    assert network.vocabulary == Characters("abc").record() and network.facts == {"licence": "MIT"} and network.precision == "int8"
+    assert (
+        network.vocabulary == Characters("abc").record()
+        and network.facts == {"licence": "MIT"}
+        and network.precision == "int8"
+    )
     runtime(nn.GRU(3, 4), tmp_path / "g.rcr", vocabulary=None)
     assert load(tmp_path / "g.rcr").network.vocabulary is None
 
@@ -110,15 +141,36 @@ class Other(nn.LSTM):
 
 
 REFUSED: list[tuple[Callable[[], Any], str]] = [
-    (lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), "module.1 must be a layer that streams, got BatchNorm1d; recurra takes "),
-    (lambda: nn.LSTM(3, 4, bidirectional=True), "module must run forward only to stream, got bidirectional=True: it needs"),
-    (lambda: recurra.Stack([BOTH()]), "module.0 must be able to stream, got Bidirectional: a bidirectional layer needs the whole future"),
-    (lambda: nn.Sequential(nn.Tanh(), nn.Linear(3, 3)), "module.0 must come after a layer that says how wide it is, got Tanh first"),
-    (lambda: nn.LayerNorm((3, 4)), "module must be a LayerNorm over the last axis, got one over (3, 4)"),
-    (lambda: nn.Embedding(3, 4, max_norm=1.0), "module must be an embedding without max_norm, got max_norm=1.0"),
+    (
+        lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)),
+        "module.1 must be a layer that streams, got BatchNorm1d; recurra takes ",
+    ),
+    (
+        lambda: nn.LSTM(3, 4, bidirectional=True),
+        "module must run forward only to stream, got bidirectional=True: it needs",
+    ),
+    (
+        lambda: recurra.Stack([BOTH()]),
+        (
+            "module.0 must be able to stream, got Bidirectional: a bidirectional layer needs the"
+            " whole future"
+        ),
+    ),
+    (
+        lambda: nn.Sequential(nn.Tanh(), nn.Linear(3, 3)),
+        "module.0 must come after a layer that says how wide it is, got Tanh first",
+    ),
+    (
+        lambda: nn.LayerNorm((3, 4)),
+        "module must be a LayerNorm over the last axis, got one over (3, 4)",
+    ),
+    (
+        lambda: nn.Embedding(3, 4, max_norm=1.0),
+        "module must be an embedding without max_norm, got max_norm=1.0",
+    ),
     (lambda: nn.Identity(), "module must hold layers that compute something, got none"),
     (lambda: Other(3, 4), "module must compute what its layers say, got numbers that differ by "),
-]  # fmt: skip
+]
 
 
 def BOTH() -> recurra.Bidirectional:
@@ -135,8 +187,12 @@ def test_what_cannot_be_taken_is_named(make: Callable[[], Any], text: str) -> No
 def test_weights_that_are_not_finite_and_other_things_are_refused() -> None:
     layer = nn.Linear(2, 2)
     nn.init.constant_(layer.bias, float("nan"))
-    with pytest.raises(ConversionError, match="module.bias must be finite, got a weight that is not"):
+    with pytest.raises(
+        ConversionError, match="module.bias must be finite, got a weight that is not"
+    ):
         network_of(layer)
-    with pytest.raises(ArgumentError, match="module must be a torch.nn.Module or the path of an ONNX file, got int"):
+    with pytest.raises(
+        ArgumentError, match="module must be a torch.nn.Module or the path of an ONNX file, got int"
+    ):
         network_of(3)  # type: ignore[arg-type]
     assert network_of(Other(3, 4), check=False).output_size == 4

@@ -1,4 +1,6 @@
-"""What PyTorch modules hand back: the state as their layers leave it, or refused; and which output is the network's."""
+"""What PyTorch modules hand back: the state as their layers leave it, or refused; and which output
+is the network's.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ class Own(nn.Module):
     def __init__(self, run: Callable[..., Any]) -> None:
         super().__init__()
         self.run = run
-        self.lstm, self.gru, self.cell, self.gate = nn.LSTM(3, 4), nn.GRU(3, 4), nn.LSTMCell(3, 4), nn.GRUCell(3, 4)
+        self.lstm, self.gru, self.cell, self.gate = (
+            nn.LSTM(3, 4),
+            nn.GRU(3, 4),
+            nn.LSTMCell(3, 4),
+            nn.GRUCell(3, 4),
+        )
         self.head, self.value, self.drop = nn.Linear(4, 2), nn.Linear(4, 1), nn.Dropout(0.5)
 
     def forward(self, x: Tensor, state: Any = None) -> Any:
@@ -68,17 +75,30 @@ def agrees(module: nn.Module, pick: Any, **options: Any) -> None:
 
 
 CHOICES: list[tuple[Any, Any, Callable[[Any], Any], str]] = [
-    (heads, 1, lambda done: done[1], "1, 2"), (heads, 2, lambda done: done[2], "1, 2"),
+    (heads, 1, lambda done: done[1], "1, 2"),
+    (heads, 2, lambda done: done[2], "1, 2"),
     (tagged, "action", lambda done: done["action"], "'action', 'value'"),
     (tagged, "value", lambda done: done["value"], "'action', 'value'"),
-    (named, "value", lambda done: done.value, "0, 1"), (named, 0, lambda done: done.action, "0, 1"),
-]  # fmt: skip
+    (named, "value", lambda done: done.value, "0, 1"),
+    (named, 0, lambda done: done.action, "0, 1"),
+]
 
 
-@pytest.mark.parametrize(("run", "output", "pick", "names"), CHOICES, ids=[f"{run.__name__}-{output}" for run, output, *_ in CHOICES])
-def test_of_several_outputs_one_is_chosen(run: Any, output: Any, pick: Any, names: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("run", "output", "pick", "names"),
+    CHOICES,
+    ids=[f"{run.__name__}-{output}" for run, output, *_ in CHOICES],
+)
+def test_of_several_outputs_one_is_chosen(
+    run: Any, output: Any, pick: Any, names: str, tmp_path: Path
+) -> None:
     agrees(Own(run), pick, output=output)
-    with pytest.raises(ConversionError, match=rf"^module must give one output beside its states, got {names}; choose one by output= "):
+    with pytest.raises(
+        ConversionError,
+        match=(
+            rf"^module must give one output beside its states, got {names}; choose one by output= "
+        ),
+    ):
         network_of(Own(run))
     runtime(Own(run), tmp_path / "m.rcr", output=output)
     (row,) = verify_module(Own(run).float(), X.astype(np.float32), output=output)
@@ -88,17 +108,25 @@ def test_of_several_outputs_one_is_chosen(run: Any, output: Any, pick: Any, name
 def test_the_only_output_that_is_no_state_is_taken_wherever_it_stands() -> None:
     agrees(Own(lambda m, x, s: heads(m, x, s)[:2]), lambda done: done[1])
     agrees(Own(lambda m, x, s: {"y": m.head(m.gru(x, s)[0])}), lambda done: done["y"])
-    agrees(Own(lambda m, x, s: {"state": m.gru(x, s)[1], "y": m.head(m.gru(x, s)[0])}), lambda done: done["y"])
+    agrees(
+        Own(lambda m, x, s: {"state": m.gru(x, s)[1], "y": m.head(m.gru(x, s)[0])}),
+        lambda done: done["y"],
+    )
     agrees(Own(lambda m, x, s: [m.lstm(x, s)[1], m.head(m.lstm(x, s)[0])]), lambda done: done[1])
     agrees(Own(lambda m, x, s: (m.head(m.gru(x, s)[0]),)), lambda done: done[0])
 
 
 def test_an_output_that_cannot_be_taken_is_not_passed_over() -> None:
     module = Own(lambda m, x, s: (m.head(y := m.gru(x, s)[0]), torch.softmax(m.value(y), -1)))
-    with pytest.raises(ConversionError, match="^module must give one output beside its states, got 0, 1; "):
+    with pytest.raises(
+        ConversionError, match="^module must give one output beside its states, got 0, 1; "
+    ):
         network_of(module)
     agrees(module, lambda done: done[0], output=0)
-    with pytest.raises(ConversionError, match="^module must be made of layers that stream, got softmax in its forward; "):
+    with pytest.raises(
+        ConversionError,
+        match="^module must be made of layers that stream, got softmax in its forward; ",
+    ):
         network_of(module, output=1)
 
 
@@ -107,15 +135,22 @@ def test_an_output_that_is_not_there_is_named() -> None:
         (Own(heads), 3, "output must be one of 0, 1, 2, got 3"),
         (Own(tagged), "valu", "output must be one of 'state', 'action', 'value', got 'valu'"),
         (Own(lambda m, x, s: m.head(m.gru(x, s)[0])), 0, "output must be left out, got 0"),
-        (nn.GRU(3, 4), "y", "output must be left out with GRU, which has one output besides its state, got 'y'"),
-    ]:  # fmt: skip
+        (
+            nn.GRU(3, 4),
+            "y",
+            "output must be left out with GRU, which has one output besides its state, got 'y'",
+        ),
+    ]:
         with pytest.raises(ArgumentError, match=f"^{text}$"):
             network_of(module, output=output)
 
 
 def test_a_module_before_others_gives_its_output_first() -> None:
     inner = Own(lambda m, x, s: (m.gru(x, s)[1], m.gru(x, s)[0]))
-    with pytest.raises(ConversionError, match="^module.0 must give its output first, for the module after it, got it as output 1$"):
+    with pytest.raises(
+        ConversionError,
+        match="^module.0 must give its output first, for the module after it, got it as output 1$",
+    ):
         network_of(nn.Sequential(inner, nn.Linear(4, 2)))
 
 
@@ -130,10 +165,14 @@ def apart(m: Any, x: Tensor, h: Any, c: Any) -> Any:
 
 
 STEPS: dict[str, Callable[[], nn.Module]] = {
-    "gru": lambda: Own(lambda m, x, s: (m.head(h := m.gate(x, s)), h)), "lstm": lambda: Own(cell_step), "apart": lambda: Separate(apart),
-    "given together": lambda: Separate(lambda m, x, h, c: (lambda y, h, c: (y, (h, c)))(*apart(m, x, h, c))),
+    "gru": lambda: Own(lambda m, x, s: (m.head(h := m.gate(x, s)), h)),
+    "lstm": lambda: Own(cell_step),
+    "apart": lambda: Separate(apart),
+    "given together": lambda: Separate(
+        lambda m, x, h, c: (lambda y, h, c: (y, (h, c)))(*apart(m, x, h, c))
+    ),
     "trained": lambda: Own(lambda m, x, s: (m.head(m.drop(h := m.gate(x, s))), h)).train(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", STEPS)
@@ -164,7 +203,13 @@ class Holding(Own):
 def test_a_step_that_holds_its_state_is_run_on() -> None:
     module = Holding(lambda: None)
     network = network_of(module)
-    assert module.state is None and np.abs(Loop(network, 2).push(X[0]) - module(torch.from_numpy(X[0])).detach().numpy()).max() < 1e-6
+    assert (
+        module.state is None
+        and np.abs(
+            Loop(network, 2).push(X[0]) - module(torch.from_numpy(X[0])).detach().numpy()
+        ).max()
+        < 1e-6
+    )
 
 
 def decayed(m: Any, x: Tensor, state: Any) -> Any:
@@ -203,24 +248,40 @@ def turned_step(m: Any, x: Tensor, state: Any) -> Any:
     return m.head(h), (c, h)
 
 
-GOES_ON = "module must go on from the state that it hands back as its layers say, got numbers that differ by"
+GOES_ON = (
+    "module must go on from the state that it hands back as its layers say, got numbers that"
+    " differ by"
+)
 SEVERAL = "module must give one output beside its states, got 0, "
 FIRST: dict[str, Any] = {"output": 0}
 LOST: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], str]] = {
-    "decayed on the way in": (lambda: Own(decayed), {}, GOES_ON), "decayed at a step": (lambda: Own(step_decayed), {}, GOES_ON),
-    "not read": (lambda: Own(forgetful), {}, GOES_ON), "exchanged": (lambda: Own(exchanged), {}, GOES_ON),
-    "scaled": (lambda: Own(scaled), {}, SEVERAL), "scaled, chosen": (lambda: Own(scaled), FIRST, GOES_ON),
+    "decayed on the way in": (lambda: Own(decayed), {}, GOES_ON),
+    "decayed at a step": (lambda: Own(step_decayed), {}, GOES_ON),
+    "not read": (lambda: Own(forgetful), {}, GOES_ON),
+    "exchanged": (lambda: Own(exchanged), {}, GOES_ON),
+    "scaled": (lambda: Own(scaled), {}, SEVERAL),
+    "scaled, chosen": (lambda: Own(scaled), FIRST, GOES_ON),
     "scaled at a step": (lambda: Separate(scaled_step), {}, SEVERAL),
     "scaled at a step, chosen": (lambda: Separate(scaled_step), FIRST, GOES_ON),
     "exchanged at a step": (lambda: Own(turned_step), {}, GOES_ON),
     "begun anew": (lambda: Own(lambda m, x, s: m.head(m.gate(x))), {}, GOES_ON),
-    "zero at a step": (lambda: Own(lambda m, x, s: (m.head(h := m.gate(x, s)), torch.zeros_like(h))), {}, GOES_ON),
-    "begun anew in a row": (lambda: nn.Sequential(nn.GRUCell(3, 4), nn.Linear(4, 2)), {}, GOES_ON),
-    "c read": (lambda: Own(lambda m, x, s: m.head(m.cell(x, s)[1])), {}, "module.head must read what comes at each step, got the "),
-    "h_n of another": (
-        lambda: Own(lambda m, x, s: m.lstm(x, (m.gru(x)[1], torch.zeros(1, 2, 4)))[0]), {}, "module.lstm must begin with its own first st",
+    "zero at a step": (
+        lambda: Own(lambda m, x, s: (m.head(h := m.gate(x, s)), torch.zeros_like(h))),
+        {},
+        GOES_ON,
     ),
-}  # fmt: skip
+    "begun anew in a row": (lambda: nn.Sequential(nn.GRUCell(3, 4), nn.Linear(4, 2)), {}, GOES_ON),
+    "c read": (
+        lambda: Own(lambda m, x, s: m.head(m.cell(x, s)[1])),
+        {},
+        "module.head must read what comes at each step, got the ",
+    ),
+    "h_n of another": (
+        lambda: Own(lambda m, x, s: m.lstm(x, (m.gru(x)[1], torch.zeros(1, 2, 4)))[0]),
+        {},
+        "module.lstm must begin with its own first st",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", LOST)
@@ -232,5 +293,8 @@ def test_a_state_that_is_changed_exchanged_or_lost_is_refused(what: str) -> None
 
 
 def test_recurras_own_layers_go_on_too() -> None:
-    for module in (recurra.LSTM(3, 4, 2), recurra.Stack([recurra.Recurrent(recurra.cells.GRU(), 3, 4), nn.Linear(4, 2)])):
+    for module in (
+        recurra.LSTM(3, 4, 2),
+        recurra.Stack([recurra.Recurrent(recurra.cells.GRU(), 3, 4), nn.Linear(4, 2)]),
+    ):
         assert network_of(module).input_size == 3

@@ -15,9 +15,31 @@ from hypothesis import strategies as st
 from recurra import cells
 from recurra.errors import ArgumentError, ConversionError, MissingDependency, RunError
 from recurra.export import initial_states, onnx_graph, to_onnx
-from recurra.network import ACTIVATIONS, Activation, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Network, Recurrent, Residual
+from recurra.network import (
+    ACTIVATIONS,
+    Activation,
+    Conv,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Matrix,
+    Network,
+    Recurrent,
+    Residual,
+)
 from tests.export.kinds import CELLS, LAYERS, OWN, PRINTED, WIDTH, net
-from tests.export.onnx_runs import drawn, every_way, held, in_parts, looped, operators, session, step_by_step, whole
+from tests.export.onnx_runs import (
+    drawn,
+    every_way,
+    held,
+    in_parts,
+    looped,
+    operators,
+    session,
+    step_by_step,
+    whole,
+)
 from tests.network.nets import PRECISIONS, every_kind, matrix, numbers, recurrent
 
 
@@ -32,7 +54,10 @@ def test_every_cell_equals_the_loop(name: str, biases: int) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 17])
 @pytest.mark.parametrize("name", CELLS)
 def test_every_length_and_batch(name: str, steps: int, batch: int) -> None:
-    network = net(recurrent(CELLS[name], 3, 7, learned=False), Linear(matrix(2, 3 if name == "projected" else 7)))
+    network = net(
+        recurrent(CELLS[name], 3, 7, learned=False),
+        Linear(matrix(2, 3 if name == "projected" else 7)),
+    )
     every_way(network, drawn(network, steps, batch))
 
 
@@ -60,7 +85,10 @@ def test_every_cell_in_other_precisions(name: str, precision: str) -> None:
 
 def test_rows_of_int8_that_cannot_turn_their_sign() -> None:
     layer = recurrent(cells.ResetBeforeGRU(), 3, 4)
-    lowest = {name: Matrix(np.full(m.shape, -128, np.int8), np.full(m.shape[0], 0.002, np.float32)) for name, m in layer.matrices.items()}
+    lowest = {
+        name: Matrix(np.full(m.shape, -128, np.int8), np.full(m.shape[0], 0.002, np.float32))
+        for name, m in layer.matrices.items()
+    }
     network = net(Recurrent(layer.program, lowest, layer.vectors))
     every_way(network, drawn(network, 5, 2))
 
@@ -104,15 +132,25 @@ def test_what_is_shared_is_written_once() -> None:
     for precision in PRECISIONS:
         model = to_onnx(network.quantised(precision))
         assert [list(array.dims) for array in model.graph.initializer].count([11, 6]) == 1
-        assert len({array.name for array in model.graph.initializer}) == len(model.graph.initializer)
+        assert len({array.name for array in model.graph.initializer}) == len(
+            model.graph.initializer
+        )
     layer = recurrent(cells.LSTM(), 4, 4)
     twice = to_onnx(net(layer, layer), kind="sequence")
     assert [list(array.dims) for array in twice.graph.initializer].count([16, 4]) == 2
 
 
 def test_quantised_weights_stay_as_small_as_they_are() -> None:
-    layers = (Embedding(matrix(300, 64)), recurrent(cells.LSTM(), 64, 64), recurrent(cells.MinGRU(), 64, 64), Linear(matrix(300, 64)))
-    sizes = [len(to_onnx(Network(layers).quantised(precision)).SerializeToString()) for precision in PRECISIONS]
+    layers = (
+        Embedding(matrix(300, 64)),
+        recurrent(cells.LSTM(), 64, 64),
+        recurrent(cells.MinGRU(), 64, 64),
+        Linear(matrix(300, 64)),
+    )
+    sizes = [
+        len(to_onnx(Network(layers).quantised(precision)).SerializeToString())
+        for precision in PRECISIONS
+    ]
     assert sizes[1] < 0.6 * sizes[0] and sizes[2] < 0.35 * sizes[0]
 
 
@@ -125,7 +163,9 @@ def test_names_shapes_and_metadata() -> None:
         for value in (*model.graph.input, *model.graph.output)
     }
     assert shapes["x"] == ["time", "batch"] and shapes["y"] == ["time", "batch", 11]
-    assert shapes["state_2_0_h"] == shapes["state_2_0_h_out"] == ["batch", 6] and shapes["state_3_past"] == ["batch", 24]
+    assert shapes["state_2_0_h"] == shapes["state_2_0_h_out"] == ["batch", 6] and shapes[
+        "state_3_past"
+    ] == ["batch", 24]
     record = json.loads({prop.key: prop.value for prop in model.metadata_props}["recurra"])
     assert record["kind"] == "sequence" and record["opset"] == 17 and record["reads_tokens"]
     assert record["vocabulary"] == network.vocabulary and record["facts"] == network.facts
@@ -134,7 +174,9 @@ def test_names_shapes_and_metadata() -> None:
         np.testing.assert_array_equal(np.float32(state["first"]), spec.first)
         assert state["output"] == state["input"] + "_out" and state["width"] == spec.width
     features = to_onnx(net(recurrent(cells.GRU(), 3, 4)))
-    assert [dim.dim_param or dim.dim_value for dim in features.graph.input[0].type.tensor_type.shape.dim] == ["batch", 3]
+    assert [
+        dim.dim_param or dim.dim_value for dim in features.graph.input[0].type.tensor_type.shape.dim
+    ] == ["batch", 3]
 
 
 def test_learned_states_are_what_a_row_begins_with() -> None:
@@ -154,17 +196,26 @@ def test_a_file_is_the_model(tmp_path: Path) -> None:
 
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = net(Linear(matrix(3, 2)))
-    with pytest.raises(ArgumentError, match="kind must be one of 'sequence', 'step', got 'steps'; did you mean 'step'?"):
+    with pytest.raises(
+        ArgumentError,
+        match="kind must be one of 'sequence', 'step', got 'steps'; did you mean 'step'?",
+    ):
         to_onnx(network, kind="steps")
     with pytest.raises(ArgumentError, match="batch must be at least 1, got 0"):
         initial_states(network, batch=0)
     with pytest.raises(RunError, match="path must be a file that can be written"):
         to_onnx(network, tmp_path / "no" / "net.onnx")
     monkeypatch.setattr(onnx_graph, "MOST_BYTES", 23)
-    with pytest.raises(ConversionError, match="network must take less than 23 bytes as one ONNX file, got 24; quantise it"):
+    with pytest.raises(
+        ConversionError,
+        match="network must take less than 23 bytes as one ONNX file, got 24; quantise it",
+    ):
         to_onnx(network)
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
-    with pytest.raises(MissingDependency, match="recurra.export.to_onnx needs the onnx package; install it with: pip install onnx"):
+    with pytest.raises(
+        MissingDependency,
+        match="recurra.export.to_onnx needs the onnx package; install it with: pip install onnx",
+    ):
         to_onnx(network)
 
 
@@ -180,16 +231,29 @@ def stacks(draw: Any) -> Network:
         if kind == "projected":
             layer: Layer = recurrent(cells.ProjectedLSTM(after), width, after + 1, seed=seed)
         elif kind in CELLS and "norm" not in kind:
-            layer = recurrent(CELLS[kind], width, after, draw(st.integers(0, 2)), draw(st.booleans()), seed)
+            layer = recurrent(
+                CELLS[kind], width, after, draw(st.integers(0, 2)), draw(st.booleans()), seed
+            )
         elif kind == "linear":
             layer = Linear(matrix(after, width, seed), numbers(after))
         elif kind == "conv":
             kernel, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-            layer = Conv(matrix(after, kernel * width, seed), numbers(after), width, kernel, dilation)
+            layer = Conv(
+                matrix(after, kernel * width, seed), numbers(after), width, kernel, dilation
+            )
         elif kind == "residual":
-            layer = Residual((recurrent(cells.ResetBeforeGRU(), width, width, seed=seed), Activation("gelu", width)))
+            layer = Residual(
+                (
+                    recurrent(cells.ResetBeforeGRU(), width, width, seed=seed),
+                    Activation("gelu", width),
+                )
+            )
         else:
-            layer = Activation(kind, width) if kind in ACTIVATIONS else LayerNorm(width, numbers(width), numbers(width), eps=0.1)
+            layer = (
+                Activation(kind, width)
+                if kind in ACTIVATIONS
+                else LayerNorm(width, numbers(width), numbers(width), eps=0.1)
+            )
         layers.append(layer)
         width = layer.widths[1]
     return Network(tuple(layers)).quantised(draw(st.sampled_from(PRECISIONS)))

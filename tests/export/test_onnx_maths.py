@@ -1,4 +1,6 @@
-"""Each operation of a program in ONNX Runtime is what the loop computes, at the edges of float32 too."""
+"""Each operation of a program in ONNX Runtime is what the loop computes, at the edges of float32
+too.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,29 @@ from recurra.program.graph import ALPHABET, BINARY, TERNARY
 from tests.export.onnx_runs import EPS, drawn, every_way, operators, session
 from tests.network.nets import recurrent
 
-EDGES = np.float32([np.nan, np.inf, -np.inf, 0, -0.0, 1, -1, 1e-30, -1e-30, 1e-4, -1e-4, 0.3, -0.6, 0.99, -0.99, 17, -17, 80, -80])
+EDGES = np.float32(
+    [
+        np.nan,
+        np.inf,
+        -np.inf,
+        0,
+        -0.0,
+        1,
+        -1,
+        1e-30,
+        -1e-30,
+        1e-4,
+        -1e-4,
+        0.3,
+        -0.6,
+        0.99,
+        -0.99,
+        17,
+        -17,
+        80,
+        -80,
+    ]
+)
 
 
 def computed(op: str, *args: Any) -> Any:
@@ -32,9 +56,14 @@ def computed(op: str, *args: Any) -> Any:
     sheet = Sheet(onnx)
     names = [f"x{number}" for number in range(len(args))]
     sheet.name(operation(sheet, op, *names), "y")
-    inputs, (output,) = ([onnx.helper.make_tensor_value_info(name, 1, ["n"]) for name in group] for group in (names, ["y"]))
+    inputs, (output,) = (
+        [onnx.helper.make_tensor_value_info(name, 1, ["n"]) for name in group]
+        for group in (names, ["y"])
+    )
     graph = onnx.helper.make_graph(sheet.nodes, "operation", inputs, [output], sheet.arrays)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
     return session(model).run(None, dict(zip(names, args)))[0]
 
 
@@ -62,7 +91,9 @@ class Everything(Cell):
 
     def pointwise(self, a: Any, s: Any) -> dict[str, Tensor]:
         b = torch.where(a.b > s.m, torch.expm1(-torch.abs(a.b)), torch.log1p(torch.exp(a.b)))
-        h = torch.sin(torch.maximum(a.a, b)) * torch.cos(torch.minimum(a.a, s.m)) + torch.log(torch.sigmoid(3 * a.b))
+        h = torch.sin(torch.maximum(a.a, b)) * torch.cos(torch.minimum(a.a, s.m)) + torch.log(
+            torch.sigmoid(3 * a.b)
+        )
         m = torch.relu(torch.erf(h)) / torch.sqrt(1 + a.a * a.a) - torch.sign(a.b) * (a.a >= s.h)
         return dict(h=0.1 * h, m=m, k=s.k, a=a.a, b=b)
 
@@ -94,17 +125,36 @@ def test_a_state_that_is_the_same_for_every_row() -> None:
 
 
 def test_a_small_share_in_a_logarithm_keeps_its_digits() -> None:
-    """ONNX Runtime's Sigmoid is right to 1e-7, not to a part in 1e7: beside a logarithm it is written by parts."""
+    """ONNX Runtime's Sigmoid is right to 1e-7, not to a part in 1e7: beside a logarithm it is
+    written by parts.
+    """
     for cell, wanted in ((Everything(), False), (cells.MinGRU(), True)):
         found = operators(to_onnx(Network((recurrent(cell, 3, 4),))).graph)
         assert ("Sigmoid" in found) is wanted
     x = np.linspace(-30, -5, 99).astype(np.float32)
-    np.testing.assert_allclose(computed("sigmoid", x), 1 / (1 + np.exp(-x.astype(np.float64))), rtol=8 * EPS)
+    np.testing.assert_allclose(
+        computed("sigmoid", x), 1 / (1 + np.exp(-x.astype(np.float64))), rtol=8 * EPS
+    )
 
 
 def test_the_fingerprints_are_the_built_in_cells() -> None:
-    """A changed equation or tracer must come with the table's new entry, or the operator would silently become a Scan."""
-    known = [cells.Elman(), cells.Elman("relu"), cells.LSTM(), cells.PeepholeLSTM(), cells.GRU(), cells.ResetBeforeGRU()]
+    """A changed equation or tracer must come with the table's new entry, or the operator would
+    silently become a Scan.
+    """
+    known = [
+        cells.Elman(),
+        cells.Elman("relu"),
+        cells.LSTM(),
+        cells.PeepholeLSTM(),
+        cells.GRU(),
+        cells.ResetBeforeGRU(),
+    ]
     assert [fingerprint(trace(cell)) for cell in known] == list(OPERATORS)
-    others = [cells.MinGRU(), cells.LayerNormGRU(), cells.ProjectedLSTM(2), Everything(), Forgetful()]
+    others = [
+        cells.MinGRU(),
+        cells.LayerNormGRU(),
+        cells.ProjectedLSTM(2),
+        Everything(),
+        Forgetful(),
+    ]
     assert not OPERATORS.keys() & {fingerprint(trace(cell)) for cell in others}

@@ -1,4 +1,6 @@
-"""Programs of torch.export give what the loop gives, for every cell, layer, precision, batch and length."""
+"""Programs of torch.export give what the loop gives, for every cell, layer, precision, batch and
+length.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,17 @@ from tests.network.nets import PRECISIONS, every_kind, recurrent
 def ran(program: ExportedProgram, network: Network, x: Any, size: int = 0) -> Arrays:
     """The outputs and the last states: step by step, or a sequence in chunks of `size`."""
     run = program.module()
-    state, outputs = [torch.from_numpy(first) for first in initial_states(network, x.shape[1]).values()], []
+    state, outputs = (
+        [torch.from_numpy(first) for first in initial_states(network, x.shape[1]).values()],
+        [],
+    )
     for part in torch.from_numpy(x).split(size) if size else torch.from_numpy(x):
         y, *state = run(part, *state)
         outputs.append(y)
-    return [(torch.cat if size else torch.stack)(outputs).numpy(), *(each.numpy() for each in state)]
+    return [
+        (torch.cat if size else torch.stack)(outputs).numpy(),
+        *(each.numpy() for each in state),
+    ]
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -67,8 +75,14 @@ def test_all_of_it_in_every_precision(precision: str, tmp_path: Path) -> None:
         program = to_pt2(network, tmp_path / f"{kind}.pt2", kind=kind)
         held(network, x, ran(program, network, x, size))
     stored = {tuple(value.shape): value for value in program.state_dict.values()}
-    assert stored[11, 6].dtype == {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}[precision]
-    assert len({value.data_ptr() for value in program.state_dict.values() if value.shape == (11, 6)}) == 1
+    assert (
+        stored[11, 6].dtype
+        == {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}[precision]
+    )
+    assert (
+        len({value.data_ptr() for value in program.state_dict.values() if value.shape == (11, 6)})
+        == 1
+    )
 
 
 def test_a_sequence_is_a_scan_and_never_unrolled() -> None:
@@ -96,7 +110,11 @@ def test_the_file_runs_where_recurra_is_not(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     record, y, states = json.loads(done.stdout)
     held(network, np.ones((6, 2, 3), np.float32), [np.float32(each) for each in (y, *states)])
-    assert record["format"] == "recurra-pt2-1" and record["kind"] == "sequence" and record["torch"] == torch.__version__
+    assert (
+        record["format"] == "recurra-pt2-1"
+        and record["kind"] == "sequence"
+        and record["torch"] == torch.__version__
+    )
     assert [state["input"] for state in record["states"]] == list(initial_states(network))
 
 
@@ -104,8 +122,13 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     network = net(recurrent(cells.GRU(), 3, 4))
     with pytest.raises(ArgumentError, match="kind must be one of 'sequence', 'step', got 'chunk'"):
         to_pt2(network, kind="chunk")
-    with pytest.raises(RunError, match="path must be a file that can be written, got '.*none/m.pt2'"):
+    with pytest.raises(
+        RunError, match="path must be a file that can be written, got '.*none/m.pt2'"
+    ):
         to_pt2(network, tmp_path / "none" / "m.pt2")
     monkeypatch.setitem(sys.modules, "torch._higher_order_ops.scan", None)
-    with pytest.raises(MissingDependency, match="a sequence needs a PyTorch that has scan, such as 2.13; this is 2."):
+    with pytest.raises(
+        MissingDependency,
+        match="a sequence needs a PyTorch that has scan, such as 2.13; this is 2.",
+    ):
         to_pt2(network, kind="sequence")

@@ -61,7 +61,10 @@ def test_probing_ends_with_an_error() -> None:
 
 def test_listening_ends_with_an_error() -> None:
     seen: list[str] = []
-    with pytest.raises(RuntimeError, match="inside"), listening(lambda job, choice: seen.append("x")):
+    with (
+        pytest.raises(RuntimeError, match="inside"),
+        listening(lambda job, choice: seen.append("x")),
+    ):
         raise RuntimeError("inside")
     recurra.GRU(2, 3)(torch.zeros(3, 1, 2))
     assert not seen

@@ -23,10 +23,20 @@ from tests.cells.zoo import assert_close
 
 T, B, I, H = 50, 8, 6, 24
 CELLS = [
-    cells.LSTM(), cells.GRU(), cells.Elman(), cells.Elman("relu"), cells.ResetBeforeGRU(), cells.PeepholeLSTM(), cells.LayerNormLSTM(),
-    cells.LayerNormGRU(), cells.MinGRU(), cells.MinLSTM(), cells.ProjectedLSTM(8), cells.Zoneout(cells.LSTM(), h=0.1, c=0.05),
+    cells.LSTM(),
+    cells.GRU(),
+    cells.Elman(),
+    cells.Elman("relu"),
+    cells.ResetBeforeGRU(),
+    cells.PeepholeLSTM(),
+    cells.LayerNormLSTM(),
+    cells.LayerNormGRU(),
+    cells.MinGRU(),
+    cells.MinLSTM(),
+    cells.ProjectedLSTM(8),
+    cells.Zoneout(cells.LSTM(), h=0.1, c=0.05),
     cells.RecurrentDropout(cells.GRU(), 0.2),
-]  # fmt: skip
+]
 SEEDS = 20
 
 
@@ -75,7 +85,9 @@ def test_language_models_get_no_verdict_as_they_start(cell: str) -> None:
     for seed in range(SEEDS):
         torch.manual_seed(seed)
         x, y = torch.randint(20, (2, T, B))
-        assert not diagnose(LanguageModel(20, 16, H, 2, cell), (x, y), window=T, history=()).verdicts
+        assert not diagnose(
+            LanguageModel(20, 16, H, 2, cell), (x, y), window=T, history=()
+        ).verdicts
 
 
 def test_long_memories_spread_within_the_window_are_healthy() -> None:
@@ -113,11 +125,21 @@ def test_large_recurrent_weights_explode(nonlinearity: str) -> None:
     cell = cells.Elman("relu") if nonlinearity == "relu" else Linear()
     found = diagnose(scaled(Recurrent(cell, I, H), 3.0), batch())
     (verdict,) = found.verdicts
-    assert verdict.name == "exploding gradient" and verdict.severity == "problem" and "clip" in verdict.advice
-    assert re.search(
-        r"In layer 0 a gradient grows to [\d.]+e\+\d+ times its size within 49 steps \(spectral radius h 3\)", verdict.evidence
+    assert (
+        verdict.name == "exploding gradient"
+        and verdict.severity == "problem"
+        and "clip" in verdict.advice
     )
-    assert re.search(r"; memory cannot be read off: a gradient grows to [\d.]+e\+\d+ times its size on its way back;", str(found))
+    assert re.search(
+        r"In layer 0 a gradient grows to [\d.]+e\+\d+ times its size within 49 steps \(spectral"
+        r" radius h 3\)",
+        verdict.evidence,
+    )
+    assert re.search(
+        r"; memory cannot be read off: a gradient grows to [\d.]+e\+\d+ times its size on its way"
+        r" back;",
+        str(found),
+    )
 
 
 def test_what_overflows_explodes() -> None:
@@ -144,11 +166,16 @@ def test_what_overflows_explodes() -> None:
 )
 def test_biases_far_out_saturate(cell: cells.Cell, gate: str, bias: float) -> None:
     verdict = next(
-        verdict for verdict in diagnose(biased(Recurrent(cell, I, H), gate, bias), batch()).verdicts if "saturated" in verdict.name
+        verdict
+        for verdict in diagnose(biased(Recurrent(cell, I, H), gate, bias), batch()).verdicts
+        if "saturated" in verdict.name
     )
     margin = 0.0001 if gate == "f" else 0.01
     assert verdict == Verdict("saturated gates", "problem", verdict.evidence, verdict.advice)
-    assert verdict.evidence == f"Values of gate {gate} within {margin:g} of an end of its range: 100% in layer 0."
+    assert (
+        verdict.evidence
+        == f"Values of gate {gate} within {margin:g} of an end of its range: 100% in layer 0."
+    )
 
 
 def test_all_biases_far_out_in_every_layer() -> None:
@@ -157,35 +184,60 @@ def test_all_biases_far_out_in_every_layer() -> None:
         for name, weight in net.named_parameters():
             if "bias_ih" in name:
                 weight.copy_(20 * torch.randn(4 * H).sign())
-    (verdict,) = [verdict for verdict in diagnose(net, batch()).verdicts if verdict.name == "saturated gates"]
+    (verdict,) = [
+        verdict for verdict in diagnose(net, batch()).verdicts if verdict.name == "saturated gates"
+    ]
     assert (
-        all(f"gate {gate}" in verdict.evidence for gate in "igo") and "in layer 0" in verdict.evidence and "in layer 1" in verdict.evidence
+        all(f"gate {gate}" in verdict.evidence for gate in "igo")
+        and "in layer 0" in verdict.evidence
+        and "in layer 1" in verdict.evidence
     )
 
 
-@pytest.mark.parametrize("make", [lambda: Recurrent(cells.LSTM(), I, H), lambda: Recurrent(cells.Zoneout(cells.LSTM(), c=0.05), I, H)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Recurrent(cells.LSTM(), I, H),
+        lambda: Recurrent(cells.Zoneout(cells.LSTM(), c=0.05), I, H),
+    ],
+)
 def test_a_low_forget_bias_is_found(make: Callable[[], nn.Module]) -> None:
     verdicts = diagnose(biased(make(), "f", -4.0), batch()).verdicts
     assert [verdict.name for verdict in verdicts] == ["vanishing gradient", "forget bias too low"]
-    assert re.search(r"keeps at a step is 0\.0\d+ in layer 0 \(bias -4\)\.$", verdicts[1].evidence) and verdicts[1].severity == "warning"
+    assert (
+        re.search(r"keeps at a step is 0\.0\d+ in layer 0 \(bias -4\)\.$", verdicts[1].evidence)
+        and verdicts[1].severity == "warning"
+    )
     assert "chrono" in verdicts[0].advice and "forget_bias" in verdicts[1].advice
 
 
 def test_a_gru_that_overwrites_has_a_low_bias_too() -> None:
     for cell, bias in ((cells.GRU(), -3.0), (cells.ResetBeforeGRU(), 3.0)):
-        assert "forget bias too low" in names(diagnose(biased(Recurrent(cell, I, H), "z", bias), batch()))
-        assert "forget bias too low" not in names(diagnose(biased(Recurrent(cell, I, H), "z", -bias), batch()))
+        assert "forget bias too low" in names(
+            diagnose(biased(Recurrent(cell, I, H), "z", bias), batch())
+        )
+        assert "forget bias too low" not in names(
+            diagnose(biased(Recurrent(cell, I, H), "z", -bias), batch())
+        )
 
 
 @pytest.mark.parametrize("steps", [4, 5, 20, T])
 def test_a_window_shorter_than_the_memory_is_found(steps: int) -> None:
     layer = biased(Recurrent(cells.LSTM(), I, H), "f", math.log(0.99 / 0.01))
     (verdict,) = diagnose(layer, batch(steps), window=5).verdicts
-    assert verdict.name == "window too short" and verdict.severity == "warning" and "longer window" in verdict.advice
+    assert (
+        verdict.name == "window too short"
+        and verdict.severity == "warning"
+        and "longer window" in verdict.advice
+    )
     by_gates, *by_gradient = (int(share) for share in re.findall(r"(\d+)% by", verdict.evidence))
     assert by_gates == pytest.approx(95, abs=2) and bool(by_gradient) == (steps >= 5)
     assert "5 steps that the gradient sees back" in verdict.evidence
-    assert names(diagnose(layer, batch(steps), window=500)) == [] == names(diagnose(layer, batch(steps)))
+    assert (
+        names(diagnose(layer, batch(steps), window=500))
+        == []
+        == names(diagnose(layer, batch(steps)))
+    )
 
 
 def test_a_net_without_gates_remembers_by_its_gradient() -> None:
@@ -214,27 +266,46 @@ def test_a_layer_that_no_loss_depends_on_needs_no_window() -> None:
 
 
 def rows(norms: list[float | None]) -> list[dict[str, Any]]:
-    return [{"kind": "train", "step": step, "loss": 1.0, "grad_norm": norm} for step, norm in enumerate(norms, 1)]
+    return [
+        {"kind": "train", "step": step, "loss": 1.0, "grad_norm": norm}
+        for step, norm in enumerate(norms, 1)
+    ]
 
 
 def test_jumps_and_breaks_of_the_norm_are_explosions() -> None:
     layer, calm = recurra.LSTM(I, H), [1.0, 2.0, 3.0] * 20
     assert names(diagnose(layer, batch(), history=rows(calm))) == []
-    assert names(diagnose(layer, batch(), history=rows([5000.0, *calm]))) == []  # the first tenth is the start
-    assert names(diagnose(layer, batch(), history=rows([*calm[:6], 5000.0]))) == []  # too few to say what is usual
+    assert (
+        names(diagnose(layer, batch(), history=rows([5000.0, *calm]))) == []
+    )  # the first tenth is the start
+    assert (
+        names(diagnose(layer, batch(), history=rows([*calm[:6], 5000.0]))) == []
+    )  # too few to say what is usual
     (jump,) = diagnose(layer, batch(), history=rows([*calm, 5000.0])).verdicts
-    assert jump.evidence == "The gradient norm of the training steps jumped to 5e+03, 2500 times the middle one."
+    assert (
+        jump.evidence
+        == "The gradient norm of the training steps jumped to 5e+03, 2500 times the middle one."
+    )
     for broken in (None, math.inf, math.nan):
         (verdict,) = diagnose(layer, batch(), history=rows([*calm, broken])).verdicts
         assert verdict.evidence == "1 of 61 training steps had a gradient that is not finite."
 
 
 def test_clipped_steps_are_counted() -> None:
-    history = [{"kind": "validation", "step": 2, "validation_loss": 1.0}, *rows([0.5, 2.0, None, 1.0])]
+    history = [
+        {"kind": "validation", "step": 2, "validation_loss": 1.0},
+        *rows([0.5, 2.0, None, 1.0]),
+    ]
     found = diagnose(recurra.GRU(I, H), batch(), history=history, clip_norm=1.0)
-    assert found.norms is not None and found.norms.clipped == 0.5 and found.norms.steps == 4 and found.clip_norm == 1.0
-    assert "training: 4 steps, 50.0% of them clipped, gradient norm 1 in the middle, 2 at most after the first tenth, 1 not finite" in str(
-        found
+    assert (
+        found.norms is not None
+        and found.norms.clipped == 0.5
+        and found.norms.steps == 4
+        and found.clip_norm == 1.0
+    )
+    assert (
+        "training: 4 steps, 50.0% of them clipped, gradient norm 1 in the middle, 2 at most after"
+        " the first tenth, 1 not finite" in str(found)
     )
     assert training_norms(history, clip_norm=None).clipped is None  # type: ignore[union-attr]
     assert training_norms(history[:1]) is None and training_norms([]) is None
@@ -243,8 +314,14 @@ def test_clipped_steps_are_counted() -> None:
 
 def test_figures_are_those_of_the_single_measurements() -> None:
     model, x = recurra.LSTM(I, H, 2), batch()
-    by_lag, use = recurra.inspection.gradient_by_lag(model, x), recurra.inspection.gate_use(model, x)
-    found, flow = diagnose(model, x), recurra.inspection.gradient_flow(model, x, loss_at="last step")
+    by_lag, use = (
+        recurra.inspection.gradient_by_lag(model, x),
+        recurra.inspection.gate_use(model, x),
+    )
+    found, flow = (
+        diagnose(model, x),
+        recurra.inspection.gradient_flow(model, x, loss_at="last step"),
+    )
     for number, layer in enumerate(found.layers):
         assert isinstance(layer, LayerFigures) and layer.name == f"layer {number} LSTM()"
         assert_close(layer.flow, flow.norms[number], 0)
@@ -254,10 +331,15 @@ def test_figures_are_those_of_the_single_measurements() -> None:
 
 
 def test_it_is_measured_as_at_evaluation_in_either_mode() -> None:
-    model = LanguageModel(20, 16, H, 2, dropout=0.5, zoneout=(0.3, 0.2), weight_dropout=0.3, locked=True)
+    model = LanguageModel(
+        20, 16, H, 2, dropout=0.5, zoneout=(0.3, 0.2), weight_dropout=0.3, locked=True
+    )
     pair = tuple(torch.randint(20, (2, 10, B)))
     trained = [diagnose(model, pair).to_dict() for _ in range(2)]
-    by_lag, use = recurra.inspection.gradient_by_lag(model, pair), recurra.inspection.gate_use(model, pair)
+    by_lag, use = (
+        recurra.inspection.gradient_by_lag(model, pair),
+        recurra.inspection.gate_use(model, pair),
+    )
     assert all(module.training for module in model.modules())
     model.eval()
     assert trained == [diagnose(model, pair).to_dict()] * 2
@@ -274,28 +356,55 @@ def test_a_state_before_changes_the_figures() -> None:
 
 def test_a_dictionary_holds_everything_and_is_json() -> None:
     layer = biased(Recurrent(cells.LSTM(), I, H), "f", 5.0)
-    record = json.loads(json.dumps(diagnose(layer, batch(), window=5, clip_norm=2.0, history=rows([1.0, 3.0])).to_dict(), allow_nan=False))
+    record = json.loads(
+        json.dumps(
+            diagnose(layer, batch(), window=5, clip_norm=2.0, history=rows([1.0, 3.0])).to_dict(),
+            allow_nan=False,
+        )
+    )
     assert [verdict["name"] for verdict in record["verdicts"]] == ["window too short"]
-    assert record["window"] == 5 and record["clip_norm"] == 2.0 and record["norms"]["clipped"] == 0.5
+    assert (
+        record["window"] == 5 and record["clip_norm"] == 2.0 and record["norms"]["clipped"] == 0.5
+    )
     (figures,) = record["layers"]
-    assert len(figures["flow"]) == len(figures["by_lag"]["c"]) == T and len(figures["time_constants"]) == H
-    assert figures["memory_steps"] is None and figures["keeping_bias"] == 5.0 and set(figures["spectral_radius"]) == set("ifgo")
+    assert (
+        len(figures["flow"]) == len(figures["by_lag"]["c"]) == T
+        and len(figures["time_constants"]) == H
+    )
+    assert (
+        figures["memory_steps"] is None
+        and figures["keeping_bias"] == 5.0
+        and set(figures["spectral_radius"]) == set("ifgo")
+    )
 
 
 def test_drawings_show_the_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 
     figures: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: figures.append(self) or Path(path).write_bytes(b"drawn"))
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda self, path, **options: figures.append(self) or Path(path).write_bytes(b"drawn"),
+    )
     found = diagnose(scaled(recurra.LSTM(I, H, 2), 0.5), batch(), window=20)
     found.plot(tmp_path / "a.png")
-    recurra.inspection.plot_diagnosis(diagnose(scaled(recurra.RNN(I, H, nonlinearity="relu"), 50.0), batch(400)), tmp_path / "b.png")
+    recurra.inspection.plot_diagnosis(
+        diagnose(scaled(recurra.RNN(I, H, nonlinearity="relu"), 50.0), batch(400)),
+        tmp_path / "b.png",
+    )
     by_step, by_lag, kept, ends = figures[0].axes
     assert [line.get_label() for line in by_step.lines] == ["layer 0", "layer 1"]
-    assert [line.get_label() for line in by_lag.lines][:2] == ["dh_t/dh_k, layer 0", "dc_t/dc_k, layer 0"]
+    assert [line.get_label() for line in by_lag.lines][:2] == [
+        "dh_t/dh_k, layer 0",
+        "dc_t/dc_k, layer 0",
+    ]
     assert list(by_lag.lines[1].get_ydata()) == found.layers[0].by_lag["c"].tolist()
     assert sum(patch.get_height() for patch in kept.patches) >= H and len(ends.patches) == 8
-    assert "nothing is wrong" in figures[0].get_suptitle() and figures[1].get_suptitle() == "exploding gradient"
+    assert (
+        "nothing is wrong" in figures[0].get_suptitle()
+        and figures[1].get_suptitle() == "exploding gradient"
+    )
 
 
 def test_drawings_are_pictures(tmp_path: Path) -> None:
@@ -305,11 +414,19 @@ def test_drawings_are_pictures(tmp_path: Path) -> None:
 
 def test_one_step_and_one_row_can_be_looked_at() -> None:
     for steps, count in ((1, 1), (2, 1), (1, 3)):
-        assert diagnose(recurra.LSTM(I, H), (torch.randn(steps, count, I),), window=10).layers[0].steps == steps
+        assert (
+            diagnose(recurra.LSTM(I, H), (torch.randn(steps, count, I),), window=10).layers[0].steps
+            == steps
+        )
     assert judge([]) == ()
 
 
-@pytest.mark.parametrize(("option", "value"), [("window", 0), ("window", -3), ("clip_norm", 0.0), ("reach", 0)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("window", 0), ("window", -3), ("clip_norm", 0.0), ("reach", 0)]
+)
 def test_options_outside_are_refused(option: str, value: float) -> None:
-    with pytest.raises(ArgumentError, match=rf"^{option} must be positive, got {value}; leave it out if there is none$"):
+    with pytest.raises(
+        ArgumentError,
+        match=rf"^{option} must be positive, got {value}; leave it out if there is none$",
+    ):
         diagnose(recurra.GRU(I, H), batch(), **{option: value})  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""A drawing that goes to no file is a figure, which shows itself without pyplot and without a screen."""
+"""A drawing that goes to no file is a figure, which shows itself without pyplot and without a
+screen.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,19 @@ def test_a_drawing_without_a_path_is_a_figure_that_is_a_picture(tmp_path: Path) 
     drawn = [
         found.plot(),
         plot_flow(gradient_flow(layer, (x,))),
-        plot_history([{"kind": "train", "step": 1, "loss": 3.0}, {"kind": "train", "step": 2, "loss": 2.0}]),
+        plot_history(
+            [{"kind": "train", "step": 1, "loss": 3.0}, {"kind": "train", "step": 2, "loss": 2.0}]
+        ),
     ]
     for figure in drawn:
-        assert isinstance(figure, Figure) and isinstance(figure, NotebookFigure) and figure._repr_png_().startswith(PNG)
-    assert found.plot(path=tmp_path / "a.png") is None and (tmp_path / "a.png").read_bytes().startswith(PNG)
+        assert (
+            isinstance(figure, Figure)
+            and isinstance(figure, NotebookFigure)
+            and figure._repr_png_().startswith(PNG)
+        )
+    assert found.plot(path=tmp_path / "a.png") is None and (
+        tmp_path / "a.png"
+    ).read_bytes().startswith(PNG)
 
 
 def test_pyplot_is_not_loaded_and_no_screen_is_asked_for() -> None:

@@ -25,7 +25,9 @@ def lstm_by_hand(net: Any, x: Tensor, layers: int) -> tuple[Tensor, list[list[Te
     weights = dict(net.named_parameters())
     kept: list[list[Tensor]] = []
     for layer in range(layers):
-        w, r, b, c = (weights[f"{name}_l{layer}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        w, r, b, c = (
+            weights[f"{name}_l{layer}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
         h = memory = torch.zeros(x.shape[1], H)
         out = []
         for x_t in x:
@@ -40,7 +42,9 @@ def lstm_by_hand(net: Any, x: Tensor, layers: int) -> tuple[Tensor, list[list[Te
 
 
 def norms(kept: list[list[Tensor]]) -> Tensor:
-    rows = [[torch.zeros(B) if h.grad is None else h.grad.norm(dim=-1) for h in out] for out in kept]
+    rows = [
+        [torch.zeros(B) if h.grad is None else h.grad.norm(dim=-1) for h in out] for out in kept
+    ]
     return torch.stack([torch.stack([row.mean() for row in out]) for out in rows])
 
 
@@ -52,16 +56,24 @@ def batch() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("with_y", [True, False])
 @pytest.mark.parametrize("loss_at", ["every step", "last step"])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_flow_equals_retained_gradients_of_a_plain_loop(loss_at: str, with_y: bool, batch_first: bool) -> None:
+def test_flow_equals_retained_gradients_of_a_plain_loop(
+    loss_at: str, with_y: bool, batch_first: bool
+) -> None:
     net = recurra.LSTM(I, H, 2, batch_first=batch_first)
     x, y = batch()
     out, kept = lstm_by_hand(net, x, 2)
     error = out - y if with_y else out
     (0.5 * (error if loss_at == "every step" else error[-1:]).square().sum()).backward()
-    given = tuple(value.transpose(0, 1) if batch_first else value for value in ((x, y) if with_y else (x,)))
+    given = tuple(
+        value.transpose(0, 1) if batch_first else value for value in ((x, y) if with_y else (x,))
+    )
     net.zero_grad()
     flow = gradient_flow(net, given, loss_at=loss_at)
-    assert flow.layers == ("LSTM()", "LSTM()") and flow.norms.shape == (2, T) and not flow.norms.requires_grad
+    assert (
+        flow.layers == ("LSTM()", "LSTM()")
+        and flow.norms.shape == (2, T)
+        and not flow.norms.requires_grad
+    )
     assert_close(flow.norms, norms(kept))
     assert bool((flow.norms > 0).all())
 
@@ -69,22 +81,37 @@ def test_flow_equals_retained_gradients_of_a_plain_loop(loss_at: str, with_y: bo
 @pytest.mark.parametrize("loss_at", ["every step", "last step"])
 def test_flow_of_a_language_model(loss_at: str) -> None:
     model = LanguageModel(5, I, H, 1, "gru", dropout=0.0, tied=False)
-    x, y = (torch.randint(5, (T, B), generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    x, y = (
+        torch.randint(5, (T, B), generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)
+    )
     _, state = model(y)
-    weights = {name.rsplit(".", 1)[-1]: weight for name, weight in model.recurrent.named_parameters()}
+    weights = {
+        name.rsplit(".", 1)[-1]: weight for name, weight in model.recurrent.named_parameters()
+    }
     h, kept = state[0].h.detach(), []
     for x_t in model.embedding(x):
-        h = torch.gru_cell(x_t, h, weights["weight_ih"], weights["weight_hh"], weights["bias_ih"], weights["bias_hh"])
+        h = torch.gru_cell(
+            x_t,
+            h,
+            weights["weight_ih"],
+            weights["weight_hh"],
+            weights["bias_ih"],
+            weights["bias_hh"],
+        )
         h.retain_grad()
         kept.append(h)
     logits = torch.stack(kept) @ model.decoder.T + model.decoder_bias  # type: ignore[union-attr]
     steps = slice(None) if loss_at == "every step" else slice(-1, None)
     F.cross_entropy(logits[steps].flatten(0, 1), y[steps].flatten()).backward()
-    assert_close(gradient_flow(model, inputs=(x, state), target=y, loss_at=loss_at).norms, norms([kept]))
+    assert_close(
+        gradient_flow(model, inputs=(x, state), target=y, loss_at=loss_at).norms, norms([kept])
+    )
 
 
 def test_the_last_step_alone_counts_once_there() -> None:
-    """An Elman layer with identity weights and relu: the loss at the end comes back undiminished."""
+    """An Elman layer with identity weights and relu: the loss at the end comes back
+    undiminished.
+    """
     net = Recurrent(cells.Elman("relu"), 1, 1, biases=0)
     with torch.no_grad():
         net.weight_ih.fill_(1.0)
@@ -95,7 +122,9 @@ def test_the_last_step_alone_counts_once_there() -> None:
 
 
 def test_the_model_is_left_as_it_was() -> None:
-    model = Stack([Recurrent(cells.Zoneout(cells.LSTM(), h=0.3), I, H), nn.Dropout(0.5), recurra.GRU(H, H)]).train()
+    model = Stack(
+        [Recurrent(cells.Zoneout(cells.LSTM(), h=0.3), I, H), nn.Dropout(0.5), recurra.GRU(H, H)]
+    ).train()
     model.layers[1].eval()
     modes = [part.training for part in model.modules()]
     for weight in model.parameters():
@@ -104,7 +133,9 @@ def test_the_model_is_left_as_it_was() -> None:
     with torch.no_grad():
         gradient_flow(model, batch()[:1])
     assert [part.training for part in model.modules()] == modes
-    assert all(weight.grad is not None and bool((weight.grad == 3).all()) for weight in model.parameters())
+    assert all(
+        weight.grad is not None and bool((weight.grad == 3).all()) for weight in model.parameters()
+    )
     assert_close(model.state_dict(), before, 0)
     x = torch.randn(2, 1, I)
     assert_close(model.eval()(x)[0], model(x)[0], 0)
@@ -142,13 +173,33 @@ def test_it_prints_first_and_last() -> None:
 @pytest.mark.parametrize(
     ("model", "given", "options", "message"),
     [
-        (recurra.GRU(I, H), (torch.zeros(T, B, I),), {"loss_at": "end"}, "loss_at must be 'every step' or 'last step', got 'end'"),
-        (Stack([nn.Linear(I, H)]), (torch.zeros(T, B, I),), {}, "model must run a recurra layer, got Stack, which ran none"),
-        (LanguageModel(5, I, H), (torch.zeros(T, B, dtype=torch.long),), {}, "batch must be (x, y) for LanguageModel, got x alone"),
+        (
+            recurra.GRU(I, H),
+            (torch.zeros(T, B, I),),
+            {"loss_at": "end"},
+            "loss_at must be 'every step' or 'last step', got 'end'",
+        ),
+        (
+            Stack([nn.Linear(I, H)]),
+            (torch.zeros(T, B, I),),
+            {},
+            "model must run a recurra layer, got Stack, which ran none",
+        ),
+        (
+            LanguageModel(5, I, H),
+            (torch.zeros(T, B, dtype=torch.long),),
+            {},
+            "batch must be (x, y) for LanguageModel, got x alone",
+        ),
     ],
 )
-def test_what_cannot_be_measured(model: Any, given: Any, options: dict[str, Any], message: str) -> None:
-    given = tuple(value.to(next(model.parameters()).dtype) if value.is_floating_point() else value for value in given)
+def test_what_cannot_be_measured(
+    model: Any, given: Any, options: dict[str, Any], message: str
+) -> None:
+    given = tuple(
+        value.to(next(model.parameters()).dtype) if value.is_floating_point() else value
+        for value in given
+    )
     with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
         gradient_flow(model, given, **options)
 

@@ -51,7 +51,10 @@ def silent(cell: Cell, units: int = 4, **biases: float) -> Recurrent:
         (cells.Elman("tanh"), {"h": SIGNED}),
         (cells.Elman("relu"), {"h": LINE}),
         (cells.MinLSTM(), {"f": UNIT, "i": UNIT, "n": LINE}),
-        (cells.RecurrentDropout(cells.ProjectedLSTM(2), 0.1), {"i": UNIT, "f": UNIT, "g": SIGNED, "o": UNIT}),
+        (
+            cells.RecurrentDropout(cells.ProjectedLSTM(2), 0.1),
+            {"i": UNIT, "f": UNIT, "g": SIGNED, "o": UNIT},
+        ),
         (Plain(), {"h": UNIT}),
     ],
     ids=lambda value: repr(value) if isinstance(value, Cell) else "",
@@ -85,7 +88,11 @@ def test_the_gates_that_keep_are_found(cell: Cell, expected: dict[str, float]) -
 
 
 def test_time_constants_follow_from_the_bias() -> None:
-    for cell, gate, sign in ((cells.LSTM(), "f", 1), (cells.GRU(), "z", 1), (cells.ResetBeforeGRU(), "z", -1)):
+    for cell, gate, sign in (
+        (cells.LSTM(), "f", 1),
+        (cells.GRU(), "z", 1),
+        (cells.ResetBeforeGRU(), "z", -1),
+    ):
         use = gate_use(silent(cell, **{gate: sign * 2.0}), (torch.randn(5, 3, 2),))
         kept = 1 / (1 + math.exp(-2.0))
         assert use.retention[0] is not None and use.time_constants[0] is not None
@@ -151,13 +158,20 @@ def test_ends_of_retention_are_ends_of_time() -> None:
 
 def test_it_prints_every_layer() -> None:
     use = gate_use(torch.nn.Sequential(silent(cells.GRU(), r=20.0)), (torch.randn(5, 3, 2),))
-    assert str(use) == (
-        "layer 0 GRU(): saturated r 100.0%, z 0.0%, n 0.0%; time constants of 1.44 / 1.44 / 1.44 (10 / 50 / 90 % of units) steps"
+    assert (
+        str(use)
+        == "layer 0 GRU(): saturated r 100.0%, z 0.0%, n 0.0%; time constants of 1.44 / 1.44 / 1.44"
+        " (10 / 50 / 90 % of units) steps"
     )
-    assert str(gate_use(silent(cells.Elman("relu")), (torch.randn(2, 1, 2),))) == "layer 0 Elman(nonlinearity='relu'): saturated nothing"
+    assert (
+        str(gate_use(silent(cells.Elman("relu")), (torch.randn(2, 1, 2),)))
+        == "layer 0 Elman(nonlinearity='relu'): saturated nothing"
+    )
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.5, -1.0])
 def test_margins_outside_are_refused(margin: float) -> None:
-    with pytest.raises(ArgumentError, match=rf"^margin must be in \(0, 0.5\), got {re.escape(str(margin))}$"):
+    with pytest.raises(
+        ArgumentError, match=rf"^margin must be in \(0, 0.5\), got {re.escape(str(margin))}$"
+    ):
         gate_use(recurra.GRU(2, 3), (torch.randn(5, 3, 2),), margin=margin)

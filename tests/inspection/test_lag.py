@@ -19,20 +19,37 @@ from tests.cells.zoo import assert_close
 
 T, B, I = 9, 3, 2
 CELLS = [
-    cells.LSTM(), cells.GRU(), cells.Elman(), cells.ResetBeforeGRU(), cells.PeepholeLSTM(), cells.LayerNormLSTM(), cells.MinGRU(),
-    cells.Zoneout(cells.LSTM(), h=0.2, c=0.1), cells.ProjectedLSTM(2),
-]  # fmt: skip
+    cells.LSTM(),
+    cells.GRU(),
+    cells.Elman(),
+    cells.ResetBeforeGRU(),
+    cells.PeepholeLSTM(),
+    cells.LayerNormLSTM(),
+    cells.MinGRU(),
+    cells.Zoneout(cells.LSTM(), h=0.2, c=0.1),
+    cells.ProjectedLSTM(2),
+]
 
 
 def step_jacobians(layer: Recurrent, x: Tensor, row: int) -> list[Tensor]:
-    """d state_t / d state_(t-1) of one row, by autograd through the cell's own step; index 0 is None's place."""
+    """d state_t / d state_(t-1) of one row, by autograd through the cell's own step; index 0 is
+    None's place.
+    """
     cell, weights = layer.cell, {name: weight.detach() for name, weight in layer.weights().items()}
     widths = [cell.width(name, layer.hidden_size) for name in cell.state]
     u = cell.project(weights, x)
 
     def advance(flat: Tensor, t: int) -> Tensor:
-        state = cell.state_type()(*(part[None] for part in flat.split(widths)), *[None] * len(cell.lasting()))
-        return torch.cat([value[0] for value in cell.step(weights, u[t, row : row + 1], state)[0] if value is not None])
+        state = cell.state_type()(
+            *(part[None] for part in flat.split(widths)), *[None] * len(cell.lasting())
+        )
+        return torch.cat(
+            [
+                value[0]
+                for value in cell.step(weights, u[t, row : row + 1], state)[0]
+                if value is not None
+            ]
+        )
 
     flat, found = torch.zeros(sum(widths)), []
     for t in range(len(x)):
@@ -42,7 +59,9 @@ def step_jacobians(layer: Recurrent, x: Tensor, row: int) -> list[Tensor]:
 
 
 def by_hand(layer: Recurrent, x: Tensor) -> dict[str, Tensor]:
-    """Root mean squares of the Frobenius norms of each diagonal block, over rows and the same t as the measurement's."""
+    """Root mean squares of the Frobenius norms of each diagonal block, over rows and the same t as
+    the measurement's.
+    """
     cell, steps = layer.cell, len(x)
     widths = [cell.width(name, layer.hidden_size) for name in cell.state]
     total = {name: torch.zeros(steps) for name in cell.state}
@@ -62,7 +81,11 @@ def by_hand(layer: Recurrent, x: Tensor) -> dict[str, Tensor]:
     return {name: (square / count).sqrt() for name, square in total.items()}
 
 
-@pytest.mark.parametrize("cell", [cell for cell in CELLS if not isinstance(cell, (cells.ProjectedLSTM, cells.LayerNormLSTM))], ids=repr)
+@pytest.mark.parametrize(
+    "cell",
+    [cell for cell in CELLS if not isinstance(cell, (cells.ProjectedLSTM, cells.LayerNormLSTM))],
+    ids=repr,
+)
 def test_one_unit_equals_products_of_jacobians(cell: Cell) -> None:
     """With one unit v is 1 or -1, so that nothing is estimated."""
     layer, x = Recurrent(cell, I, 1), torch.randn(T, B, I)
@@ -77,9 +100,14 @@ def test_one_unit_equals_products_of_jacobians(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_many_vectors_come_near_the_frobenius_norm(cell: Cell) -> None:
     layer, x = Recurrent(cell, I, 4), torch.randn(T, B, I)
-    found, expected = gradient_by_lag(layer, (x,), vectors=2000, seed=3).norms[0], by_hand(layer.eval(), x)
+    found, expected = (
+        gradient_by_lag(layer, (x,), vectors=2000, seed=3).norms[0],
+        by_hand(layer.eval(), x),
+    )
     for name, norms in found.items():
-        assert float((norms / expected[name] - 1).abs().max()) < 4 * 0.71 / 500**0.5  # 2000 vectors over four t; the last lags have one
+        assert (
+            float((norms / expected[name] - 1).abs().max()) < 4 * 0.71 / 500**0.5
+        )  # 2000 vectors over four t; the last lags have one
 
 
 def test_seed_and_vectors_matter_and_repeat() -> None:
@@ -111,7 +139,9 @@ def test_a_reset_joins_nothing_before_it() -> None:
     batch = Chunk([torch.ones(8, 2, 1)])
     batch.resets = resets
     norms = gradient_by_lag(decay(), batch).norms[0]["h"]
-    assert_close(norms[:4], torch.tensor([1.0, 0.5, 0.25, 0.125]))  # t = 6 and 8 reach back to step 6, t = 2 and 4 to step 1
+    assert_close(
+        norms[:4], torch.tensor([1.0, 0.5, 0.25, 0.125])
+    )  # t = 6 and 8 reach back to step 6, t = 2 and 4 to step 1
     assert norms[4:].isnan().all()
     assert memory_length(norms) == 2
 
@@ -143,31 +173,45 @@ def test_an_overflow_is_infinite_not_missing() -> None:
     with torch.no_grad():
         net.weight_hh.fill_(1e200)
     norms = gradient_by_lag(net, (torch.ones(4, 1, 1),)).norms[0]["h"]
-    assert norms.isinf().all() and memory_length(norms) == float("inf")  # the states themselves, from the third step on
+    assert norms.isinf().all() and memory_length(norms) == float(
+        "inf"
+    )  # the states themselves, from the third step on
     with torch.no_grad():
         net.weight_hh.fill_(1e60)
     norms = gradient_by_lag(net, (torch.ones(5, 1, 1),)).norms[0]["h"]
-    assert norms[0] == 1 and norms[1] == pytest.approx(1e60) and norms[3:].isinf().all()  # the squares
+    assert (
+        norms[0] == 1 and norms[1] == pytest.approx(1e60) and norms[3:].isinf().all()
+    )  # the squares
 
 
 def test_it_prints_memory() -> None:
-    assert str(gradient_by_lag(decay(), (torch.ones(4, 1, 1),))) == (
-        "layer 0 Elman(nonlinearity='relu'): |dh_t/dh_k| falls below 1/e after 2 steps"
+    assert (
+        str(gradient_by_lag(decay(), (torch.ones(4, 1, 1),)))
+        == "layer 0 Elman(nonlinearity='relu'): |dh_t/dh_k| falls below 1/e after 2 steps"
     )
 
 
 @pytest.mark.parametrize(
     ("norms", "share", "steps"),
-    [([1, 0.5, 0.2, 0.1], 0.3, 2), ([1, 0.2, 0.5, 0.1], 0.3, 3), ([1.0, 0.9], 0.5, float("inf")), ([1.0, float("nan"), 0.1], 0.5, 1)],
+    [
+        ([1, 0.5, 0.2, 0.1], 0.3, 2),
+        ([1, 0.2, 0.5, 0.1], 0.3, 3),
+        ([1.0, 0.9], 0.5, float("inf")),
+        ([1.0, float("nan"), 0.1], 0.5, 1),
+    ],
 )
-def test_memory_length_is_the_lag_from_which_on_it_stays_below(norms: list[float], share: float, steps: float) -> None:
+def test_memory_length_is_the_lag_from_which_on_it_stays_below(
+    norms: list[float], share: float, steps: float
+) -> None:
     assert memory_length(norms, share=share) == steps
     assert memory_length(torch.tensor(norms), share) == steps
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
 def test_shares_outside_are_refused(share: float) -> None:
-    with pytest.raises(ArgumentError, match=rf"^share must be in \(0, 1\), got {re.escape(str(share))}$"):
+    with pytest.raises(
+        ArgumentError, match=rf"^share must be in \(0, 1\), got {re.escape(str(share))}$"
+    ):
         memory_length([1.0], share=share)
 
 
@@ -182,7 +226,14 @@ def test_probes_add_to_every_state() -> None:
     x, probes = torch.randn(3, B, I), {f"probe_{name}": torch.randn(3, B, 4) for name in ("h", "c")}
     for method in ("loop", "fused"):
         plain = recurra.engine.scan(cell.cell, weights, x[:1], method=method, keep=("states",))
-        added = recurra.engine.scan(cell, weights, x[:1], noise={n: p[:1] for n, p in probes.items()}, method=method, keep=("states",))
+        added = recurra.engine.scan(
+            cell,
+            weights,
+            x[:1],
+            noise={n: p[:1] for n, p in probes.items()},
+            method=method,
+            keep=("states",),
+        )
         assert_close(added.states.h, plain.states.h + probes["probe_h"][:1])
         assert_close(added.states.c, plain.states.c + probes["probe_c"][:1])
         assert_close(recurra.engine.scan(cell, weights, x[:1], method=method).h, plain.h)

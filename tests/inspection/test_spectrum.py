@@ -23,7 +23,9 @@ def test_each_gate_has_its_own() -> None:
         with torch.no_grad():
             for number, block in enumerate(layer.weight_hh.chunk(len(cell.gates))):
                 block.mul_(number + 1)
-        assert radii(layer) == pytest.approx({gate: number + 1 for number, gate in enumerate(cell.gates)})
+        assert radii(layer) == pytest.approx(
+            {gate: number + 1 for number, gate in enumerate(cell.gates)}
+        )
 
 
 def test_a_rotation_has_complex_eigenvalues() -> None:

@@ -34,7 +34,12 @@ class Tagger(nn.Module):
 
 def state_of(model: nn.Module) -> tuple[Any, ...]:
     grads = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
-    return {n: v.clone() for n, v in model.state_dict().items()}, grads, [m.training for m in model.modules()], torch.get_rng_state()
+    return (
+        {n: v.clone() for n, v in model.state_dict().items()},
+        grads,
+        [m.training for m in model.modules()],
+        torch.get_rng_state(),
+    )
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
@@ -42,7 +47,10 @@ def state_of(model: nn.Module) -> tuple[Any, ...]:
 def test_bare_layers_equal_recurras(kind: str, batch_first: bool) -> None:
     theirs = getattr(nn, kind)(I, H, 2, batch_first=batch_first, bidirectional=True)
     ours = recurra.convert.from_torch(theirs)
-    batch = (torch.randn((B, T, I) if batch_first else (T, B, I)), torch.randn((B, T, 2 * H) if batch_first else (T, B, 2 * H)))
+    batch = (
+        torch.randn((B, T, I) if batch_first else (T, B, I)),
+        torch.randn((B, T, 2 * H) if batch_first else (T, B, 2 * H)),
+    )
     for loss_at in ("every step", "last step"):
         found, expected = (gradient_flow(net, batch, loss_at=loss_at) for net in (theirs, ours))
         assert found.layers == expected.layers and len(found.layers) == 4
@@ -53,7 +61,9 @@ def test_bare_layers_equal_recurras(kind: str, batch_first: bool) -> None:
 
 
 def test_the_flow_is_that_of_torchs_own_backward() -> None:
-    """One layer's output gradient plus what comes back from later steps: by torch, step after step."""
+    """One layer's output gradient plus what comes back from later steps: by torch, step after
+    step.
+    """
     cell, x, h = nn.GRUCell(I, H), torch.randn(T, B, I), torch.zeros(B, H)
     net = nn.GRU(I, H)
     net.load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
@@ -87,17 +97,30 @@ def test_a_model_is_left_as_it_was(training: bool) -> None:
 def test_a_twin_shares_the_parameters() -> None:
     model = Tagger()
     twin, left = reachable(model)
-    assert twin is not model and not left and all(a is b for a, b in zip(model.parameters(), twin.parameters()))
+    assert (
+        twin is not model
+        and not left
+        and all(a is b for a, b in zip(model.parameters(), twin.parameters()))
+    )
 
 
 @pytest.mark.parametrize(("rows", "steps"), [(3, 7), (4, 4)])
 def test_batch_first_inside_a_model_is_honoured(rows: int, steps: int) -> None:
-    """The last step alone counts, so the first layer's gradient is largest there and nothing comes from other rows."""
-    model, x, y = Tagger(nn.GRU(I, H, batch_first=True)), torch.randint(5, (rows, steps)), torch.randint(5, (rows, steps))
+    """The last step alone counts, so the first layer's gradient is largest there and nothing comes
+    from other rows.
+    """
+    model, x, y = (
+        Tagger(nn.GRU(I, H, batch_first=True)),
+        torch.randint(5, (rows, steps)),
+        torch.randint(5, (rows, steps)),
+    )
     turned = Tagger(nn.GRU(I, H))
     turned.load_state_dict(model.state_dict())
     for loss_at in ("every step", "last step"):
-        found, expected = gradient_flow(model, (x, y), loss_at=loss_at), gradient_flow(turned, (x.T, y.T), loss_at=loss_at)
+        found, expected = (
+            gradient_flow(model, (x, y), loss_at=loss_at),
+            gradient_flow(turned, (x.T, y.T), loss_at=loss_at),
+        )
         assert found.norms.shape == (1, steps)
         assert_close(found.norms, expected.norms)
 
@@ -110,9 +133,16 @@ def test_whole_numbers_ask_for_cross_entropy() -> None:
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
     expected = torch.autograd.grad(loss, probes[0].tensors["h"])[0].norm(dim=-1).mean(-1)
     assert_close(gradient_flow(model, (x, y)).norms[0], expected)
-    with pytest.raises(ShapeError, match=r"^y must have shape \(7, 3\), as the output has, got \(7, 1\); nothing is broadcast$"):
+    with pytest.raises(
+        ShapeError,
+        match=(
+            r"^y must have shape \(7, 3\), as the output has, got \(7, 1\); nothing is broadcast$"
+        ),
+    ):
         gradient_flow(model, (x, y[:, :1]))
-    with pytest.raises(ShapeError, match=r"^y must have shape \(7, 3, 5\), as the output has, got \(7, 3\)"):
+    with pytest.raises(
+        ShapeError, match=r"^y must have shape \(7, 3, 5\), as the output has, got \(7, 3\)"
+    ):
         gradient_flow(model, (x, y.double()))
 
 
@@ -126,7 +156,10 @@ def test_an_output_without_steps_counts_whole() -> None:
             return self.head(self.layer(x)[1][0][-1])
 
     model, x, y = Classifier(), torch.randn(T, B, I), torch.tensor([0, 2, 1])
-    every, last = (gradient_flow(model, (x, y), loss_at=loss_at).norms for loss_at in ("every step", "last step"))
+    every, last = (
+        gradient_flow(model, (x, y), loss_at=loss_at).norms
+        for loss_at in ("every step", "last step")
+    )
     assert_close(every, last, 0)
     assert bool((every > 0).all()) and every.shape == (1, T)
 
@@ -138,7 +171,9 @@ def test_packing_inside_a_model_is_seen() -> None:
             self.layer = nn.GRU(I, H)
 
         def forward(self, x: Tensor) -> Tensor:
-            return pad_packed_sequence(self.layer(pack_padded_sequence(x, torch.tensor([T, 4, 2])))[0])[0]
+            return pad_packed_sequence(
+                self.layer(pack_padded_sequence(x, torch.tensor([T, 4, 2])))[0]
+            )[0]
 
     flow = gradient_flow(Packing(), (torch.randn(T, B, I),))
     assert flow.norms.shape == (1, T) and bool((flow.norms > 0).all())
@@ -147,10 +182,14 @@ def test_packing_inside_a_model_is_seen() -> None:
 @pytest.mark.parametrize("lengths", [[T, 4, 2], [2, T, 4]])
 def test_packed_rows_are_measured_like_padded_ones_of_the_same_lengths(lengths: list[int]) -> None:
     net, x, y = recurra.GRU(I, H), torch.randn(T, B, I), torch.randn(T, B, H)
-    packed = (pack_padded_sequence(value, torch.tensor(lengths), enforce_sorted=False) for value in (x, y))
+    packed = (
+        pack_padded_sequence(value, torch.tensor(lengths), enforce_sorted=False) for value in (x, y)
+    )
     for loss_at in ("every step", "last step"):
         found = gradient_flow(net, tuple(packed := [*packed]), loss_at=loss_at)
-        padded = gradient_flow(net, inputs=dict(input=x, lengths=lengths), target=y, loss_at=loss_at)
+        padded = gradient_flow(
+            net, inputs=dict(input=x, lengths=lengths), target=y, loss_at=loss_at
+        )
         assert_close(found.norms, padded.norms)
     assert diagnose(net, tuple(packed)).performance.loss == pytest.approx(
         diagnose(net, inputs=dict(input=x, lengths=lengths), target=y).performance.loss
@@ -173,7 +212,9 @@ def test_what_cannot_be_seen_into_is_said() -> None:
     assert list(found.unseen) == ["own"] and "not seen into: own, Own is a subclass" in str(found)
     assert found.to_dict()["unseen"] == found.unseen
     for model in (Own(I, H), nn.Sequential(nn.Linear(I, H))):
-        with pytest.raises(ArgumentError, match=r"^model must run a recurra layer, got \w+, which ran none$"):
+        with pytest.raises(
+            ArgumentError, match=r"^model must run a recurra layer, got \w+, which ran none$"
+        ):
             gradient_flow(model, (torch.randn(T, B, I),))
 
 
@@ -181,7 +222,8 @@ def test_a_model_that_cannot_be_copied_is_refused() -> None:
     model = Tagger()
     model.cached = torch.ones(2, requires_grad=True) * 2  # type: ignore[assignment]
     message = (
-        r"^model must be one that copy.deepcopy can copy, got Tagger \(Only Tensors created.*\); call recurra.replace\(model\) on it first$"
+        r"^model must be one that copy.deepcopy can copy, got Tagger \(Only Tensors created.*\);"
+        r" call recurra.replace\(model\) on it first$"
     )
     with pytest.raises(ArgumentError, match=message):
         gradient_flow(model, (torch.randint(5, (B, T)),))
@@ -198,8 +240,14 @@ def test_a_state_is_handed_on_and_asked_for() -> None:
 
     model, x, h = Needy(), torch.randn(T, B, I), torch.randn(1, B, H)
     assert_close(gradient_flow(model, (x,)).norms, gradient_flow(model.layer, (x,)).norms, 0)
-    assert_close(gradient_flow(model, inputs=(x, h)).norms, gradient_flow(model.layer, inputs=(x, h)).norms, 0)
-    assert not torch.equal(gradient_flow(model, (x,)).norms, gradient_flow(model, inputs=(x, h)).norms)
+    assert_close(
+        gradient_flow(model, inputs=(x, h)).norms,
+        gradient_flow(model.layer, inputs=(x, h)).norms,
+        0,
+    )
+    assert not torch.equal(
+        gradient_flow(model, (x,)).norms, gradient_flow(model, inputs=(x, h)).norms
+    )
 
 
 def test_scans_of_different_lengths_stand_side_by_side() -> None:

@@ -1,4 +1,6 @@
-"""A watch looks within its share of the time, notes what it finds, and changes nothing of the run."""
+"""A watch looks within its share of the time, notes what it finds, and changes nothing of the
+run.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Chunk(NamedTuple):
 class Course:
     """A run as far as a callback sees it; a chunk takes as long as it is told to."""
 
-    def __init__(self, model: torch.nn.Module, window: int = 10, clip_norm: float | None = 1.0, rank: int = 0) -> None:
+    def __init__(
+        self, model: torch.nn.Module, window: int = 10, clip_norm: float | None = 1.0, rank: int = 0
+    ) -> None:
         self.model, self.recipe = model, SimpleNamespace(window=window, clip_norm=clip_norm)
         self.team, self.run = SimpleNamespace(rank=rank), SimpleNamespace(stopped=False)
         self.rows: list[dict[str, Any]] = []
@@ -50,7 +54,11 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
         self.now, self.cost, self.parts, usual = 100.0, cost, [], module.diagnose  # type: ignore[var-annotated]
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(module, "diagnose", lambda *args, **options: self.spend(args, options) or usual(*args, **options))
+        monkeypatch.setattr(
+            module,
+            "diagnose",
+            lambda *args, **options: self.spend(args, options) or usual(*args, **options),
+        )
 
     def spend(self, args: Any, options: Any) -> None:
         self.now += self.cost
@@ -66,16 +74,24 @@ def model() -> LanguageModel:
     return LanguageModel(5, 4, 6, 1, "lstm")
 
 
-def drive(watch: Watch, clock: Clock, course: Course, chunks: int, chunk_s: float = 1.0, rows: int = 3) -> None:
+def drive(
+    watch: Watch, clock: Clock, course: Course, chunks: int, chunk_s: float = 1.0, rows: int = 3
+) -> None:
     watch.on_start(course)
     for step in range(1, chunks + 1):
         clock.now += chunk_s
-        watch.on_chunk(course, {"kind": "train", "epoch": 1, "step": step, "grad_norm": 2.0, "loss": 1.0}, chunk(rows))
+        watch.on_chunk(
+            course,
+            {"kind": "train", "epoch": 1, "step": step, "grad_norm": 2.0, "loss": 1.0},
+            chunk(rows),
+        )
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1])
 @pytest.mark.parametrize("cost", [0.5, 5.0, 50.0])
-def test_it_stays_within_its_share(monkeypatch: pytest.MonkeyPatch, share: float, cost: float) -> None:
+def test_it_stays_within_its_share(
+    monkeypatch: pytest.MonkeyPatch, share: float, cost: float
+) -> None:
     clock, course, watch = Clock(monkeypatch, cost), Course(model()), Watch(every=10, share=share)
     chunks = 3000
     drive(watch, clock, course, chunks)
@@ -83,7 +99,9 @@ def test_it_stays_within_its_share(monkeypatch: pytest.MonkeyPatch, share: float
     assert watch.elapsed_s == pytest.approx(spent)
     assert spent <= share * chunks  # of the time without it
     most = min(chunks // 10, int(share * chunks / cost))
-    assert len(watch.diagnoses) >= 0.6 * most >= 0.6  # and makes use of it, once the first is affordable
+    assert (
+        len(watch.diagnoses) >= 0.6 * most >= 0.6
+    )  # and makes use of it, once the first is affordable
 
 
 def test_a_dear_first_look_is_made_good(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +112,11 @@ def test_a_dear_first_look_is_made_good(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_share_one_looks_at_every_so_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, course, watch = Clock(monkeypatch, 1000.0), Course(model(), window=7), Watch(every=4, share=1, rows=2)
+    clock, course, watch = (
+        Clock(monkeypatch, 1000.0),
+        Course(model(), window=7),
+        Watch(every=4, share=1, rows=2),
+    )
     drive(watch, clock, course, 9, rows=5)
     assert [step for step, _ in watch.diagnoses] == [4, 8]
     for (part, options), (_, found) in zip(clock.parts, watch.diagnoses):
@@ -109,13 +131,22 @@ def test_a_short_run_is_looked_at_once_at_its_end(monkeypatch: pytest.MonkeyPatc
     assert not watch.diagnoses
     watch.on_end(course)
     assert [step for step, _ in watch.diagnoses] == [499] == [row["step"] for row in course.rows]
-    assert watch.elapsed_s == course.rows[0]["elapsed_s"] == pytest.approx(50.0) and clock.parts[0][0].x.shape == (10, 3)
+    assert watch.elapsed_s == course.rows[0]["elapsed_s"] == pytest.approx(50.0) and clock.parts[0][
+        0
+    ].x.shape == (10, 3)
     watch.on_end(course)
     assert len(watch.diagnoses) == 1
 
 
-def test_a_run_that_was_looked_at_or_stopped_or_did_nothing_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    for chunks, stopped, rank, seen in ((550, False, 0, [500]), (20, True, 0, []), (0, False, 0, []), (20, False, 1, [])):
+def test_a_run_that_was_looked_at_or_stopped_or_did_nothing_is_not_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for chunks, stopped, rank, seen in (
+        (550, False, 0, [500]),
+        (20, True, 0, []),
+        (0, False, 0, []),
+        (20, False, 1, []),
+    ):
         with monkeypatch.context() as patch:
             clock, course, watch = Clock(patch, 1.0), Course(model(), rank=rank), Watch()
             drive(watch, clock, course, chunks)
@@ -137,7 +168,14 @@ def test_each_of_several_runs_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_short_run_of_fit_holds_its_diagnosis_and_keeps_it(tmp_path: Path) -> None:
     corpus = from_text("the quick brown fox jumps over the lazy dog. " * 20)
     net = LanguageModel(len(corpus.vocabulary), 8, 12, 1, vocabulary=corpus.vocabulary)
-    fit(net, corpus, Recipe(epochs=2, window=10, batch=4, device="cpu"), tmp_path / "run", show=False, callbacks=[Watch()])
+    fit(
+        net,
+        corpus,
+        Recipe(epochs=2, window=10, batch=4, device="cpu"),
+        tmp_path / "run",
+        show=False,
+        callbacks=[Watch()],
+    )
     kinds = [row["kind"] for row in read_history(tmp_path / "run")]
     assert kinds.count("diagnosis") == 1 and kinds[-1] == "diagnosis"
     with (tmp_path / "run" / "history.jsonl").open("a") as file:
@@ -154,8 +192,16 @@ def test_what_it_finds_is_noted_as_a_row(monkeypatch: pytest.MonkeyPatch) -> Non
     drive(watch, clock, course, 2)
     (row,) = course.rows
     assert json.loads(json.dumps(row, allow_nan=False)) == row
-    assert row["kind"] == "diagnosis" and row["step"] == 2 and row["epoch"] == 1 and row["elapsed_s"] == pytest.approx(2.0)
-    assert [verdict["name"] for verdict in row["verdicts"]] == ["vanishing gradient", "forget bias too low"]
+    assert (
+        row["kind"] == "diagnosis"
+        and row["step"] == 2
+        and row["epoch"] == 1
+        and row["elapsed_s"] == pytest.approx(2.0)
+    )
+    assert [verdict["name"] for verdict in row["verdicts"]] == [
+        "vanishing gradient",
+        "forget bias too low",
+    ]
     assert row["memory_steps"] == [watch.diagnoses[0][1].layers[0].memory()]
 
 
@@ -168,7 +214,10 @@ def test_resets_of_the_rows_hold() -> None:
     cut = Chunk(given.x[:, :2], given.y[:, :2], given.resets[:, :2])
     expected = diagnose(course.model, cut, window=10, clip_norm=1.0).to_dict()
     assert watch.diagnoses[0][1].to_dict() == expected
-    assert expected != diagnose(course.model, cut._replace(resets=None), window=10, clip_norm=1.0).to_dict()
+    assert (
+        expected
+        != diagnose(course.model, cut._replace(resets=None), window=10, clip_norm=1.0).to_dict()
+    )
 
 
 def test_the_first_process_alone_watches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +229,9 @@ def test_the_first_process_alone_watches(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_run_is_the_same_with_and_without_it() -> None:
     text = "the quick brown fox jumps over the lazy dog. " * 20
     corpus, recipe = from_text(text), Recipe(epochs=2, window=10, batch=4, device="cpu")
-    first = LanguageModel(len(corpus.vocabulary), 8, 12, 2, dropout=0.5, vocabulary=corpus.vocabulary)
+    first = LanguageModel(
+        len(corpus.vocabulary), 8, 12, 2, dropout=0.5, vocabulary=corpus.vocabulary
+    )
     second, watch = copy.deepcopy(first), Watch(every=5, share=1)
     fit(first, corpus, recipe, show=False)
     run = fit(second, corpus, recipe, show=False, callbacks=[watch])

@@ -1,4 +1,6 @@
-"""Encoded programs, one step and its derivative, run by the letter in NumPy: what the native module is to do."""
+"""Encoded programs, one step and its derivative, run by the letter in NumPy: what the native module
+is to do.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,44 @@ from recurra.program.graph import TERNARY, UNARY
 EPS = 1e-5
 Array = npt.NDArray[np.float64]
 MEANING: dict[str, Any] = {
-    "neg": np.negative, "abs": np.abs, "sign": np.sign, "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p,
-    "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "erf": np.vectorize(math.erf, otypes=[float]), "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "relu": lambda x: np.maximum(x, 0.0), "add": np.add, "sub": np.subtract,
-    "mul": np.multiply, "div": np.divide, "maximum": np.maximum, "minimum": np.minimum, "gt": np.greater, "ge": np.greater_equal,
-    "lt": np.less, "le": np.less_equal, "eq": np.equal, "where": lambda k, x, y: np.where(k != 0, x, y),
-}  # fmt: skip
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "sin": np.sin,
+    "cos": np.cos,
+    "erf": np.vectorize(math.erf, otypes=[float]),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0.0),
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "eq": np.equal,
+    "where": lambda k, x, y: np.where(k != 0, x, y),
+}
 NAMES = list(OPS)
 KINDS, PLACES = list(SOURCES), list(OUTPUTS)
 
 
 @dataclass
 class Step:
-    """One step of an encoded program: what it read and everything that it left behind, by kind and place.
+    """One step of an encoded program: what it read and everything that it left behind, by kind and
+    place.
 
-    A product's weights are (weight, bias, gain), None where there is none; the first are those of the input.
+    A product's weights are (weight, bias, gain), None where there is none; the first are those of
+    the input.
     """
 
     code: dict[str, Any]
@@ -60,8 +85,16 @@ class Step:
             said = self.code["input"] if kind == "u" else self.code["phases"][index][1]
             return self.v[-1 if kind == "u" else index][:, block * said[4] : (block + 1) * said[4]]
         if kind in ("state", "noise", "param", "const"):
-            group: Any = {"state": self.state, "noise": self.noise, "param": self.params, "const": self.code["constants"]}[kind]
-            return np.broadcast_to(group[index], (len(self.x), np.shape(group[index])[-1] if np.ndim(group[index]) else 1))
+            group: Any = {
+                "state": self.state,
+                "noise": self.noise,
+                "param": self.params,
+                "const": self.code["constants"],
+            }[kind]
+            return np.broadcast_to(
+                group[index],
+                (len(self.x), np.shape(group[index])[-1] if np.ndim(group[index]) else 1),
+            )
         return self.found[kind, index]
 
     def run(self, sections: list[Any], phase: int) -> None:
@@ -72,8 +105,12 @@ class Step:
             held: list[Any] = [None] * registers
             for op, register, *args in instructions:
                 count = 1 if NAMES[op] in UNARY else 3 if NAMES[op] in TERNARY else 2
-                got = [values[a] if a < len(values) else held[a - len(values)] for a in args[:count]]
-                held[register] = np.broadcast_to(MEANING[NAMES[op]](*got).astype(float), (len(self.x), width))
+                got = [
+                    values[a] if a < len(values) else held[a - len(values)] for a in args[:count]
+                ]
+                held[register] = np.broadcast_to(
+                    MEANING[NAMES[op]](*got).astype(float), (len(self.x), width)
+                )
             for value, kind, index in outputs:
                 place = PLACES[kind], index
                 assert place not in self.found, f"{place} is written twice"
@@ -83,7 +120,9 @@ class Step:
 
 @dataclass
 class Back(Step):
-    """The derivative of a step; `found` begins with what was saved, the new states and their gradients."""
+    """The derivative of a step; `found` begins with what was saved, the new states and their
+    gradients.
+    """
 
     dweights: dict[int, tuple[Array | None, Array, Array | None]] = field(default_factory=dict)
 
@@ -100,7 +139,9 @@ class Back(Step):
                 said = self.code["phases"][number][1]
                 kind, first = ("dv", 0) if du_first == -1 else ("du", du_first)
                 dv = np.concatenate([self.found[kind, first + i] for i in range(said[2])], -1)
-                back, *self.dweights[number] = adjoint(said, self.weights[number + 1], self.operands[number], dv)
+                back, *self.dweights[number] = adjoint(
+                    said, self.weights[number + 1], self.operands[number], dv
+                )
                 self.found["operand", number] = back
                 for key in [key for key in self.found if key[0] == "dv"]:
                     del self.found[key]
@@ -113,10 +154,14 @@ class Back(Step):
         return dx
 
 
-def product(said: Any, weights: tuple[Array | None, Array | None, Array | None], operand: Array) -> Array:
+def product(
+    said: Any, weights: tuple[Array | None, Array | None, Array | None], operand: Array
+) -> Array:
     """A product as its tuple says it."""
     weighted, first, blocks, _, unit, _, norm = said
-    weight, bias, gain = (None if each is None else each[first * unit : (first + blocks) * unit] for each in weights)
+    weight, bias, gain = (
+        None if each is None else each[first * unit : (first + blocks) * unit] for each in weights
+    )
     v = operand @ weight.T if weighted and weight is not None else operand
     if norm:
         v, _ = _normal(v, norm, unit)
@@ -129,7 +174,9 @@ def adjoint(
 ) -> tuple[Array, Array | None, Array, Array | None]:
     """Gradients of the operand, and of this product's rows of weight, bias and gain."""
     weighted, first, blocks, _, unit, _, norm = said
-    weight, _, gain = (None if each is None else each[first * unit : (first + blocks) * unit] for each in weights)
+    weight, _, gain = (
+        None if each is None else each[first * unit : (first + blocks) * unit] for each in weights
+    )
     dbias, dgain = dv.sum(0), None
     if norm:
         v = operand @ weight.T if weighted and weight is not None else operand
@@ -139,7 +186,9 @@ def adjoint(
         for count in norm:
             part = slice(start, start + count * unit)
             d, n = dv[:, part], normal[:, part]
-            dv[:, part] = (d - d.mean(-1, keepdims=True) - n * (d * n).mean(-1, keepdims=True)) / deviation[:, part]
+            dv[:, part] = (
+                d - d.mean(-1, keepdims=True) - n * (d * n).mean(-1, keepdims=True)
+            ) / deviation[:, part]
             start = part.stop
     if not weighted or weight is None:
         return dv, None, dbias, dgain

@@ -1,4 +1,6 @@
-"""Scenes for the kernels' tests: a cell with its arrays, and the plain loop that says what is right."""
+"""Scenes for the kernels' tests: a cell with its arrays, and the plain loop that says what is
+right.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from recurra.program import trace
 
 
 class Shared(Cell):
-    """Values that cross phases: one found before a product is read after it, a sum u + v is a gate as it is."""
+    """Values that cross phases: one found before a product is read after it, a sum u + v is a gate
+    as it is.
+    """
 
     state, gates = ("h", "c"), ("f", "g")
 
@@ -45,11 +49,17 @@ class Shared(Cell):
 
     def write(self, a: Any, s: Any) -> Any:
         c = s.new.q * s.new.m + tanh(a.g)
-        return dict(h=torch.where(c > 0, c, 0.5 * s.new.f), c=s.h * torch.full_like(c, 0.25).exp() + c, g=tanh(a.g))
+        return dict(
+            h=torch.where(c > 0, c, 0.5 * s.new.f),
+            c=s.h * torch.full_like(c, 0.25).exp() + c,
+            g=tanh(a.g),
+        )
 
 
 class Swap(Cell):
-    """Each new state is the other old one: nothing is computed, and neither may be overwritten too early."""
+    """Each new state is the other old one: nothing is computed, and neither may be overwritten too
+    early.
+    """
 
     state, gates = ("h", "c"), ("g",)
 
@@ -61,11 +71,27 @@ class Swap(Cell):
 
 
 CELLS: tuple[Cell, ...] = (
-    Elman(), Elman("relu"), LSTM(), PeepholeLSTM(), ProjectedLSTM(3), GRU(), ResetBeforeGRU(), LayerNormLSTM(), LayerNormGRU(),
-    MinGRU(), MinLSTM(), Zoneout(LSTM(), h=0.1, c=0.2), Zoneout(GRU(), h=0.3), RecurrentDropout(LSTM(), rate=0.3),
-    RecurrentDropout(ResetBeforeGRU(), rate=0.3), Probed(LSTM()), Probed(GRU()), Zoneout(RecurrentDropout(ProjectedLSTM(2), 0.4), h=0.2),
-    Shared(), Swap(),
-)  # fmt: skip
+    Elman(),
+    Elman("relu"),
+    LSTM(),
+    PeepholeLSTM(),
+    ProjectedLSTM(3),
+    GRU(),
+    ResetBeforeGRU(),
+    LayerNormLSTM(),
+    LayerNormGRU(),
+    MinGRU(),
+    MinLSTM(),
+    Zoneout(LSTM(), h=0.1, c=0.2),
+    Zoneout(GRU(), h=0.3),
+    RecurrentDropout(LSTM(), rate=0.3),
+    RecurrentDropout(ResetBeforeGRU(), rate=0.3),
+    Probed(LSTM()),
+    Probed(GRU()),
+    Zoneout(RecurrentDropout(ProjectedLSTM(2), 0.4), h=0.2),
+    Shared(),
+    Swap(),
+)
 
 
 @dataclass(frozen=True)
@@ -89,30 +115,57 @@ class Scene:
         def each(values: dict[str, Tensor]) -> dict[str, Tensor]:
             return {name: value.to(dtype) for name, value in values.items()}
 
-        state, initial = (tuple(v.to(dtype) for v in values) for values in (self.state, self.initial))
-        return replace(self, weights=each(self.weights), x=self.x.to(dtype), state=state, initial=initial, noise=each(self.noise))
+        state, initial = (
+            tuple(v.to(dtype) for v in values) for values in (self.state, self.initial)
+        )
+        return replace(
+            self,
+            weights=each(self.weights),
+            x=self.x.to(dtype),
+            state=state,
+            initial=initial,
+            noise=each(self.noise),
+        )
 
 
 def scene(
-    cell: Cell, steps: int = 5, rows: int = 3, hidden: int = 5, *, noisy: bool = False, ragged: bool = False, **options: Any
+    cell: Cell,
+    steps: int = 5,
+    rows: int = 3,
+    hidden: int = 5,
+    *,
+    noisy: bool = False,
+    ragged: bool = False,
+    **options: Any,
 ) -> Scene:
-    """A scene with random weights; noise, lengths (a 0 and a 1 among them) and resets if asked for."""
+    """A scene with random weights; noise, lengths (a 0 and a 1 among them) and resets if asked
+    for.
+    """
     generator = torch.Generator().manual_seed(hidden + 100 * steps)
 
     def normal(*shape: int, scale: float = 1.0) -> Tensor:
         return torch.randn(shape, generator=generator).double() * scale
 
-    weights = {name: normal(*shape, scale=shape[-1] ** -0.5) for name, shape in cell.weights(2, hidden).items()}
+    weights = {
+        name: normal(*shape, scale=shape[-1] ** -0.5)
+        for name, shape in cell.weights(2, hidden).items()
+    }
     like = torch.zeros((), dtype=torch.float64)
     noise = draw(cell, (steps, rows), hidden, like, generator) if noisy else {}
     if noisy:
-        probed = {name: each.of for name, each in cell.noises().items() if name.startswith("probe_")}
-        noise |= {name: normal(steps, rows, cell.width(state, hidden)) for name, state in probed.items()}
+        probed = {
+            name: each.of for name, each in cell.noises().items() if name.startswith("probe_")
+        }
+        noise |= {
+            name: normal(steps, rows, cell.width(state, hidden)) for name, state in probed.items()
+        }
     widths = [cell.width(name, hidden) for name in cell.state]
     if ragged:
         lengths = torch.randint(0, steps + 1, (rows,), generator=generator)
         lengths[:2] = torch.tensor([0, 1])[:rows]
-        options |= dict(lengths=lengths, resets=torch.rand((steps, rows), generator=generator) < 0.4)
+        options |= dict(
+            lengths=lengths, resets=torch.rand((steps, rows), generator=generator) < 0.4
+        )
     x = normal(steps, rows, 2)
     state, initial = (tuple(normal(rows, width) for width in widths) for _ in range(2))
     made = Scene(cell, hidden, weights, x, state, initial, noise, **options)
@@ -133,34 +186,55 @@ def looped(s: Scene) -> Result:
         valid = (t < lengths)[:, None]
         reset = valid & s.resets[t][:, None] if s.resets is not None else torch.zeros_like(valid)
         if not s.reverse:
-            state = tuple(torch.where(reset, new, old) for new, old in zip(s.initial, state, strict=True))
+            state = tuple(
+                torch.where(reset, new, old) for new, old in zip(s.initial, state, strict=True)
+            )
         noise = {name: s.noise[name][t] for name in s.noise if name not in s.cell.lasting()}
         u = s.cell.project(s.weights, torch.where(valid, s.x[t], 0.0))
         new, found = s.cell.step(s.weights, u, s.cell.state_type()(*state, *masks), noise)
-        state = tuple(torch.where(valid, n, old) for n, old in zip(new[: len(state)], state, strict=True))
+        state = tuple(
+            torch.where(valid, n, old) for n, old in zip(new[: len(state)], state, strict=True)
+        )
         outputs.append(torch.where(valid, state[0], 0.0))
         states.append(state)
         gates.append([torch.where(valid, gate, 0.0) for gate in found])
         if s.reverse:
-            state = tuple(torch.where(reset, new, old) for new, old in zip(s.initial, state, strict=True))
+            state = tuple(
+                torch.where(reset, new, old) for new, old in zip(s.initial, state, strict=True)
+            )
     if s.reverse:
         outputs, states, gates = outputs[::-1], states[::-1], gates[::-1]
-    return [torch.stack(outputs), *state, *map(torch.stack, zip(*states, strict=True)), *map(torch.stack, zip(*gates, strict=True))]
+    return [
+        torch.stack(outputs),
+        *state,
+        *map(torch.stack, zip(*states, strict=True)),
+        *map(torch.stack, zip(*gates, strict=True)),
+    ]
 
 
 def fused(s: Scene) -> Result:
     """The same by the native driver, all kept."""
     program = trace(s.cell, s.noise)
     h, final, states, gates = forward(
-        program, s.weights, s.x, s.state, s.initial, noise=s.noise, lengths=s.lengths, resets=s.resets,
-        reverse=s.reverse, keep=("states", "gates"),
-    )  # fmt: skip
+        program,
+        s.weights,
+        s.x,
+        s.state,
+        s.initial,
+        noise=s.noise,
+        lengths=s.lengths,
+        resets=s.resets,
+        reverse=s.reverse,
+        keep=("states", "gates"),
+    )
     assert states is not None and gates is not None
     return [h, *final, *states, *gates]
 
 
 def assert_right(s: Scene, dtype: torch.dtype) -> None:
-    """Hold the driver to the loop: float64 to 1e-12, float32 to twice the loop's own error and 16 eps."""
+    """Hold the driver to the loop: float64 to 1e-12, float32 to twice the loop's own error and 16
+    eps.
+    """
     exact, got = looped(s), fused(s.to(dtype))
     loop32 = looped(s.to(torch.float32)) if dtype == torch.float32 else exact
     assert len(got) == len(exact)
@@ -169,6 +243,8 @@ def assert_right(s: Scene, dtype: torch.dtype) -> None:
         size = max(1.0, right.abs().max().item())
         bound = 1e-12 * size
         if dtype == torch.float32:
-            bound = 2 * (loop - right).abs().max().item() + 16 * torch.finfo(torch.float32).eps * size
+            bound = (
+                2 * (loop - right).abs().max().item() + 16 * torch.finfo(torch.float32).eps * size
+            )
         error = (mine - right).abs().max().item()
         assert error <= bound, f"value {number}: error {error}, bound {bound}"

@@ -23,17 +23,26 @@ I, H, B = 3, 5, 4
 
 
 class Curious(Cell):
-    """Reads u, v and their sum in ways whose derivatives need them again, and leaves one gate without gradient."""
+    """Reads u, v and their sum in ways whose derivatives need them again, and leaves one gate
+    without gradient.
+    """
 
     state, gates = ("h", "c"), ("p", "q", "w")
 
     def pointwise(self, a: Any, s: Any) -> dict[str, Tensor]:
         p = torch.nn.functional.elu(a.p) + torch.sin(a.u.q) * torch.cos(a.v.q)
         c = torch.where(s.c > 0, tanh(p), s.c / (1 + s.c * s.c))
-        return dict(h=torch.maximum(p, 0.3 * c) + 0.0 * sigmoid(s.h), c=c, p=p, q=a.q, w=sigmoid(a.w))
+        return dict(
+            h=torch.maximum(p, 0.3 * c) + 0.0 * sigmoid(s.h), c=c, p=p, q=a.q, w=sigmoid(a.w)
+        )
 
 
-CELLS = ZOO | {"Shared": Shared(), "Swap": Swap(), "Curious": Curious(), "ZoneoutShared": Zoneout(Shared(), h=0.2, c=0.1)}
+CELLS = ZOO | {
+    "Shared": Shared(),
+    "Swap": Swap(),
+    "Curious": Curious(),
+    "ZoneoutShared": Zoneout(Shared(), h=0.2, c=0.1),
+}
 
 
 def leaves(cell: Cell, training: bool) -> dict[str, Tensor]:
@@ -41,12 +50,18 @@ def leaves(cell: Cell, training: bool) -> dict[str, Tensor]:
     shapes = {"x": (B, I)} | cell.weights(I, H)
     shapes |= {f"state.{name}": (B, cell.width(name, H)) for name in cell.state}
     if training:
-        shapes |= {f"noise.{name}": (B, cell.width(noise.of, H)) for name, noise in cell.noises().items()}
+        shapes |= {
+            f"noise.{name}": (B, cell.width(noise.of, H)) for name, noise in cell.noises().items()
+        }
     return {name: (0.7 * torch.randn(shape)).requires_grad_() for name, shape in shapes.items()}
 
 
 def group(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
 
 
 def by_torch(cell: Cell, at: dict[str, Tensor], seeds: list[Tensor]) -> dict[str, Tensor]:
@@ -59,17 +74,32 @@ def by_torch(cell: Cell, at: dict[str, Tensor], seeds: list[Tensor]) -> dict[str
         total = sum((seed * value).sum() for seed, value in zip(seeds, new, strict=False))
     assert isinstance(total, Tensor)
     found = torch.autograd.grad(total, list(at.values()), allow_unused=True)
-    return {name: torch.zeros_like(leaf) if d is None else d for (name, leaf), d in zip(at.items(), found, strict=True)}
+    return {
+        name: torch.zeros_like(leaf) if d is None else d
+        for (name, leaf), d in zip(at.items(), found, strict=True)
+    }
 
 
-def by_letter(program: Program, code: dict[str, Any], at: dict[str, Tensor], seeds: list[Tensor]) -> dict[str, Any]:
+def by_letter(
+    program: Program, code: dict[str, Any], at: dict[str, Tensor], seeds: list[Tensor]
+) -> dict[str, Any]:
     """The same by the encoded program."""
     numbers = {name: value.detach().numpy() for name, value in at.items()}
     products = stages(program)[1]
-    names = [("weight_ih", "bias_ih", "gain_ih"), *((None, None, None) if each is None else vectors_of(each) for each in products)]
+    names = [
+        ("weight_ih", "bias_ih", "gain_ih"),
+        *((None, None, None) if each is None else vectors_of(each) for each in products),
+    ]
     weights = [tuple(numbers.get(name or "") for name in each) for each in names]
     noise, state = group(numbers, "noise."), list(group(numbers, "state.").values())
-    given = (code, weights, numbers["x"], state, [noise[name] for name in sorted(noise)], [numbers[name] for name in program.params])
+    given = (
+        code,
+        weights,
+        numbers["x"],
+        state,
+        [noise[name] for name in sorted(noise)],
+        [numbers[name] for name in program.params],
+    )
     step = Step(*given)  # type: ignore[arg-type]
     step.forward()
     back = Back(*given)  # type: ignore[arg-type]
@@ -79,12 +109,19 @@ def by_letter(program: Program, code: dict[str, Any], at: dict[str, Tensor], see
     found: dict[str, Any] = {name: np.zeros_like(value) for name, value in numbers.items()}
     found["x"] = back.backward()
     found |= {f"state.{name}": back.found["dstate", i] for i, name in enumerate(program.state)}
-    found |= {f"noise.{name}": back.found["dnoise", i] for i, name in enumerate(sorted(noise)) if ("dnoise", i) in back.found}
+    found |= {
+        f"noise.{name}": back.found["dnoise", i]
+        for i, name in enumerate(sorted(noise))
+        if ("dnoise", i) in back.found
+    }
     found |= {name: back.found["dparam", i].sum(0) for i, name in enumerate(program.params)}
     found |= dict(zip(("weight_ih", "bias_ih", "gain_ih"), back.dweights[-1], strict=True))
     for number, product in enumerate(products):
         if product is not None and number in back.dweights:
-            rows = slice(product.first * (unit := code["phases"][number][1][4]), (product.first + len(product.gates)) * unit)
+            rows = slice(
+                product.first * (unit := code["phases"][number][1][4]),
+                (product.first + len(product.gates)) * unit,
+            )
             for name, d in zip(vectors_of(product), back.dweights[number], strict=True):
                 if name in found:
                     found[name][rows] += d
@@ -104,26 +141,43 @@ def test_encoded_derivative_equals_torch(cell: Cell, training: bool, noise_gradi
     found = by_letter(program, code, at, seeds)
     for name, right in by_torch(cell, at, seeds).items():
         if noise_gradients or not name.startswith("noise."):
-            assert torch.allclose(torch.from_numpy(found[name]), right, rtol=1e-11, atol=1e-11), name
+            assert torch.allclose(torch.from_numpy(found[name]), right, rtol=1e-11, atol=1e-11), (
+                name
+            )
 
 
 @pytest.mark.parametrize(
     ("cell", "names"),
     [
-        (LSTM(), ["i", "f", "g", "o"]), (Elman(), []), (Elman("relu"), []), (ProjectedLSTM(2), ["i", "f", "g", "o"]),
-        (ZOO["PeepholeLSTM"], ["i", "f", "g", "o"]), (ZOO["Zoneout"], ["i", "f", "g", "o"]), (ZOO["CoupledLSTM"], ["f", "g", "o"]),
+        (LSTM(), ["i", "f", "g", "o"]),
+        (Elman(), []),
+        (Elman("relu"), []),
+        (ProjectedLSTM(2), ["i", "f", "g", "o"]),
+        (ZOO["PeepholeLSTM"], ["i", "f", "g", "o"]),
+        (ZOO["Zoneout"], ["i", "f", "g", "o"]),
+        (ZOO["CoupledLSTM"], ["f", "g", "o"]),
         (ZOO["ResetBeforeGRU"], ["r", "z", "n"]),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_only_what_cannot_be_found_again_is_saved(cell: Cell, names: list[str]) -> None:
     program = trace(cell, cell.noises())
     widths = {"hidden": H} | {name: cell.width(name, H) for name in cell.state}
     code = arguments(program, widths, I)
     saved = []
     for _, _, sections in code["phases"]:
-        gate = {value: place for section in sections for value, kind, place in section[4] if kind == OUTPUTS["gate"]}
-        saved += [gate[value] for section in sections for value, kind, _ in section[4] if kind == OUTPUTS["saved"]]
+        gate = {
+            value: place
+            for section in sections
+            for value, kind, place in section[4]
+            if kind == OUTPUTS["gate"]
+        }
+        saved += [
+            gate[value]
+            for section in sections
+            for value, kind, _ in section[4]
+            if kind == OUTPUTS["saved"]
+        ]
     assert sorted(saved) == sorted(list(program.gates).index(name) for name in names)
     assert code["saved"] == [H] * len(names)
 
@@ -135,8 +189,13 @@ def test_gru_saves_its_reset_product_too() -> None:
 def test_what_only_noise_needs_is_left_out() -> None:
     program = trace(cell := ZOO["Zoneout"], cell.noises())
     widths = {"hidden": H, "h": H, "c": H}
-    with_noise, without = (arguments(program, widths, I, each)["backward"][1] for each in (True, False))
-    count = [sum(len(section[3]) for phase in phases for part in (1, 2, 4) for section in phase[part]) for phases in (with_noise, without)]
+    with_noise, without = (
+        arguments(program, widths, I, each)["backward"][1] for each in (True, False)
+    )
+    count = [
+        sum(len(section[3]) for phase in phases for part in (1, 2, 4) for section in phase[part])
+        for phases in (with_noise, without)
+    ]
     assert count[0] > count[1] + 4
 
 
@@ -146,10 +205,17 @@ def test_gradients_of_v_that_are_those_of_u_are_written_once() -> None:
         widths = {"hidden": H} | {each: ZOO[name].width(each, H) for each in ZOO[name].state}
         firsts[name] = [phase[3] for phase in arguments(trace(ZOO[name]), widths, I)["backward"][1]]
     assert firsts == {
-        "LSTM": [0], "GRU": [-1], "ResetBeforeGRU": [2, 0], "LayerNormLSTM": [-1, -1], "ProjectedLSTM": [-1, 0], "MinGRU": [-2],
-    }  # fmt: skip
+        "LSTM": [0],
+        "GRU": [-1],
+        "ResetBeforeGRU": [2, 0],
+        "LayerNormLSTM": [-1, -1],
+        "ProjectedLSTM": [-1, 0],
+        "MinGRU": [-2],
+    }
 
 
 def test_phases_without_a_product_join_the_one_before() -> None:
-    code = arguments(trace(ZOO["AllThree"], ["zoneout_h", "dropout_h", "probe_h"]), {"hidden": H, "h": H}, I)
+    code = arguments(
+        trace(ZOO["AllThree"], ["zoneout_h", "dropout_h", "probe_h"]), {"hidden": H, "h": H}, I
+    )
     assert len(code["phases"]) == len(code["backward"][1]) == 1

@@ -1,4 +1,6 @@
-"""The native derivative of a whole scan, called directly, and the steps that are gone through again for gradients of gradients."""
+"""The native derivative of a whole scan, called directly, and the steps that are gone through again
+for gradients of gradients.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,16 @@ def encoded(s: Scene, noise_gradients: bool = True) -> tuple[Encoded, Arrays]:
     widths = tuple(value.shape[-1] for value in s.state)
     code = encode(trace(s.cell, s.noise), s.hidden, widths, s.x.shape[-1], noise_gradients)
     initial = s.initial if s.resets is not None else ()
-    return code, Arrays(s.x, s.state, initial, gather(code, s.weights), gather_noise(code, s.noise), s.lengths, s.resets, s.reverse)
+    return code, Arrays(
+        s.x,
+        s.state,
+        initial,
+        gather(code, s.weights),
+        gather_noise(code, s.noise),
+        s.lengths,
+        s.resets,
+        s.reverse,
+    )
 
 
 def leaves(arrays: Arrays) -> list[Tensor | None]:
@@ -49,18 +60,30 @@ def seeds_for(s: Scene) -> Seeds:
 
     steps, rows, _ = s.x.shape
     widths = [value.shape[-1] for value in s.state]
-    return Seeds(normal(steps, rows, widths[0]), [normal(rows, w) for w in widths], [normal(steps, rows, w) for w in widths])
+    return Seeds(
+        normal(steps, rows, widths[0]),
+        [normal(rows, w) for w in widths],
+        [normal(steps, rows, w) for w in widths],
+    )
 
 
-def found_by(s: Scene, seeds: Seeds, *, recompute: bool = False, noise_gradients: bool = True) -> list[Tensor | None]:
+def found_by(
+    s: Scene, seeds: Seeds, *, recompute: bool = False, noise_gradients: bool = True
+) -> list[Tensor | None]:
     """The gradient of every tensor that is there, by the native module."""
     code, arrays = encoded(s, noise_gradients)
     with torch.no_grad():
-        out = run(code, arrays, Options(s.reverse, saving=True, recompute=recompute, noise=noise_gradients))
+        out = run(
+            code,
+            arrays,
+            Options(s.reverse, saving=True, recompute=recompute, noise=noise_gradients),
+        )
         needed = [tensor is not None for tensor in leaves(arrays)]
         if not noise_gradients:
             needed[len(needed) - len(arrays.noise) :] = [False] * len(arrays.noise)
-        made = iter(backward(code, arrays, Made(out.h, states=out.states, saved=out.saved), seeds, needed))
+        made = iter(
+            backward(code, arrays, Made(out.h, states=out.states, saved=out.saved), seeds, needed)
+        )
     return [next(made) if flag else None for flag in needed]
 
 
@@ -76,7 +99,10 @@ def expected(s: Scene, seeds: Seeds) -> list[Tensor | None]:
     made = iter(torch.autograd.grad(total, there, allow_unused=True))
     for tensor in there:
         tensor.requires_grad_(False)
-    return [None if tensor is None else (torch.zeros_like(tensor) if (d := next(made)) is None else d) for tensor in found]
+    return [
+        None if tensor is None else (torch.zeros_like(tensor) if (d := next(made)) is None else d)
+        for tensor in found
+    ]
 
 
 def assert_same(found: list[Any], right: list[Any]) -> None:
@@ -98,7 +124,9 @@ def test_derivative_equals_autograd_of_the_loop(cell: Cell, reverse: bool, recom
 
 @every_cell
 def test_what_is_left_of_a_row_counts_once(cell: Cell) -> None:
-    s = scene(cell, 3, 2, 131, noisy=True)  # a tile and three units: gradients of parameters and masks are sums over steps
+    s = scene(
+        cell, 3, 2, 131, noisy=True
+    )  # a tile and three units: gradients of parameters and masks are sums over steps
     seeds = seeds_for(s)
     assert_same(found_by(s, seeds), expected(s, seeds))
 
@@ -149,7 +177,10 @@ def test_gradients_past_a_length_are_zero_and_never_read() -> None:
     seeds = seeds_for(s)._replace(states=())
     assert seeds.h is not None
     clean = found_by(s, seeds)
-    dirty = found_by(replace(s, x=s.x.masked_fill(past, torch.nan)), seeds._replace(h=seeds.h.masked_fill(past, torch.nan)))
+    dirty = found_by(
+        replace(s, x=s.x.masked_fill(past, torch.nan)),
+        seeds._replace(h=seeds.h.masked_fill(past, torch.nan)),
+    )
     assert_same(dirty, clean)
     assert clean[0] is not None and not clean[0].masked_select(past).any()
 
@@ -157,7 +188,9 @@ def test_gradients_past_a_length_are_zero_and_never_read() -> None:
 def test_arguments_are_left_as_they_are() -> None:
     s = scene(Probed(Zoneout(GRU(), h=0.3)), 4, 3, 5, noisy=True, ragged=True)
     seeds = seeds_for(s)
-    given = [t for t in (*leaves(encoded(s)[1]), seeds.h, *seeds.final, *seeds.states) if t is not None]
+    given = [
+        t for t in (*leaves(encoded(s)[1]), seeds.h, *seeds.final, *seeds.states) if t is not None
+    ]
     before = [tensor.clone() for tensor in given]
     found_by(s, seeds)
     assert all(torch.equal(a, b) for a, b in zip(given, before, strict=True))
@@ -170,19 +203,32 @@ def test_what_does_not_fit_is_refused() -> None:
     made, seeds = Made(out.h, states=out.states, saved=out.saved), Seeds(None, [None, None])
     with pytest.raises(ShapeError, match=r"state.c must have shape \(3, 5\), got \(2, 5\)"):
         backward(code, arrays._replace(state=[s.state[0], s.state[1][:2]]), made, seeds, [])
-    with pytest.raises(DtypeError, match="x must be torch.float32 or torch.float64, got torch.float16"):
+    with pytest.raises(
+        DtypeError, match="x must be torch.float32 or torch.float64, got torch.float16"
+    ):
         backward(code, arrays._replace(x=s.x.half()), made, seeds, [])
     for what, message in (
         (dict(made=made._replace(h=out.h[1:])), r"h must have shape \(4, 3, 5\), got \(3, 3, 5\)"),
-        (dict(made=made._replace(saved=out.h)), r"saved must have shape \(4, 3, 20\), got \(4, 3, 5\)"),
+        (
+            dict(made=made._replace(saved=out.h)),
+            r"saved must have shape \(4, 3, 20\), got \(4, 3, 5\)",
+        ),
         (dict(made=made._replace(states=[])), r"states must hold c, got 0 values"),
-        (dict(seeds=Seeds(out.h[1:], [None, None])), r"the gradient of h must have shape \(4, 3, 5\), got \(3, 3, 5\)"),
+        (
+            dict(seeds=Seeds(out.h[1:], [None, None])),
+            r"the gradient of h must have shape \(4, 3, 5\), got \(3, 3, 5\)",
+        ),
         (dict(seeds=Seeds(None, [None])), "final must hold h, c, got 1 values"),
-        (dict(seeds=Seeds(None, [None, out.h])), r"the gradient of final.c must have shape \(3, 5\), got \(4, 3, 5\)"),
+        (
+            dict(seeds=Seeds(None, [None, out.h])),
+            r"the gradient of final.c must have shape \(3, 5\), got \(4, 3, 5\)",
+        ),
     ):
         with pytest.raises(ShapeError, match=message):
             backward(code, arrays, **(dict(made=made, seeds=seeds, needed=[False] * 12) | what))
-    with pytest.raises(DtypeError, match="the gradient of h must be torch.float64, as x, got torch.float32"):
+    with pytest.raises(
+        DtypeError, match="the gradient of h must be torch.float64, as x, got torch.float32"
+    ):
         backward(code, arrays, made, Seeds(out.h.float(), [None, None]), [])
 
 

@@ -20,7 +20,11 @@ def test_same_program_and_sizes_give_the_same_object() -> None:
     program = trace(LSTM())
     code = encode(program, 5, (5, 5), 3)
     assert encode(program, 5, (5, 5), 3) is code
-    others = [encode(program, 6, (6, 6), 3), encode(program, 5, (5, 5), 4), encode(program, 5, (5, 5), 3, noise_gradients=True)]
+    others = [
+        encode(program, 6, (6, 6), 3),
+        encode(program, 5, (5, 5), 4),
+        encode(program, 5, (5, 5), 3, noise_gradients=True),
+    ]
     assert len({id(each.native) for each in (code, *others)}) == 4
 
 
@@ -31,7 +35,9 @@ def test_every_cell_is_encoded(cell: Cell) -> None:
     assert code.widths == {"hidden": 7} | dict(zip(cell.state, widths, strict=True))
     assert set(code.noises) == set(cell.noises())
     assert set(code.params) == set(cell.params)
-    assert {name: shape for name, shape in zip(code.names, code.shapes, strict=True)} == cell.weights(3, 7)
+    assert {
+        name: shape for name, shape in zip(code.names, code.shapes, strict=True)
+    } == cell.weights(3, 7)
 
 
 def test_program_from_json_is_encoded() -> None:
@@ -39,7 +45,10 @@ def test_program_from_json_is_encoded() -> None:
 
 
 def test_widths_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ProgramError, match=r"LSTM\(\): the native module cannot run the program: width of a source must be"):
+    with pytest.raises(
+        ProgramError,
+        match=r"LSTM\(\): the native module cannot run the program: width of a source must be",
+    ):
         encode(trace(LSTM()), 5, (4, 5), 3)
 
 
@@ -49,11 +58,16 @@ class Long(Cell):
     gates = tuple(f"g{i}" for i in range(21))
 
     def phases(self) -> Any:
-        return tuple(Phase(lambda a, s, g=gate: {g: getattr(a, g), "h": getattr(a, g)}, (gate,)) for gate in self.gates)
+        return tuple(
+            Phase(lambda a, s, g=gate: {g: getattr(a, g), "h": getattr(a, g)}, (gate,))
+            for gate in self.gates
+        )
 
 
 def test_too_many_phases_are_refused() -> None:
-    with pytest.raises(ProgramError, match="number of phases must be at least 1 and at most 16, got 21"):
+    with pytest.raises(
+        ProgramError, match="number of phases must be at least 1 and at most 16, got 21"
+    ):
         encode(trace(Long()), 5, (5,), 3)
 
 
@@ -63,10 +77,12 @@ def test_operation_is_computed_once_and_registers_are_used_again() -> None:
     assert width == 5
     assert len(instructions) == 13 and registers < 13
     assert sum(op == OPS["tanh"] for op, *_ in instructions) == 2
-    assert sorted(kind for kind, *_ in sources) == sorted([SOURCES["u"]] * 4 + [SOURCES["v"]] * 4 + [SOURCES["state"]])
-    assert [(kind, index) for _, kind, index in outputs] == [(OUTPUTS["slot"], i) for i in (0, 1)] + [
-        (OUTPUTS["gate"], i) for i in range(4)
-    ]
+    assert sorted(kind for kind, *_ in sources) == sorted(
+        [SOURCES["u"]] * 4 + [SOURCES["v"]] * 4 + [SOURCES["state"]]
+    )
+    assert [(kind, index) for _, kind, index in outputs] == [
+        (OUTPUTS["slot"], i) for i in (0, 1)
+    ] + [(OUTPUTS["gate"], i) for i in range(4)]
 
 
 def test_each_width_has_its_own_section() -> None:
@@ -77,10 +93,19 @@ def test_each_width_has_its_own_section() -> None:
 
 def test_missing_native_module_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "recurra.native", None)
-    with pytest.raises(MissingDependency, match=r"recurra.native must be built for this, got none; install recurra with a C\+\+ compiler"):
+    with pytest.raises(
+        MissingDependency,
+        match=(
+            r"recurra.native must be built for this, got none; install recurra with a C\+\+"
+            r" compiler"
+        ),
+    ):
         load_native()
 
 
 def test_importing_kernels_needs_no_torch() -> None:
     code = "import sys, recurra.kernels, recurra.program; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+        == "False"
+    )

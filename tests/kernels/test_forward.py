@@ -27,15 +27,22 @@ every_cell = pytest.mark.parametrize("cell", CELLS, ids=repr)
 
 @every_cell
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("steps", "rows", "hidden"), [(5, 3, 5), (1, 1, 1), (2, 1, 63), (3, 13, 130), (4, 26, 17), (2, 2, 64)])
-def test_driver_equals_loop(cell: Cell, steps: int, rows: int, hidden: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("steps", "rows", "hidden"),
+    [(5, 3, 5), (1, 1, 1), (2, 1, 63), (3, 13, 130), (4, 26, 17), (2, 2, 64)],
+)
+def test_driver_equals_loop(
+    cell: Cell, steps: int, rows: int, hidden: int, dtype: torch.dtype
+) -> None:
     assert_right(scene(cell, steps, rows, hidden), dtype)
 
 
 @every_cell
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_driver_equals_loop_ragged_with_resets(cell: Cell, reverse: bool, dtype: torch.dtype) -> None:
+def test_driver_equals_loop_ragged_with_resets(
+    cell: Cell, reverse: bool, dtype: torch.dtype
+) -> None:
     assert_right(scene(cell, 7, 9, 5, ragged=True, reverse=reverse), dtype)
 
 
@@ -56,9 +63,13 @@ def test_what_is_past_a_length_is_never_read(cell: Cell, reverse: bool) -> None:
     assert clean.lengths is not None
     past = torch.arange(6)[:, None] >= clean.lengths
     steps = {name: value for name, value in clean.noise.items() if name not in cell.lasting()}
-    dirty = {name: value.masked_fill(past[..., None], float("nan")) for name, value in steps.items()}
+    dirty = {
+        name: value.masked_fill(past[..., None], float("nan")) for name, value in steps.items()
+    }
     x = clean.x.masked_fill(past[..., None], float("nan"))
-    for mine, right in zip(fused(replace(clean, x=x, noise=clean.noise | dirty)), fused(clean), strict=True):
+    for mine, right in zip(
+        fused(replace(clean, x=x, noise=clean.noise | dirty)), fused(clean), strict=True
+    ):
         assert torch.equal(mine, right)
         assert mine.isfinite().all()
 
@@ -66,18 +77,41 @@ def test_what_is_past_a_length_is_never_read(cell: Cell, reverse: bool) -> None:
 def test_row_past_its_length_is_held_and_silent() -> None:
     s = scene(LSTM(), 4, 3, 5)
     h, (final_h, _), states, gates = forward(
-        trace(LSTM()), s.weights, s.x, s.state, lengths=torch.tensor([0, 1, 4]), keep=("states", "gates")
+        trace(LSTM()),
+        s.weights,
+        s.x,
+        s.state,
+        lengths=torch.tensor([0, 1, 4]),
+        keep=("states", "gates"),
     )
     assert states is not None and gates is not None
     assert torch.equal(final_h[0], s.state[0][0])
     assert torch.equal(states[0][3, 1], h[0, 1]) and h[0, 1].abs().min() > 0
     assert not h[:, 0].any() and not h[1:, 1].any()
-    assert all(not gate[:, 0].any() and not gate[1:, 1].any() and gate[0, 1].all() for gate in gates)
+    assert all(
+        not gate[:, 0].any() and not gate[1:, 1].any() and gate[0, 1].all() for gate in gates
+    )
 
 
 def test_reset_going_backward_comes_after_the_step() -> None:
-    s = scene(GRU(), 3, 2, 5, resets=torch.tensor([[False, False], [True, False], [False, False]]), reverse=True)
-    h, (final,), states, _ = forward(trace(GRU()), s.weights, s.x, s.state, s.initial, resets=s.resets, reverse=True, keep=("states",))
+    s = scene(
+        GRU(),
+        3,
+        2,
+        5,
+        resets=torch.tensor([[False, False], [True, False], [False, False]]),
+        reverse=True,
+    )
+    h, (final,), states, _ = forward(
+        trace(GRU()),
+        s.weights,
+        s.x,
+        s.state,
+        s.initial,
+        resets=s.resets,
+        reverse=True,
+        keep=("states",),
+    )
     assert states is not None
     assert torch.equal(states[0][1], h[1])
     alone, *_ = forward(trace(GRU()), s.weights, s.x[:1], s.initial, reverse=True)
@@ -93,12 +127,16 @@ def test_bits_do_not_depend_on_the_rows_beside(cell: Cell, dtype: torch.dtype) -
     for rows in (slice(0, 2), slice(3, 5), slice(5, 17), slice(4, 29)):
         state, initial = (tuple(value[rows] for value in values) for values in (s.state, s.initial))
         noise = {name: value[:, rows] for name, value in s.noise.items()}
-        part = fused(replace(s, x=s.x[:, rows].contiguous(), state=state, initial=initial, noise=noise))
+        part = fused(
+            replace(s, x=s.x[:, rows].contiguous(), state=state, initial=initial, noise=noise)
+        )
         for mine, right in zip(part, whole, strict=True):
             assert torch.equal(mine, right[..., rows, :])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads come from the libgomp of PyTorch for Linux")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="threads come from the libgomp of PyTorch for Linux"
+)
 @pytest.mark.parametrize("cell", [LSTM(), LayerNormLSTM(), Zoneout(GRU(), h=0.3)], ids=repr)
 def test_bits_do_not_depend_on_threads(cell: Cell) -> None:
     s = scene(cell, 9, 37, 63, noisy=True, ragged=True).to(torch.float32)
@@ -175,23 +213,91 @@ def call(**changed: object) -> None:
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"x": torch.zeros(5, 3, 3).double()}, ShapeError, r"x must have shape \(T, B, 2\), got \(5, 3, 3\)"),
-        ({"x": torch.zeros(5, 20).double()}, ShapeError, r"x must have shape \(T, B, I\), got \(5, 20\)"),
-        ({"x": torch.zeros(5, 3, 2).half()}, DtypeError, "x must be torch.float32 or torch.float64, got torch.float16"),
-        ({"x": torch.zeros(5, 3, 2)}, DtypeError, "state.h must be torch.float32, as x, got torch.float64"),
-        ({"x": torch.zeros(5, 3, 2, device="meta").double()}, DtypeError, "x must be on the cpu, got meta"),
-        ({"state": (torch.zeros(3, 5).double(),)}, ShapeError, "state must hold h, c, got 1 values"),
-        ({"initial": (torch.zeros(3, 5).double(),)}, ShapeError, "state and initial must hold h, c, got 2 and 1 values"),
-        ({"state": (torch.zeros(2, 5).double(),) * 2}, ShapeError, r"state.h must have shape \(3, 5\), got \(2, 5\)"),
-        ({"initial": (torch.zeros(3, 4).double(),) * 2}, ShapeError, r"initial.h must have shape \(3, 5\), got \(3, 4\)"),
-        ({"initial": (), "resets": torch.zeros(5, 3).bool()}, ArgumentError, "initial must be given with resets, got None"),
-        ({"lengths": torch.zeros(4).long()}, ShapeError, r"lengths must have shape \(3,\), got \(4,\)"),
-        ({"lengths": torch.zeros(3).int()}, DtypeError, "lengths must be torch.int64 on the cpu, got torch.int32"),
-        ({"resets": torch.zeros(3, 5).bool()}, ShapeError, r"resets must have shape \(5, 3\), got \(3, 5\)"),
-        ({"resets": torch.zeros(5, 3)}, DtypeError, "resets must be torch.bool on the cpu, got torch.float32"),
-        ({"weights": {}}, ShapeError, r"weights\['weight_ih'\] must have shape \(4 H, I\), got none"),
-        ({"weights": {"weight_ih": IH}}, ArgumentError, "weights must hold 'weight_hh', got weight_ih"),
-        ({"weights": {"weight_ih": IH, "weight_hh": IH}}, ShapeError, r"weight_hh must have shape \(20, 5\), got \(20, 2\)"),
+        (
+            {"x": torch.zeros(5, 3, 3).double()},
+            ShapeError,
+            r"x must have shape \(T, B, 2\), got \(5, 3, 3\)",
+        ),
+        (
+            {"x": torch.zeros(5, 20).double()},
+            ShapeError,
+            r"x must have shape \(T, B, I\), got \(5, 20\)",
+        ),
+        (
+            {"x": torch.zeros(5, 3, 2).half()},
+            DtypeError,
+            "x must be torch.float32 or torch.float64, got torch.float16",
+        ),
+        (
+            {"x": torch.zeros(5, 3, 2)},
+            DtypeError,
+            "state.h must be torch.float32, as x, got torch.float64",
+        ),
+        (
+            {"x": torch.zeros(5, 3, 2, device="meta").double()},
+            DtypeError,
+            "x must be on the cpu, got meta",
+        ),
+        (
+            {"state": (torch.zeros(3, 5).double(),)},
+            ShapeError,
+            "state must hold h, c, got 1 values",
+        ),
+        (
+            {"initial": (torch.zeros(3, 5).double(),)},
+            ShapeError,
+            "state and initial must hold h, c, got 2 and 1 values",
+        ),
+        (
+            {"state": (torch.zeros(2, 5).double(),) * 2},
+            ShapeError,
+            r"state.h must have shape \(3, 5\), got \(2, 5\)",
+        ),
+        (
+            {"initial": (torch.zeros(3, 4).double(),) * 2},
+            ShapeError,
+            r"initial.h must have shape \(3, 5\), got \(3, 4\)",
+        ),
+        (
+            {"initial": (), "resets": torch.zeros(5, 3).bool()},
+            ArgumentError,
+            "initial must be given with resets, got None",
+        ),
+        (
+            {"lengths": torch.zeros(4).long()},
+            ShapeError,
+            r"lengths must have shape \(3,\), got \(4,\)",
+        ),
+        (
+            {"lengths": torch.zeros(3).int()},
+            DtypeError,
+            "lengths must be torch.int64 on the cpu, got torch.int32",
+        ),
+        (
+            {"resets": torch.zeros(3, 5).bool()},
+            ShapeError,
+            r"resets must have shape \(5, 3\), got \(3, 5\)",
+        ),
+        (
+            {"resets": torch.zeros(5, 3)},
+            DtypeError,
+            "resets must be torch.bool on the cpu, got torch.float32",
+        ),
+        (
+            {"weights": {}},
+            ShapeError,
+            r"weights\['weight_ih'\] must have shape \(4 H, I\), got none",
+        ),
+        (
+            {"weights": {"weight_ih": IH}},
+            ArgumentError,
+            "weights must hold 'weight_hh', got weight_ih",
+        ),
+        (
+            {"weights": {"weight_ih": IH, "weight_hh": IH}},
+            ShapeError,
+            r"weight_hh must have shape \(20, 5\), got \(20, 2\)",
+        ),
         (
             {"weights": {"weight_ih": IH, "weight_hh": torch.zeros(20, 5)}},
             DtypeError,
@@ -199,7 +305,9 @@ def call(**changed: object) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(changed: dict[str, object], error: type[Exception], message: str) -> None:
+def test_what_does_not_fit_is_refused(
+    changed: dict[str, object], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         call(**changed)
 
@@ -208,14 +316,31 @@ def test_noise_that_is_missing_or_misshapen_is_refused() -> None:
     cell = Zoneout(LSTM(), h=0.5)
     s = scene(cell, noisy=True)
     arguments = (trace(cell, s.noise), s.weights, s.x, s.state)
-    with pytest.raises(ArgumentError, match="noise must hold 'zoneout_h', got nothing; the program was traced with it"):
+    with pytest.raises(
+        ArgumentError,
+        match="noise must hold 'zoneout_h', got nothing; the program was traced with it",
+    ):
         forward(*arguments)
-    with pytest.raises(ShapeError, match=r"noise\['zoneout_h'\] must have shape \(5, 3, 5\), got \(4, 3, 5\)"):
+    with pytest.raises(
+        ShapeError, match=r"noise\['zoneout_h'\] must have shape \(5, 3, 5\), got \(4, 3, 5\)"
+    ):
         forward(*arguments, noise={"zoneout_h": torch.zeros(4, 3, 5).double()})
 
 
 @pytest.mark.parametrize("isa", LOWER)
 def test_lower_instruction_set_passes_the_same_tests(isa: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "equals_loop and not ragged or bits"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"RECURRA_ISA": isa}, timeout=250)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "equals_loop and not ragged or bits",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"RECURRA_ISA": isa}, timeout=250
+    )
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,6 @@
-"""A cell's random factors, drawn natively: what they depend on, and that they are what the cell asked for."""
+"""A cell's random factors, drawn natively: what they depend on, and that they are what the cell
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ LIKE = torch.zeros(())
 
 def test_shapes_types_and_values_are_those_of_pytorch_s_own_draws() -> None:
     for dtype in (torch.float32, torch.float64):
-        native_, plain = (by(BOTH, (70, 20), 31, torch.zeros((), dtype=dtype)) for by in (draw, cells.draw))
+        native_, plain = (
+            by(BOTH, (70, 20), 31, torch.zeros((), dtype=dtype)) for by in (draw, cells.draw)
+        )
         assert native_.keys() == plain.keys() and len(plain) == 3
         for name, factor in native_.items():
             assert factor.shape == plain[name].shape and factor.dtype == dtype
@@ -29,19 +33,25 @@ def test_the_generator_decides_and_each_noise_and_each_call_has_its_own() -> Non
 
     first, again, other = drawn(5), drawn(5), drawn(6)
     for one, two, three in zip(first, again, other):
-        assert all(torch.equal(one[name], two[name]) and not torch.equal(one[name], three[name]) for name in one)
+        assert all(
+            torch.equal(one[name], two[name]) and not torch.equal(one[name], three[name])
+            for name in one
+        )
     assert all(not torch.equal(first[0][name], first[1][name]) for name in first[0])
     h, c = (first[0][name] for name in ("zoneout_h", "zoneout_c"))
     assert not torch.equal(h, c)
     torch.manual_seed(9)
     one = draw(BOTH, (7, 4), 33, LIKE)
     torch.manual_seed(9)
-    assert all(torch.equal(one[name], value) for name, value in draw(BOTH, (7, 4), 33, LIKE).items())
+    assert all(
+        torch.equal(one[name], value) for name, value in draw(BOTH, (7, 4), 33, LIKE).items()
+    )
 
 
 def test_the_two_dtypes_draw_the_same_factors() -> None:
     one, two = (
-        draw(BOTH, (7, 4), 33, torch.zeros((), dtype=dtype), torch.Generator().manual_seed(1)) for dtype in (torch.float32, torch.float64)
+        draw(BOTH, (7, 4), 33, torch.zeros((), dtype=dtype), torch.Generator().manual_seed(1))
+        for dtype in (torch.float32, torch.float64)
     )
     assert all(torch.equal(one[name], value.float()) for name, value in two.items())
 
@@ -49,7 +59,9 @@ def test_the_two_dtypes_draw_the_same_factors() -> None:
 def test_a_cell_without_noise_draws_nothing_and_leaves_the_generator() -> None:
     generator = torch.Generator().manual_seed(1)
     before = generator.get_state()
-    assert draw(cells.LSTM(), (7, 4), 33, LIKE, generator) == {} and torch.equal(generator.get_state(), before)
+    assert draw(cells.LSTM(), (7, 4), 33, LIKE, generator) == {} and torch.equal(
+        generator.get_state(), before
+    )
 
 
 def test_other_tensors_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:

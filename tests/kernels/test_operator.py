@@ -1,4 +1,6 @@
-"""The scan as an operator of PyTorch: what autograd, torch.compile, torch.export and function transforms make of it."""
+"""The scan as an operator of PyTorch: what autograd, torch.compile, torch.export and function
+transforms make of it.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,24 @@ def arguments(at: Scene, options: Options = PLAIN, **ragged: Any) -> tuple[Any, 
     hidden = at.weights["weight_ih"].shape[0] // len(at.cell.gates)
     program = trace(at.cell, at.noise or ())
     code = encode(program, hidden, tuple(value.shape[-1] for value in at.state), at.x.shape[-1])
-    initial = [(value.detach() * 0.5).requires_grad_() for value in at.state] if ragged.get("resets") is not None else []
+    initial = (
+        [(value.detach() * 0.5).requires_grad_() for value in at.state]
+        if ragged.get("resets") is not None
+        else []
+    )
     weights = [at.weights.get(name) for name in code.names]
     noise = [(at.noise or {})[name] for name in code.noises]
     return (
-        at.x, list(at.state), initial, weights, noise, ragged.get("lengths"), ragged.get("resets"), text_of(program), options.text()
-    )  # fmt: skip
+        at.x,
+        list(at.state),
+        initial,
+        weights,
+        noise,
+        ragged.get("lengths"),
+        ragged.get("resets"),
+        text_of(program),
+        options.text(),
+    )
 
 
 CASES = {
@@ -68,11 +82,21 @@ def test_operator_of_the_derivative_is_well_formed(name: str, recompute: bool) -
     at = scene(ZOO[name], T=4, B=5, training=True)
     options = Options(states=True, saving=True, recompute=recompute, noise=True)
     given = [
-        [part.detach() for part in each] if isinstance(each, list) else each.detach() if isinstance(each, Tensor) else each
+        (
+            [part.detach() for part in each]
+            if isinstance(each, list)
+            else each.detach()
+            if isinstance(each, Tensor)
+            else each
+        )
         for each in arguments(at, options, **ragged(4, 5, "lengths resets"))
     ]
     out = unflat(OPERATOR(*given), len(at.cell.state), len(at.cell.gates), True, options)
-    seeds = (torch.randn_like(out.h), [None, *map(torch.randn_like, out.final[1:])], [None] * len(out.final))
+    seeds = (
+        torch.randn_like(out.h),
+        [None, *map(torch.randn_like, out.final[1:])],
+        [None] * len(out.final),
+    )
     flags = [True] * (1 + sum(len(given[i]) for i in range(1, 5)))
     flags[1] = False
     tests = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
@@ -95,7 +119,9 @@ def test_a_text_is_read_once() -> None:
     assert program_of(other) is program_of(other) is not program
 
 
-@pytest.mark.parametrize("options", [Options(), Options(True, False, True, False, True), Options(*[True] * 6)])
+@pytest.mark.parametrize(
+    "options", [Options(), Options(True, False, True, False, True), Options(*[True] * 6)]
+)
 def test_options_are_words(options: Options) -> None:
     assert options_of(options.text()) == options
     with pytest.raises(TypeError, match="backwards"):
@@ -110,13 +136,22 @@ def call_of(at: Scene, **options: Any) -> tuple[Any, list[Tensor]]:
         weights = dict(zip(names, rest))
         state = rest[len(names) : len(names) + len(at.state)]
         noise = dict(at.noise or {})
-        noise |= dict(zip([name for name, d in noise.items() if d.requires_grad], rest[len(names) + len(at.state) :]))
-        return tuple(tensors(scan(at.cell, weights, x, tuple(state), noise=noise, method="fused", **options)))
+        noise |= dict(
+            zip(
+                [name for name, d in noise.items() if d.requires_grad],
+                rest[len(names) + len(at.state) :],
+            )
+        )
+        return tuple(
+            tensors(scan(at.cell, weights, x, tuple(state), noise=noise, method="fused", **options))
+        )
 
     return function, leaves
 
 
-@pytest.mark.parametrize("name", ["ElmanRelu", "GRU", "ProjectedLSTM", "LayerNormGRU", "Probed", "LeakyElman", "MinGRU"])
+@pytest.mark.parametrize(
+    "name", ["ElmanRelu", "GRU", "ProjectedLSTM", "LayerNormGRU", "Probed", "LeakyElman", "MinGRU"]
+)
 def test_first_and_second_derivatives_are_right(name: str) -> None:
     at = scene(ZOO[name], T=3, B=2, I=2, H=3, training=True)
     function, leaves = call_of(at, keep=("states",), **ragged(3, 2, "lengths resets"))
@@ -130,9 +165,19 @@ def test_second_derivatives_equal_the_loops(name: str, reverse: bool) -> None:
     at = scene(ZOO[name], T=3, B=4, training=True, learned=True)
     found = []
     for method in ("fused", "loop"):
-        h = scan(at.cell, at.weights, at.x, noise=at.noise, method=method, reverse=reverse, **ragged(3, 4, "lengths resets")).h
+        h = scan(
+            at.cell,
+            at.weights,
+            at.x,
+            noise=at.noise,
+            method=method,
+            reverse=reverse,
+            **ragged(3, 4, "lengths resets"),
+        ).h
         leaves = {key: leaf for key, leaf in at.leaves().items() if not key.startswith("state.")}
-        first = torch.autograd.grad(h.sin().sum(), list(leaves.values()), create_graph=True, allow_unused=True)
+        first = torch.autograd.grad(
+            h.sin().sum(), list(leaves.values()), create_graph=True, allow_unused=True
+        )
         found.append(gradients([d for d in first if d is not None], leaves))
     assert_close(found[0], found[1], 1e-10)
 
@@ -141,15 +186,25 @@ def test_many_gradients_may_be_found_at_once() -> None:
     at = scene(cells.GRU(), T=3, B=2, I=2, H=3)
 
     def last(method: str) -> Any:
-        return lambda x, weight: scan(at.cell, at.weights | {"weight_hh": weight}, x, method=method, **ragged(3, 2, "lengths")).h[-1]
+        return lambda x, weight: scan(
+            at.cell, at.weights | {"weight_hh": weight}, x, method=method, **ragged(3, 2, "lengths")
+        ).h[-1]
 
     leaves = (at.x, at.weights["weight_hh"])
-    found, right = (torch.autograd.functional.jacobian(last(method), leaves, vectorize=True) for method in ("fused", "loop"))
+    found, right = (
+        torch.autograd.functional.jacobian(last(method), leaves, vectorize=True)
+        for method in ("fused", "loop")
+    )
     assert_close(found, right)
     h, seeds = last("fused")(*leaves), torch.randn(4, 2, 3)
     assert_close(
         torch.autograd.grad(h, leaves, seeds, is_grads_batched=True),
-        [torch.stack(each) for each in zip(*(torch.autograd.grad(last("loop")(*leaves), leaves, seed) for seed in seeds))],
+        [
+            torch.stack(each)
+            for each in zip(
+                *(torch.autograd.grad(last("loop")(*leaves), leaves, seed) for seed in seeds)
+            )
+        ],
     )
 
 
@@ -179,26 +234,39 @@ def test_function_transforms_go_by_the_loop_and_are_right(name: str) -> None:
     transform = torch.func
     for found, right in (
         (transform.grad(loss)(weights, x), transform.grad(loss)(weights, x, "loop")),
-        (transform.vmap(transform.grad(loss), (None, 1))(weights, x[:, :, None]),
-         transform.vmap(transform.grad(loss), (None, 1))(weights, x[:, :, None], method="loop")),
-        (transform.jvp(last, (x,), (x.cos(),)), transform.jvp(lambda x: last(x, "loop"), (x,), (x.cos(),))),
-        (transform.jacrev(last)(x), transform.jacrev(last)(x, "loop")), (transform.jacfwd(last)(x), transform.jacfwd(last)(x, "loop")),
-        (transform.hessian(lambda x: last(x).sum())(x), transform.hessian(lambda x: last(x, "loop").sum())(x)),
-    ):  # fmt: skip
+        (
+            transform.vmap(transform.grad(loss), (None, 1))(weights, x[:, :, None]),
+            transform.vmap(transform.grad(loss), (None, 1))(weights, x[:, :, None], method="loop"),
+        ),
+        (
+            transform.jvp(last, (x,), (x.cos(),)),
+            transform.jvp(lambda x: last(x, "loop"), (x,), (x.cos(),)),
+        ),
+        (transform.jacrev(last)(x), transform.jacrev(last)(x, "loop")),
+        (transform.jacfwd(last)(x), transform.jacfwd(last)(x, "loop")),
+        (
+            transform.hessian(lambda x: last(x).sum())(x),
+            transform.hessian(lambda x: last(x, "loop").sum())(x),
+        ),
+    ):
         assert_close(found, right)
     d = gradients(scan(at.cell, at.weights, at.x, method="fused").h, at.weights)
     assert_close(torch.func.grad(lambda w: weighted(scan(at.cell, w, x).h))(weights), d, 1e-11)
 
 
 def weighted(h: Tensor) -> Tensor:
-    return (h * torch.randn(h.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)).sum()
+    return (
+        h * torch.randn(h.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    ).sum()
 
 
 def test_forward_mode_goes_by_the_loop() -> None:
     at = scene(cells.LSTM())
     with torch.autograd.forward_ad.dual_level():
         refused = choose_method(prepare(at.cell, at.weights, at.x, None), "auto").refused
-    assert refused["fused"] == "the fused scan has no rules for function transforms and forward mode"
+    assert (
+        refused["fused"] == "the fused scan has no rules for function transforms and forward mode"
+    )
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "CoupledLSTM", "AllThree"])
@@ -213,7 +281,10 @@ def test_whole_graphs_compile_with_gradients(name: str) -> None:
         return torch._dynamo.backends.debugging.aot_eager(module, inputs)
 
     compiled = torch.compile(
-        lambda x, lengths, resets: layer(x, lengths=lengths, resets=resets), fullgraph=True, backend=backend, dynamic=True
+        lambda x, lengths, resets: layer(x, lengths=lengths, resets=resets),
+        fullgraph=True,
+        backend=backend,
+        dynamic=True,
     )
     for T, B in ((6, 2), (4, 3), (9, 2)):
         call = torch.randn(T, B, 3), torch.randint(0, T + 1, (B,)), torch.rand(T, B) < 0.3
@@ -240,7 +311,9 @@ def test_a_compiled_step_without_gradients_is_the_layers_own() -> None:
 def test_exported_graph_takes_any_length(strict: bool) -> None:
     layer = recurra.LSTM(3, 5, num_layers=2, bidirectional=True)
     T, B = torch.export.Dim("T", min=2), torch.export.Dim("B", min=2)
-    program = torch.export.export(layer, (torch.randn(6, 2, 3),), dynamic_shapes={"input": {0: T, 1: B}}, strict=strict)
+    program = torch.export.export(
+        layer, (torch.randn(6, 2, 3),), dynamic_shapes={"input": {0: T, 1: B}}, strict=strict
+    )
     assert sum("scan_forward" in str(node.target) for node in program.graph.nodes) == 4
     for T, B in ((6, 2), (9, 5), (31, 2)):
         x = torch.randn(T, B, 3)
@@ -266,9 +339,18 @@ def test_exported_graph_runs_in_another_process(tmp_path: Any) -> None:
     model = Output().float()
     x = torch.linspace(-1, 1, 24, dtype=torch.float32).reshape(8, 1, 3)
     torch.export.save(torch.export.export(model, (x,)), tmp_path / "model.pt2")
-    done = subprocess.run([sys.executable, "-c", EXPORTED, str(tmp_path / "model.pt2")], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", EXPORTED, str(tmp_path / "model.pt2")],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert torch.allclose(torch.tensor([float(n) for n in done.stdout.split()]), model(x).double().flatten(), atol=1e-6)
+    assert torch.allclose(
+        torch.tensor([float(n) for n in done.stdout.split()]),
+        model(x).double().flatten(),
+        atol=1e-6,
+    )
 
 
 def test_fake_tensors_have_the_shapes() -> None:
@@ -317,7 +399,9 @@ print("equal")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")
 def test_forked_processes_and_workers_run_alone() -> None:
-    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100
+    )
     assert done.stdout.strip() == "equal", done.stderr[-2000:]
 
 
@@ -339,5 +423,7 @@ print("ended")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")
 def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
-    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=100
+    )
     assert done.stdout.strip() == "ended", done.stderr[-2000:]

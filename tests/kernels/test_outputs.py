@@ -77,4 +77,6 @@ def test_a_graph_that_is_alive_keeps_what_its_backward_reads() -> None:
     late = [p.grad.clone() for p in layer.parameters() if p.grad is not None]
     layer.zero_grad()
     layer(x)[0].sum().backward()
-    assert len(late) == 4 and all(torch.equal(a, p.grad) for a, p in zip(late, layer.parameters()) if p.grad is not None)
+    assert len(late) == 4 and all(
+        torch.equal(a, p.grad) for a, p in zip(late, layer.parameters()) if p.grad is not None
+    )

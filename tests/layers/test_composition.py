@@ -10,18 +10,36 @@ from torch import nn
 import recurra
 from recurra import cells
 from recurra.errors import ArgumentError, ShapeError
-from recurra.layers import GRU, Bidirectional, LockedDropout, Recurrent, Residual, Stack, WeightDropout
+from recurra.layers import (
+    GRU,
+    Bidirectional,
+    LockedDropout,
+    Recurrent,
+    Residual,
+    Stack,
+    WeightDropout,
+)
 from recurra.state import redraw
 from tests.cells.zoo import assert_close, gradients
 
 
 def rich() -> Stack:
     """One of everything that can stream."""
-    return Stack([
-        nn.Linear(3, 4), Recurrent(cells.LayerNormLSTM(), 4, 5), LockedDropout(0.3), nn.Linear(5, 6),
-        Residual(Recurrent(cells.Zoneout(cells.RecurrentDropout(cells.LSTM(), 0.2), h=0.1, c=0.05), 6, 6)),
-        Residual(Stack([GRU(6, 6, num_layers=2), LockedDropout(0.1)])), Recurrent(cells.MinGRU(), 6, 2, learned_state=True),
-    ])  # fmt: skip
+    return Stack(
+        [
+            nn.Linear(3, 4),
+            Recurrent(cells.LayerNormLSTM(), 4, 5),
+            LockedDropout(0.3),
+            nn.Linear(5, 6),
+            Residual(
+                Recurrent(
+                    cells.Zoneout(cells.RecurrentDropout(cells.LSTM(), 0.2), h=0.1, c=0.05), 6, 6
+                )
+            ),
+            Residual(Stack([GRU(6, 6, num_layers=2), LockedDropout(0.1)])),
+            Recurrent(cells.MinGRU(), 6, 2, learned_state=True),
+        ]
+    )
 
 
 def test_steps_and_chunks_equal_the_whole() -> None:
@@ -40,7 +58,13 @@ def test_steps_and_chunks_equal_the_whole() -> None:
 
 
 def test_chunks_equal_the_whole_in_training_too_where_no_noise_is_drawn_each_step() -> None:
-    net = Stack([Recurrent(cells.RecurrentDropout(cells.GRU(), 0.4), 3, 6), LockedDropout(0.4), Residual(Recurrent(cells.LSTM(), 6, 6))])
+    net = Stack(
+        [
+            Recurrent(cells.RecurrentDropout(cells.GRU(), 0.4), 3, 6),
+            LockedDropout(0.4),
+            Residual(Recurrent(cells.LSTM(), 6, 6)),
+        ]
+    )
     x = torch.randn(8, 2, 3)
     _, masks = net(x)
     first = tuple(recurra.state.transform(state, torch.zeros_like) for state in masks)
@@ -80,17 +104,29 @@ def test_bidirectional_is_one_scan_each_way() -> None:
     assert masked(x)[0].shape == (6, 2, 9)
 
 
-@pytest.mark.parametrize("net, path", [
-    (lambda both: both, "a bidirectional layer needs"),
-    (lambda both: Stack([nn.Linear(4, 4), both]), "layer 1: a bidirectional layer needs"),
-    (lambda both: Residual(both), "layer: a bidirectional layer needs"),
-    (lambda both: Stack([Stack([nn.Tanh(), Residual(both)])]), "layer 0: layer 1: layer: a bidirectional layer needs"),
-    (lambda both: Stack([GRU(4, 4, bidirectional=True)]), "layer 0: a bidirectional layer needs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "net, path",
+    [
+        (lambda both: both, "a bidirectional layer needs"),
+        (lambda both: Stack([nn.Linear(4, 4), both]), "layer 1: a bidirectional layer needs"),
+        (lambda both: Residual(both), "layer: a bidirectional layer needs"),
+        (
+            lambda both: Stack([Stack([nn.Tanh(), Residual(both)])]),
+            "layer 0: layer 1: layer: a bidirectional layer needs",
+        ),
+        (
+            lambda both: Stack([GRU(4, 4, bidirectional=True)]),
+            "layer 0: a bidirectional layer needs",
+        ),
+    ],
+)
 def test_what_cannot_stream_says_where_and_why(net: Any, path: str) -> None:
     net = net(Bidirectional(Recurrent(cells.GRU(), 4, 2), Recurrent(cells.GRU(), 4, 2)))
     assert net.streaming_obstacle().startswith(path)
-    with pytest.raises(ArgumentError, match=f"^step must be called on a module that can stream, got {type(net).__name__}: {path}"):
+    with pytest.raises(
+        ArgumentError,
+        match=f"^step must be called on a module that can stream, got {type(net).__name__}: {path}",
+    ):
         net.step(torch.zeros(2, 4))
 
 
@@ -116,14 +152,37 @@ LAYER = Recurrent(cells.GRU(), 4, 5, dtype=torch.float64)
         ),
         (
             ArgumentError,
-            "layers must be (T, B, I) inside another module, got GRU(3, 4, batch_first=True); leave batch_first out",
+            (
+                "layers must be (T, B, I) inside another module, got GRU(3, 4, batch_first=True);"
+                " leave batch_first out"
+            ),
             lambda: Stack([GRU(3, 4, batch_first=True)]),
         ),
-        (ArgumentError, "layer must be (T, B, I) inside another module", lambda: Residual(GRU(4, 4, batch_first=True))),
-        (ArgumentError, "layer must be a module over time, got Linear", lambda: Residual(nn.Linear(4, 4))),
-        (ArgumentError, "forward must be a Recurrent layer, got Linear", lambda: Bidirectional(nn.Linear(3, 4), LAYER)),
-        (ArgumentError, "backward must be a Recurrent layer, got GRU", lambda: Bidirectional(LAYER, GRU(3, 4))),
-        (ShapeError, "state must be a tuple of 1, one for each layer, got 2", lambda: Stack([LAYER])(torch.zeros(2, 1, 4), (None, None))),
+        (
+            ArgumentError,
+            "layer must be (T, B, I) inside another module",
+            lambda: Residual(GRU(4, 4, batch_first=True)),
+        ),
+        (
+            ArgumentError,
+            "layer must be a module over time, got Linear",
+            lambda: Residual(nn.Linear(4, 4)),
+        ),
+        (
+            ArgumentError,
+            "forward must be a Recurrent layer, got Linear",
+            lambda: Bidirectional(nn.Linear(3, 4), LAYER),
+        ),
+        (
+            ArgumentError,
+            "backward must be a Recurrent layer, got GRU",
+            lambda: Bidirectional(LAYER, GRU(3, 4)),
+        ),
+        (
+            ShapeError,
+            "state must be a tuple of 1, one for each layer, got 2",
+            lambda: Stack([LAYER])(torch.zeros(2, 1, 4), (None, None)),
+        ),
         (
             ShapeError,
             "state must be a tuple of 1, one for each layer, got Tensor",
@@ -134,19 +193,32 @@ LAYER = Recurrent(cells.GRU(), 4, 5, dtype=torch.float64)
             "state must be a pair (forward, backward), got Tensor",
             lambda: Bidirectional(LAYER, LAYER)(torch.zeros(2, 1, 4), torch.zeros(1)),
         ),
-        (ShapeError, "layer must give back the shape of x, (2, 1, 4), got (2, 1, 5)", lambda: Residual(LAYER)(torch.zeros(2, 1, 4))),
+        (
+            ShapeError,
+            "layer must give back the shape of x, (2, 1, 4), got (2, 1, 5)",
+            lambda: Residual(LAYER)(torch.zeros(2, 1, 4)),
+        ),
         (
             ShapeError,
             "state.mask must have shape (2, 4), got (1, 4)",
-            lambda: LockedDropout(0.5)(torch.ones(3, 2, 4), LockedDropout(0.5)(torch.ones(3, 1, 4))[1]),
+            lambda: LockedDropout(0.5)(
+                torch.ones(3, 2, 4), LockedDropout(0.5)(torch.ones(3, 1, 4))[1]
+            ),
         ),
         (ArgumentError, "rate must be in [0, 1), got 1.0", lambda: LockedDropout(1.0)),
         (ArgumentError, "rate must be in [0, 1), got '0.1'", lambda: LockedDropout("0.1")),
         (ArgumentError, "rate must be in [0, 1), got True", lambda: WeightDropout(LAYER, True)),
-        (ArgumentError, "layer must be a Recurrent layer, got GRU", lambda: WeightDropout(GRU(3, 4), 0.5)),
         (
             ArgumentError,
-            "names must be one of 'bias_hh', 'bias_ih', 'weight_hh', 'weight_ih', got 'weight_h'; did you mean",
+            "layer must be a Recurrent layer, got GRU",
+            lambda: WeightDropout(GRU(3, 4), 0.5),
+        ),
+        (
+            ArgumentError,
+            (
+                "names must be one of 'bias_hh', 'bias_ih', 'weight_hh', 'weight_ih', got"
+                " 'weight_h'; did you mean"
+            ),
             lambda: WeightDropout(LAYER, 0.5, ["weight_h"]),
         ),
     ],
@@ -172,7 +244,10 @@ def test_weight_dropout_drops_weights_in_training_and_leaves_the_parameters() ->
     dropped = WeightDropout(layer, 0.5, ["weight_hh", "weight_ih"])
     before = layer.weight_hh.detach().clone()
     used = dropped.weights()
-    assert abs(float((used["weight_hh"] == 0).double().mean()) - 0.5) < 0.05 and (used["weight_ih"] == 0).any()
+    assert (
+        abs(float((used["weight_hh"] == 0).double().mean()) - 0.5) < 0.05
+        and (used["weight_ih"] == 0).any()
+    )
     assert_close(used["weight_hh"][used["weight_hh"] != 0], 2 * before[used["weight_hh"] != 0])
     assert not torch.equal(dropped(x)[0], dropped(x)[0])
     dropped(x)[0].sum().backward()

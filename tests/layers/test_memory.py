@@ -16,15 +16,23 @@ from recurra.models import LanguageModel
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: recurra.LSTM(3, 10**9), lambda: recurra.GRU(10**18, 4), lambda: recurra.LSTMCell(3, 10**30),
-        lambda: LanguageModel(9, 10**12), lambda: recurra.Recurrent(recurra.cells.GRU(), 3, 10**9), lambda: LanguageModel(9, 4, 10**9),
+        lambda: recurra.LSTM(3, 10**9),
+        lambda: recurra.GRU(10**18, 4),
+        lambda: recurra.LSTMCell(3, 10**30),
+        lambda: LanguageModel(9, 10**12),
+        lambda: recurra.Recurrent(recurra.cells.GRU(), 3, 10**9),
+        lambda: LanguageModel(9, 4, 10**9),
         lambda: LanguageModel(10**15, 4, 5),
         lambda: LanguageModel(10**9, 2, 10**5, 1, tied=False),
     ],
-)  # fmt: skip
+)
 def test_weights_beyond_all_memory(make: Callable[[], Any]) -> None:
     with pytest.raises(
-        ArgumentError, match=r"^(hidden_size|embed and hidden) must make weights that fit into memory, got .*GB; take less$"
+        ArgumentError,
+        match=(
+            r"^(hidden_size|embed and hidden) must make weights that fit into memory, got .*GB;"
+            r" take less$"
+        ),
     ):
         make()
 
@@ -32,7 +40,10 @@ def test_weights_beyond_all_memory(make: Callable[[], Any]) -> None:
 def test_layers_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_physical", lambda: 100_000)
     LanguageModel(9, 4, 16, layers=4)
-    with pytest.raises(ArgumentError, match=r"^embed and hidden must make weights that fit into memory, got \(4, 16\)"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"^embed and hidden must make weights that fit into memory, got \(4, 16\)",
+    ):
         LanguageModel(9, 4, 16, layers=40)
 
 

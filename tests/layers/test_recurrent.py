@@ -50,7 +50,17 @@ def test_every_cell_trains_by_every_layer_option(name: str) -> None:
 
 @pytest.mark.parametrize("biases", [0, 1, 2])
 @pytest.mark.parametrize(
-    "name", ["LSTM", "GRU", "ResetBeforeGRU", "LayerNormLSTM", "LayerNormGRU", "PeepholeLSTM", "ProjectedLSTM", "TwoPhase"]
+    "name",
+    [
+        "LSTM",
+        "GRU",
+        "ResetBeforeGRU",
+        "LayerNormLSTM",
+        "LayerNormGRU",
+        "PeepholeLSTM",
+        "ProjectedLSTM",
+        "TwoPhase",
+    ],
 )
 def test_biases_are_as_many_as_asked_for(name: str, biases: int) -> None:
     layer = Recurrent(ZOO[name], 3, 5, biases=biases)
@@ -58,7 +68,10 @@ def test_biases_are_as_many_as_asked_for(name: str, biases: int) -> None:
     assert ("bias_ih" in names, "bias_hh" in names) == (biases >= 1, biases == 2)
     y, _ = layer(torch.randn(4, 2, 3))
     assert y.isfinite().all()
-    assert_close(layer(torch.zeros(4, 2, 3), method="checkpointed")[0], layer(torch.zeros(4, 2, 3), method="loop")[0])
+    assert_close(
+        layer(torch.zeros(4, 2, 3), method="checkpointed")[0],
+        layer(torch.zeros(4, 2, 3), method="loop")[0],
+    )
 
 
 def test_an_lstm_with_one_bias_has_the_textbooks_number_of_parameters() -> None:
@@ -108,12 +121,19 @@ def test_a_probe_has_the_gradient_of_every_hidden_state() -> None:
 
 
 def test_copies_pickles_and_files() -> None:
-    layer, x = Recurrent(cells.Zoneout(cells.LSTM(), h=0.1), 3, 5, learned_state=True).eval(), torch.randn(4, 2, 3)
+    layer, x = (
+        Recurrent(cells.Zoneout(cells.LSTM(), h=0.1), 3, 5, learned_state=True).eval(),
+        torch.randn(4, 2, 3),
+    )
     expected = layer(x)
     blob = io.BytesIO()
     torch.save(layer, blob)
     blob.seek(0)
-    for again in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), torch.load(blob, weights_only=False)):
+    for again in (
+        copy.deepcopy(layer),
+        pickle.loads(pickle.dumps(layer)),
+        torch.load(blob, weights_only=False),
+    ):
         assert_close(again(x), expected)
     assert_close(pickle.loads(pickle.dumps(expected[1])), expected[1])
     with torch.no_grad():
@@ -129,17 +149,29 @@ def test_dtype_and_device(dtype: torch.dtype) -> None:
         y, state = layer(torch.randn(4, 2, 3, dtype=dtype), method="loop")
         assert y.dtype == dtype == state.h.dtype and y.isfinite().all(), name
         ghost = Recurrent(ZOO[name], 3, 5, dtype=dtype, device="meta")
-        assert ghost(torch.zeros(4, 2, 3, dtype=dtype, device="meta"), method="loop")[0].shape == y.shape
+        assert (
+            ghost(torch.zeros(4, 2, 3, dtype=dtype, device="meta"), method="loop")[0].shape
+            == y.shape
+        )
 
 
 @pytest.mark.parametrize("name", ["Zoneout", "LSTM", "RecurrentDropout"])
-@pytest.mark.parametrize("error, message, x", [
-    (DtypeError, "x must be a tensor, got list; use torch.as_tensor", [1.0]),
-    (DtypeError, "x must have the dtype of the weights, torch.float64, got torch.int64", torch.zeros(4, 2, 3).long()),
-    (ShapeError, "x must have shape (T, B, 3), got (2, 3)", torch.zeros(2, 3)),
-    (ShapeError, "x must have at least one step and one row", torch.zeros(4, 0, 3)),
-])  # fmt: skip
-def test_bad_input_is_named_when_training_too(name: str, error: type[Exception], message: str, x: Any) -> None:
+@pytest.mark.parametrize(
+    "error, message, x",
+    [
+        (DtypeError, "x must be a tensor, got list; use torch.as_tensor", [1.0]),
+        (
+            DtypeError,
+            "x must have the dtype of the weights, torch.float64, got torch.int64",
+            torch.zeros(4, 2, 3).long(),
+        ),
+        (ShapeError, "x must have shape (T, B, 3), got (2, 3)", torch.zeros(2, 3)),
+        (ShapeError, "x must have at least one step and one row", torch.zeros(4, 0, 3)),
+    ],
+)
+def test_bad_input_is_named_when_training_too(
+    name: str, error: type[Exception], message: str, x: Any
+) -> None:
     with pytest.raises(error, match=re.escape(message)):
         Recurrent(ZOO[name], 3, 5)(x)
 
@@ -147,12 +179,18 @@ def test_bad_input_is_named_when_training_too(name: str, error: type[Exception],
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("lstm", 3, 5), "cell must be a cell, got 'lstm'; write recurra.cells.LSTM(), for example"),
+        (
+            ("lstm", 3, 5),
+            "cell must be a cell, got 'lstm'; write recurra.cells.LSTM(), for example",
+        ),
         ((cells.LSTM, 3, 5), "cell must be a cell, got <class 'recurra.cells.lstm.LSTM'>"),
         ((cells.LSTM(), 0, 5), "input_size must be a positive whole number, got 0"),
         ((cells.LSTM(), 3, 2.0), "hidden_size must be a positive whole number, got 2.0"),
         ((cells.LSTM(), 3, 5, 3), "biases must be 0, 1 or 2, got 3"),
-        ((cells.LSTM(), 3, 5, 2, False, "zero"), "init must be one of 'orthogonal', 'torch', got 'zero'"),
+        (
+            (cells.LSTM(), 3, 5, 2, False, "zero"),
+            "init must be one of 'orthogonal', 'torch', got 'zero'",
+        ),
     ],
 )
 def test_bad_options_are_named(arguments: tuple[Any, ...], message: str) -> None:
@@ -163,18 +201,24 @@ def test_bad_options_are_named(arguments: tuple[Any, ...], message: str) -> None
 @pytest.mark.parametrize("name", OWN)
 def test_a_users_cell_works_wherever_a_built_in_one_does(name: str) -> None:
     cell = OWN[name]
-    wrapped = cells.Zoneout(cells.RecurrentDropout(cell, 0.2) if cell.blocks("weight_hh") else cell, h=0.1)
-    net = recurra.Stack([
-        Recurrent(cell, 3, 5), recurra.LockedDropout(0.2), recurra.Residual(Recurrent(wrapped, 5, 5)),
-        recurra.Bidirectional(Recurrent(cell, 5, 4), Recurrent(wrapped, 5, 4)),
-    ])  # fmt: skip
+    wrapped = cells.Zoneout(
+        cells.RecurrentDropout(cell, 0.2) if cell.blocks("weight_hh") else cell, h=0.1
+    )
+    net = recurra.Stack(
+        [
+            Recurrent(cell, 3, 5),
+            recurra.LockedDropout(0.2),
+            recurra.Residual(Recurrent(wrapped, 5, 5)),
+            recurra.Bidirectional(Recurrent(cell, 5, 4), Recurrent(wrapped, 5, 4)),
+        ]
+    )
     y, _state = net(torch.randn(6, 3, 3), lengths=[6, 1, 0], resets=torch.rand(6, 3) < 0.3)
     assert y.shape == (6, 3, 8)
     y.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-    assert "weight_hh" not in dict(net.layers[0].named_parameters()) or recurra.layers.WeightDropout(net.layers[0], 0.5)(
-        torch.zeros(2, 1, 3)
-    )
+    assert "weight_hh" not in dict(
+        net.layers[0].named_parameters()
+    ) or recurra.layers.WeightDropout(net.layers[0], 0.5)(torch.zeros(2, 1, 3))
 
 
 @pytest.mark.parametrize("name", ["LSTM", "MinGRU", "CoupledLSTM"])

@@ -22,7 +22,13 @@ class Model(nn.Module):
         self.lstm = nn.LSTM(4, 5, num_layers=2, bidirectional=True, batch_first=True, dropout=0.2)
         self.projected = nn.LSTM(10, 6, proj_size=4, bias=False)
         self.inner = nn.ModuleList([nn.GRU(4, 4), nn.Sequential(nn.RNN(4, 4, nonlinearity="relu"))])
-        self.cells = nn.ModuleDict({"a": nn.LSTMCell(4, 4), "b": nn.GRUCell(4, 4), "c": nn.RNNCell(4, 4, nonlinearity="relu")})
+        self.cells = nn.ModuleDict(
+            {
+                "a": nn.LSTMCell(4, 4),
+                "b": nn.GRUCell(4, 4),
+                "c": nn.RNNCell(4, 4, nonlinearity="relu"),
+            }
+        )
         self.again = self.inner[0]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +46,16 @@ def test_every_module_is_swapped_and_the_numbers_stay() -> None:
     expected, before = model(x), dict(model.named_parameters())
     keys = list(model.state_dict())
     done = replace(model)
-    assert set(done.replaced) == {"lstm", "projected", "inner.0", "inner.1.0", "cells.a", "cells.b", "cells.c", "again"}
+    assert set(done.replaced) == {
+        "lstm",
+        "projected",
+        "inner.0",
+        "inner.1.0",
+        "cells.a",
+        "cells.b",
+        "cells.c",
+        "again",
+    }
     assert done.left == {} and "replaced lstm: LSTM(4, 5, num_layers=2" in str(done)
     assert_close(model(x), expected)
     assert list(model.state_dict()) == keys
@@ -54,7 +69,10 @@ def test_every_module_is_swapped_and_the_numbers_stay() -> None:
 def test_the_report_says_that_the_new_modules_are_no_longer_torchs() -> None:
     model = nn.Sequential(nn.LSTM(3, 4), nn.GRUCell(4, 4), nn.GRUCell(4, 4))
     *_, last = str(replace(model)).splitlines()
-    assert last == "no longer torch.nn's GRUCell, LSTM: code that asks for isinstance(module, torch.nn.GRUCell) passes them by"
+    assert (
+        last == "no longer torch.nn's GRUCell, LSTM: code that asks for isinstance(module,"
+        " torch.nn.GRUCell) passes them by"
+    )
     assert not isinstance(model[0], nn.LSTM) and not isinstance(model[1], nn.GRUCell)
     assert "no longer" not in str(replace(model))
 
@@ -68,9 +86,10 @@ def test_an_optimiser_made_before_still_trains() -> None:
     optimiser.step()
     assert model.lstm.training
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
-    assert {f"{name}.weight_hh_l0" for name in ("lstm", "projected", "inner.0")} | {"cells.a.weight_ih", "embed.bias"} <= moved, (
-        before.keys() - moved
-    )
+    assert {f"{name}.weight_hh_l0" for name in ("lstm", "projected", "inner.0")} | {
+        "cells.a.weight_ih",
+        "embed.bias",
+    } <= moved, before.keys() - moved
 
 
 class Own(nn.LSTM):
@@ -88,7 +107,9 @@ def test_what_would_change_is_left_with_the_reason() -> None:
     assert done.left["0"] == "Own is a subclass, whose own forward would be lost"
     assert done.left["1"] == done.left["2"] == "it has hooks" and "3" in done.left
     assert "left 0: Own is a subclass" in str(done)
-    assert str(replace(nn.Sequential(nn.Linear(2, 2)))) == "no recurrent module of torch.nn was found"
+    assert (
+        str(replace(nn.Sequential(nn.Linear(2, 2)))) == "no recurrent module of torch.nn was found"
+    )
 
 
 def test_a_pruned_module_is_left() -> None:
@@ -100,14 +121,22 @@ def test_a_pruned_module_is_left() -> None:
 
 
 def test_a_bare_module_cannot_be_swapped_in_place() -> None:
-    with pytest.raises(ArgumentError, match=re.escape("model must contain the modules to swap, got a bare LSTM(3, 4); use")):
+    with pytest.raises(
+        ArgumentError,
+        match=re.escape("model must contain the modules to swap, got a bare LSTM(3, 4); use"),
+    ):
         replace(nn.LSTM(3, 4))
 
 
 def test_from_torch_refuses_what_is_not_torchs() -> None:
-    with pytest.raises(ArgumentError, match=r"module must be a plain torch.nn recurrent module, got Linear"):
+    with pytest.raises(
+        ArgumentError, match=r"module must be a plain torch.nn recurrent module, got Linear"
+    ):
         from_torch(nn.Linear(3, 4))
-    with pytest.raises(ArgumentError, match=r"module must be a plain torch.nn recurrent module, got Own: Own is a subclass"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"module must be a plain torch.nn recurrent module, got Own: Own is a subclass",
+    ):
         from_torch(Own(3, 4))
 
 
@@ -130,8 +159,13 @@ def test_what_was_done_is_a_line_its_text_and_a_table() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.GRU(4, 5), nn.LSTM(5, 6))
     model[2].register_forward_hook(lambda *_: None)
     done = replace(model)
-    assert repr(done) == "Replacement(1 replaced, 1 left)" and str(done).startswith("replaced 1: GRU(4, 5)\nleft 2: it has hooks\n")
-    assert Markup(done._repr_html_()).cells[1:] == [["1", "replaced", "GRU(4, 5)"], ["2", "left", "it has hooks"]]
+    assert repr(done) == "Replacement(1 replaced, 1 left)" and str(done).startswith(
+        "replaced 1: GRU(4, 5)\nleft 2: it has hooks\n"
+    )
+    assert Markup(done._repr_html_()).cells[1:] == [
+        ["1", "replaced", "GRU(4, 5)"],
+        ["2", "left", "it has hooks"],
+    ]
     assert "no recurrent module" in Markup(replace(nn.Linear(2, 2))._repr_html_()).words
 
 
@@ -172,7 +206,9 @@ def test_tied_parameters_stay_tied() -> None:
     replace(model)
     assert ties(model) == before
     assert_close(model(x), expected)
-    for found, gradient in zip(torch.autograd.grad(model(x).sum(), list(model.parameters())), gradients):
+    for found, gradient in zip(
+        torch.autograd.grad(model(x).sum(), list(model.parameters())), gradients
+    ):
         assert_close(found, gradient)
 
 
@@ -196,4 +232,7 @@ def test_a_weight_that_is_no_parameter_is_left() -> None:
         weight = getattr(module, name)
         delattr(module, name)
         setattr(module, name, weight.detach())
-    assert replace(model).left == {"0": "its weight_hh_l0 is no parameter", "1": "its weight_ih is no parameter"}
+    assert replace(model).left == {
+        "0": "its weight_hh_l0 is no parameter",
+        "1": "its weight_ih is no parameter",
+    }

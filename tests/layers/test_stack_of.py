@@ -1,4 +1,6 @@
-"""torch.nn.LSTM's options on any cell: layers, both directions, dropout between, the batch first."""
+"""torch.nn.LSTM's options on any cell: layers, both directions, dropout between, the batch
+first.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ from recurra.state import select
 from tests.cells.zoo import CoupledLSTM, IndRNN, assert_close, gradients
 
 T, B, I, H = 7, 3, 2, 5
-CELLS = {"LSTM": cells.LSTM(), "own": CoupledLSTM(), "no product": IndRNN(), "projected": cells.ProjectedLSTM(3)}
+CELLS = {
+    "LSTM": cells.LSTM(),
+    "own": CoupledLSTM(),
+    "no product": IndRNN(),
+    "projected": cells.ProjectedLSTM(3),
+}
 
 
 def both_forms(cell: Cell, **options: Any) -> tuple[Stack, Stack]:
@@ -38,7 +45,15 @@ def both_forms(cell: Cell, **options: Any) -> tuple[Stack, Stack]:
 @pytest.mark.parametrize("bias", [False, True])
 def test_of_an_lstm_it_is_torchs(bidirectional: bool, bias: bool) -> None:
     theirs = nn.LSTM(I, H, 2, bias=bias, bidirectional=bidirectional, batch_first=True)
-    ours = Stack.of(cells.LSTM(), I, H, 2, bidirectional=bidirectional, batch_first=True, biases=2 if bias else 0)
+    ours = Stack.of(
+        cells.LSTM(),
+        I,
+        H,
+        2,
+        bidirectional=bidirectional,
+        batch_first=True,
+        biases=2 if bias else 0,
+    )
     with torch.no_grad():
         for mine, weight in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.copy_(weight)
@@ -47,7 +62,10 @@ def test_of_an_lstm_it_is_torchs(bidirectional: bool, bias: bool) -> None:
     wanted, (h, c) = theirs(x)
     assert_close(y, wanted)
     finals = [final for layer in state for final in (layer if bidirectional else (layer,))]
-    assert_close([torch.stack([final.h for final in finals]), torch.stack([final.c for final in finals])], [h, c])
+    assert_close(
+        [torch.stack([final.h for final in finals]), torch.stack([final.c for final in finals])],
+        [h, c],
+    )
     d = torch.autograd.grad(y.sum(), [x, *ours.parameters()])
     assert_close(list(d), list(torch.autograd.grad(wanted.sum(), [x, *theirs.parameters()])))
 
@@ -57,10 +75,18 @@ def test_its_state_is_one_for_each_layer_whatever_the_dropout(name: str) -> None
     for options in ({}, {"dropout": 0.3}, {"batch_first": True}):
         y, state = Stack.of(CELLS[name], I, H, num_layers=3, **options)(torch.randn(T, T, I))
         width = 3 if name == "projected" else H
-        assert y.shape == (T, T, width) and len(state) == 3 and all(type(each) is CELLS[name].state_type() for each in state)
+        assert (
+            y.shape == (T, T, width)
+            and len(state) == 3
+            and all(type(each) is CELLS[name].state_type() for each in state)
+        )
         assert all(each.h.shape == (T, width) for each in state)
     y, state = Stack.of(CELLS[name], I, H, num_layers=2, bidirectional=True)(torch.randn(T, B, I))
-    assert y.shape == (T, B, 2 * width) and [len(pair) for pair in state] == [2, 2] and state[1][0].h.shape == (B, width)
+    assert (
+        y.shape == (T, B, 2 * width)
+        and [len(pair) for pair in state] == [2, 2]
+        and state[1][0].h.shape == (B, width)
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -69,8 +95,12 @@ def test_the_batch_first_is_the_same_turned(name: str, bidirectional: bool) -> N
     net, turned = both_forms(CELLS[name], bidirectional=bidirectional, learned_state=True)
     x, lengths, resets = torch.randn(T, B, I), [T, 1, 4], torch.rand(T, B) < 0.3
     first = net(torch.randn(T, B, I))[1]
-    for options, theirs in (({}, {}), ({"lengths": lengths}, {"lengths": lengths}), ({"resets": resets}, {"resets": resets.T}),
-                            ({"lengths": lengths, "resets": resets}, {"lengths": lengths, "resets": resets.T.tolist()})):  # fmt: skip
+    for options, theirs in (
+        ({}, {}),
+        ({"lengths": lengths}, {"lengths": lengths}),
+        ({"resets": resets}, {"resets": resets.T}),
+        ({"lengths": lengths, "resets": resets}, {"lengths": lengths, "resets": resets.T.tolist()}),
+    ):
         y, state = net(x, first, **options)
         again, after = turned(x.transpose(0, 1), first, **theirs)
         assert_close([again.transpose(0, 1), after], [y, state])
@@ -93,15 +123,23 @@ def test_chunks_steps_and_streams_are_the_whole(name: str) -> None:
     with torch.enable_grad():  # a step that autograd follows goes the way of a whole sequence
         assert_close(turned.step(x[0].clone().requires_grad_())[0], whole[0])
     stream = recurra.Stream(turned, batch=B)
-    assert_close(torch.cat([stream.push(x[:2]), stream.push(x[2])[None], stream.push(x[3:])]), whole)
+    assert_close(
+        torch.cat([stream.push(x[:2]), stream.push(x[2])[None], stream.push(x[3:])]), whole
+    )
     stream.reset(rows=[1])
     assert_close(stream.push(x[:2])[:, 1], whole[:2, 1])
     alone = net(x[:, 1:2])[1]
     assert_close(select(final, [1]), alone)
 
 
-@pytest.mark.parametrize("net", [lambda first: Stack.of(CoupledLSTM(), I, H, 2, batch_first=first),
-                                 lambda first: recurra.LSTM(I, H, 2, batch_first=first)], ids=["stack", "LSTM"])  # fmt: skip
+@pytest.mark.parametrize(
+    "net",
+    [
+        lambda first: Stack.of(CoupledLSTM(), I, H, 2, batch_first=first),
+        lambda first: recurra.LSTM(I, H, 2, batch_first=first),
+    ],
+    ids=["stack", "LSTM"],
+)
 def test_every_path_holds_whichever_comes_first(net: Any) -> None:
     for first in (False, True):
         rows = parity.verify(net(first), torch.randn(T, B, I))
@@ -136,13 +174,30 @@ def test_a_step_at_once_drops_between_layers_too() -> None:
 
 
 def test_options_reach_every_layer() -> None:
-    net = Stack.of(cells.LSTM(), I, H, num_layers=2, biases=1, learned_state=True, init="torch", dtype=torch.float32, recompute=True)
+    net = Stack.of(
+        cells.LSTM(),
+        I,
+        H,
+        num_layers=2,
+        biases=1,
+        learned_state=True,
+        init="torch",
+        dtype=torch.float32,
+        recompute=True,
+    )
     for layer in net.layers:
-        assert isinstance(layer, Recurrent) and layer.biases == 1 and layer.init == "torch" and layer.recompute
+        assert (
+            isinstance(layer, Recurrent)
+            and layer.biases == 1
+            and layer.init == "torch"
+            and layer.recompute
+        )
         assert layer.initial_h.dtype == torch.float32
     assert [layer.input_size for layer in net.layers] == [I, H]
     both = Stack.of(cells.ProjectedLSTM(3), I, H, num_layers=2, bidirectional=True, device="meta")
-    assert [type(layer) for layer in both.layers] == [Bidirectional] * 2 and both.layers[1].backward_layer.input_size == 6
+    assert [type(layer) for layer in both.layers] == [Bidirectional] * 2 and both.layers[
+        1
+    ].backward_layer.input_size == 6
     assert both.layers[0].forward_layer.weight_ih.device.type == "meta"
 
 
@@ -153,25 +208,41 @@ def test_gradients_are_those_of_the_layers_one_by_one() -> None:
     by_hand = two(one(x.transpose(0, 1))[0])[0].transpose(0, 1)
     leaves = {"x": x} | dict(net.named_parameters())
     others = (
-        {"x": x} | {f"layers.0.{name}": w for name, w in one.named_parameters()} | {f"layers.1.{n}": w for n, w in two.named_parameters()}
+        {"x": x}
+        | {f"layers.0.{name}": w for name, w in one.named_parameters()}
+        | {f"layers.1.{n}": w for n, w in two.named_parameters()}
     )
     assert_close(gradients(net(x)[0], leaves), gradients(by_hand, others))
 
 
 def test_it_is_exported_where_it_can_stream(tmp_path: Path) -> None:
     for first in (False, True):
-        net = Stack.of(CoupledLSTM(), I, H, num_layers=2, dropout=0.2, batch_first=first, dtype=torch.float32).eval()
+        net = Stack.of(
+            CoupledLSTM(), I, H, num_layers=2, dropout=0.2, batch_first=first, dtype=torch.float32
+        ).eval()
         x = torch.randn(T, 1, I, dtype=torch.float32)
         recurra.network.file.write(network_of(net), tmp_path / "m.rcr")
         session = recurra.runtime.load(tmp_path / "m.rcr").session(1)
         y = np.stack([session.push(x_t).copy() for x_t in x.numpy()])
         assert np.allclose(y, run_time_first(net, x)[0].detach().numpy(), atol=1e-6)
         rows = parity.verify_module(net, x.numpy())
-        assert all(row.holds for row in rows) and rows[-1].path == ("module, (B, T, C)" if first else "module, (T, B, C)")
-    inside = nn.Sequential(nn.Linear(I, 4), Stack([Recurrent(cells.GRU(), 4, H), nn.Tanh()], batch_first=True)).float()
-    assert [type(layer).__name__ for layer in network_of(inside).layers] == ["Linear", "Recurrent", "Activation"]
+        assert all(row.holds for row in rows) and rows[-1].path == (
+            "module, (B, T, C)" if first else "module, (T, B, C)"
+        )
+    inside = nn.Sequential(
+        nn.Linear(I, 4), Stack([Recurrent(cells.GRU(), 4, H), nn.Tanh()], batch_first=True)
+    ).float()
+    assert [type(layer).__name__ for layer in network_of(inside).layers] == [
+        "Linear",
+        "Recurrent",
+        "Activation",
+    ]
     with pytest.raises(
-        ConversionError, match="module.0.0 must be able to stream, got Bidirectional: a bidirectional layer needs the whole future"
+        ConversionError,
+        match=(
+            "module.0.0 must be able to stream, got Bidirectional: a bidirectional layer needs the"
+            " whole future"
+        ),
     ):
         network_of(Stack([Stack.of(cells.GRU(), I, H, bidirectional=True)]))
 
@@ -179,30 +250,68 @@ def test_it_is_exported_where_it_can_stream(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (ArgumentError, "num_layers must be a positive whole number, got 0", lambda: Stack.of(cells.GRU(), I, H, num_layers=0)),
-        (ArgumentError, "dropout must be in [0, 1), got 1.0", lambda: Stack.of(cells.GRU(), I, H, 2, dropout=1.0)),
-        (ArgumentError, "dropout must be in [0, 1), got '0.1'", lambda: Stack([nn.Tanh(), nn.Tanh()], dropout="0.1")),
+        (
+            ArgumentError,
+            "num_layers must be a positive whole number, got 0",
+            lambda: Stack.of(cells.GRU(), I, H, num_layers=0),
+        ),
+        (
+            ArgumentError,
+            "dropout must be in [0, 1), got 1.0",
+            lambda: Stack.of(cells.GRU(), I, H, 2, dropout=1.0),
+        ),
+        (
+            ArgumentError,
+            "dropout must be in [0, 1), got '0.1'",
+            lambda: Stack([nn.Tanh(), nn.Tanh()], dropout="0.1"),
+        ),
         (ArgumentError, "cell must be a cell, got 'lstm'", lambda: Stack.of("lstm", I, H)),
-        (ArgumentError, "hidden_size must be a positive whole number, got 0", lambda: Stack.of(cells.GRU(), I, 0)),
-        (ArgumentError, "batch_first must be True or False, got 1", lambda: Stack([nn.Tanh()], batch_first=1)),
-        (ArgumentError, "layers must be (T, B, I) inside another module", lambda: Stack([Stack.of(cells.GRU(), I, I, batch_first=True)])),
-        (ArgumentError, "layer must be (T, B, I) inside another module", lambda: Residual(Stack.of(cells.GRU(), I, I, batch_first=True))),
-        (ShapeError, "resets must have shape (3, 7), as the first axes of input, got (7, 3)",
-         lambda: Stack.of(cells.GRU(), I, H, batch_first=True)(torch.zeros(B, T, I), resets=torch.zeros(T, B).bool())),
+        (
+            ArgumentError,
+            "hidden_size must be a positive whole number, got 0",
+            lambda: Stack.of(cells.GRU(), I, 0),
+        ),
+        (
+            ArgumentError,
+            "batch_first must be True or False, got 1",
+            lambda: Stack([nn.Tanh()], batch_first=1),
+        ),
+        (
+            ArgumentError,
+            "layers must be (T, B, I) inside another module",
+            lambda: Stack([Stack.of(cells.GRU(), I, I, batch_first=True)]),
+        ),
+        (
+            ArgumentError,
+            "layer must be (T, B, I) inside another module",
+            lambda: Residual(Stack.of(cells.GRU(), I, I, batch_first=True)),
+        ),
+        (
+            ShapeError,
+            "resets must have shape (3, 7), as the first axes of input, got (7, 3)",
+            lambda: Stack.of(cells.GRU(), I, H, batch_first=True)(
+                torch.zeros(B, T, I), resets=torch.zeros(T, B).bool()
+            ),
+        ),
     ],
     ids=range(9),
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_named(error: type[Exception], message: str, call: Any) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         call()
 
 
 def test_dropout_of_one_layer_is_warned_of() -> None:
-    text = "dropout of Stack acts between layers, so dropout=0.3 does nothing with one layer; use recurra.LockedDropout after the layer"
+    text = (
+        "dropout of Stack acts between layers, so dropout=0.3 does nothing with one layer; use"
+        " recurra.LockedDropout after the layer"
+    )
     with pytest.warns(UserWarning, match=f"^{re.escape(text)}$"):
         Stack.of(cells.GRU(), I, H, dropout=0.3)
 
 
 def test_it_prints_its_options() -> None:
-    assert repr(Stack([nn.Tanh(), nn.Tanh()], dropout=0.3, batch_first=True)).startswith("Stack(\n  dropout=0.3, batch_first=True\n")
+    assert repr(Stack([nn.Tanh(), nn.Tanh()], dropout=0.3, batch_first=True)).startswith(
+        "Stack(\n  dropout=0.3, batch_first=True\n"
+    )
     assert repr(Stack([nn.Tanh()])).startswith("Stack(\n  (layers)")

@@ -17,7 +17,9 @@ from recurra import cells
 from recurra.layers import Bidirectional, LockedDropout, Recurrent, Residual, Stack
 from tests.cells.zoo import ZOO, CoupledLSTM, assert_close, tensors
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own, at its first jvp
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script.*:DeprecationWarning"
+)  # torch's own, at its first jvp
 
 NETS: dict[str, Any] = {
     "RNN": lambda: recurra.RNN(3, 4, num_layers=2),
@@ -26,9 +28,15 @@ NETS: dict[str, Any] = {
     "projected": lambda: recurra.LSTM(3, 4, proj_size=2),
     "MinGRU": lambda: Recurrent(cells.MinGRU(), 3, 4, learned_state=True),
     "own": lambda: Recurrent(CoupledLSTM(), 3, 4),
-    "stack": lambda: Stack([nn.Linear(3, 4), Recurrent(cells.LayerNormLSTM(), 4, 4), Residual(Recurrent(cells.ResetBeforeGRU(), 4, 4))]),
+    "stack": lambda: Stack(
+        [
+            nn.Linear(3, 4),
+            Recurrent(cells.LayerNormLSTM(), 4, 4),
+            Residual(Recurrent(cells.ResetBeforeGRU(), 4, 4)),
+        ]
+    ),
     "both": lambda: Bidirectional(Recurrent(cells.LSTM(), 3, 2), Recurrent(cells.MinLSTM(), 3, 2)),
-}  # fmt: skip
+}
 
 
 def loss_of(net: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -73,7 +81,9 @@ def test_forward_mode_is_the_transpose_of_backward(name: str) -> None:
     expected = (d_x * direction).sum()
     assert_close(jvp(lambda x: loss_of(net, named(net), x), (x,), (direction,))[1], expected, 1e-11)
     with forward_ad.dual_level():
-        found = forward_ad.unpack_dual(loss_of(net, named(net), forward_ad.make_dual(x, direction))).tangent
+        found = forward_ad.unpack_dual(
+            loss_of(net, named(net), forward_ad.make_dual(x, direction))
+        ).tangent
     assert found is not None
     assert_close(found, expected, 1e-11)
     along = {key: torch.randn_like(p) for key, p in d.items()}
@@ -119,7 +129,7 @@ def test_a_gradient_penalty_works_in_every_dtype(kind: str, dtype: torch.dtype) 
 
 
 AUTOCAST = {
-    **{name: (lambda cell=cell: Recurrent(cell, 3, 8)) for name, cell in ZOO.items()},
+    **{name: lambda cell=cell: Recurrent(cell, 3, 8) for name, cell in ZOO.items()},
     **{name: NETS[name] for name in ("RNN", "LSTM", "GRU")},
 }
 
@@ -127,7 +137,9 @@ AUTOCAST = {
 @pytest.mark.filterwarnings("ignore::recurra.errors.SlowWarning")
 @pytest.mark.parametrize("method", ["auto", "loop", "checkpointed"])
 @pytest.mark.parametrize("name", AUTOCAST)
-def test_autocast_keeps_the_state_in_its_dtype_and_gradients_in_theirs(name: str, method: str) -> None:
+def test_autocast_keeps_the_state_in_its_dtype_and_gradients_in_theirs(
+    name: str, method: str
+) -> None:
     torch.manual_seed(0)
     net = AUTOCAST[name]().float()
     net = net if method != "auto" else net.train()
@@ -142,7 +154,10 @@ def test_autocast_keeps_the_state_in_its_dtype_and_gradients_in_theirs(name: str
     assert all(s.dtype == torch.bfloat16 for s in tensors(state)[: len(net.cell.state)])
     assert more.dtype == y.dtype and float((y - exact).detach().abs().max()) < 0.1
     (y.float().sum() + more.float().sum()).backward()
-    assert all(p.grad is not None and p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in net.parameters())
+    assert all(
+        p.grad is not None and p.grad.dtype == torch.float32 and p.grad.isfinite().all()
+        for p in net.parameters()
+    )
 
 
 @pytest.fixture
@@ -155,29 +170,44 @@ def fresh_compiler() -> Iterator[None]:
 COMPILED: dict[str, Any] = {
     **{name: NETS[name] for name in ("RNN", "LSTM", "GRU", "MinGRU", "own", "stack")},
     "zoneout": lambda: Recurrent(cells.Zoneout(cells.LSTM(), h=0.2), 3, 4).eval(),
-    "dropout": lambda: Stack([LockedDropout(0.3), Recurrent(cells.RecurrentDropout(cells.GRU(), 0.2), 3, 4)]).eval(),
+    "dropout": (
+        lambda: Stack(
+            [LockedDropout(0.3), Recurrent(cells.RecurrentDropout(cells.GRU(), 0.2), 3, 4)]
+        ).eval()
+    ),
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning"
+)
 @pytest.mark.parametrize("name", COMPILED)
-def test_compiled_in_one_graph_gives_the_same_values_and_gradients(name: str, fresh_compiler: None) -> None:
+def test_compiled_in_one_graph_gives_the_same_values_and_gradients(
+    name: str, fresh_compiler: None
+) -> None:
     net, x = COMPILED[name](), torch.randn(3, 2, 3, requires_grad=True)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     expected, found = net(x), compiled(x)
     assert_close(found, expected, 1e-11)
     leaves = [x, *net.parameters()]
     wanted = torch.autograd.grad(sum(v.square().sum() for v in tensors(expected)), leaves)
-    assert_close(torch.autograd.grad(sum(v.square().sum() for v in tensors(found)), leaves), wanted, 1e-11)
+    assert_close(
+        torch.autograd.grad(sum(v.square().sum() for v in tensors(found)), leaves), wanted, 1e-11
+    )
     again = compiled(x, expected[1])
     assert_close(again, net(x, expected[1]), 1e-11)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning"
+)
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "own", "both"])
 def test_compiled_with_lengths_and_resets(name: str, fresh_compiler: None) -> None:
     net, x = NETS[name](), torch.randn(3, 2, 3)
-    options = dict(lengths=torch.tensor([3, 1]), resets=torch.tensor([[False, True], [True, False], [False, True]]))
+    options = dict(
+        lengths=torch.tensor([3, 1]),
+        resets=torch.tensor([[False, True], [True, False], [False, True]]),
+    )
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     assert_close(compiled(x, **options), net(x, **options), 1e-11)
 
@@ -212,16 +242,23 @@ def test_vmap_over_models_equals_each_alone() -> None:
 def test_lengths_are_mapped_by_vmap(name: str) -> None:
     layer = recurra.Recurrent(ZOO[name], 3, 4)
     x, lengths = torch.randn(5, 4, 2, 3), torch.tensor([[5, 1], [0, 3], [2, 2], [4, 0]])
-    mapped = torch.func.vmap(lambda x, lengths: layer(x, lengths=lengths), in_dims=(1, 0), out_dims=(1, 0))
+    mapped = torch.func.vmap(
+        lambda x, lengths: layer(x, lengths=lengths), in_dims=(1, 0), out_dims=(1, 0)
+    )
     y, state = mapped(x, lengths)
     for number, counts in enumerate(lengths):
         wanted, final = layer(x[:, number], lengths=counts)
         assert_close(y[:, number], wanted)
         assert_close(tuple(value[number] for value in state), tuple(final))
-    assert_close(torch.func.vmap(lambda x: layer(x, lengths=[5, 1])[0], in_dims=1, out_dims=1)(x)[:, 0], y[:, 0])
+    assert_close(
+        torch.func.vmap(lambda x: layer(x, lengths=[5, 1])[0], in_dims=1, out_dims=1)(x)[:, 0],
+        y[:, 0],
+    )
 
     def loss(weights: dict[str, Tensor], x: Tensor, lengths: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, weights, (x,), {"lengths": lengths})[0].square().sum()
+        return (
+            torch.func.functional_call(layer, weights, (x,), {"lengths": lengths})[0].square().sum()
+        )
 
     weights = {key: value.detach() for key, value in layer.named_parameters()}
     each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 1, 0))(weights, x, lengths)

@@ -34,7 +34,9 @@ def spectral(module: nn.Module, name: str) -> None:
 
 HOOKS: dict[str, Callable[[nn.Module, str], Any]] = {
     "prune": lambda module, name: prune.l1_unstructured(module, name, 0.5),
-    "prune twice": lambda module, name: prune.random_unstructured(prune.l1_unstructured(module, name, 0.25), name, 0.5),
+    "prune twice": lambda module, name: prune.random_unstructured(
+        prune.l1_unstructured(module, name, 0.25), name, 0.5
+    ),
     "weight norm": lambda module, name: nn.utils.weight_norm(module, name),
     "spectral norm": spectral,
     "parametrized weight norm": lambda module, name: parametrizations.weight_norm(module, name),
@@ -48,8 +50,16 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "LSTM": (lambda: recurra.LSTM(I, H), "", "weight_hh_l0"),
     "Recurrent": (lambda: recurra.Recurrent(cells.GRU(), I, H), "", "weight_hh"),
     "cell": (lambda: recurra.GRUCell(I, H), "", "weight_ih"),
-    "WeightDropout": (lambda: recurra.WeightDropout(recurra.Recurrent(cells.GRU(), I, H), 0.5), "layer", "weight_hh"),
-    "Stack": (lambda: recurra.Stack([recurra.Recurrent(cells.GRU(), I, H), nn.Linear(H, 2)]), "layers.1", "weight"),
+    "WeightDropout": (
+        lambda: recurra.WeightDropout(recurra.Recurrent(cells.GRU(), I, H), 0.5),
+        "layer",
+        "weight_hh",
+    ),
+    "Stack": (
+        lambda: recurra.Stack([recurra.Recurrent(cells.GRU(), I, H), nn.Linear(H, 2)]),
+        "layers.1",
+        "weight",
+    ),
 }
 PAIRS = [(hook, module) for hook in HOOKS for module in MODULES]
 
@@ -124,7 +134,9 @@ def test_a_stream_reads_what_was_loaded(hook: str, module: str) -> None:
     stream = recurra.Stream(made, batch=2)
     found = torch.stack([stream.push(step) for step in x])
     torch.testing.assert_close(found, whole(made, x), rtol=0, atol=1e-12)
-    assert all(row.holds for row in verify(made, x)) and all(row.holds for row in verify_module(made, x.numpy()))
+    assert all(row.holds for row in verify(made, x)) and all(
+        row.holds for row in verify_module(made, x.numpy())
+    )
 
 
 @pytest.mark.parametrize("hook", list(HOOKS))
@@ -134,7 +146,11 @@ def test_a_container_that_scans_a_layer_runs_its_hooks(hook: str) -> None:
         HOOKS[hook](made, "weight_hh")
         return made
 
-    for make in (lambda: recurra.Bidirectional(layer(), layer()), lambda: recurra.WeightDropout(layer(), 0.0), lambda: Backward(layer())):
+    for make in (
+        lambda: recurra.Bidirectional(layer(), layer()),
+        lambda: recurra.WeightDropout(layer(), 0.0),
+        lambda: Backward(layer()),
+    ):
         module, x = make(), torch.randn(5, 2, I)
         inner = next(each for each in module.modules() if isinstance(each, recurra.Recurrent))
         optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -164,7 +180,10 @@ def test_conversions_read_computed_weights_or_refuse_them() -> None:
     weights = to_keras_weights(layer)
     layer(torch.zeros(1, 1, I))
     assert np.array_equal(np.asarray(weights[1]), np.asarray(to_keras_weights(layer)[1]))
-    with pytest.raises(ConversionError, match="^weight_hh must be a parameter, got one that a hook or a parametrisation computes"):
+    with pytest.raises(
+        ConversionError,
+        match="^weight_hh must be a parameter, got one that a hook or a parametrisation computes",
+    ):
         to_torch(layer)
     with pytest.raises(ArgumentError, match=re.escape("got LSTM: it has hooks")):
         from_torch(loaded("prune", "torch LSTM"))

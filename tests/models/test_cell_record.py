@@ -33,7 +33,9 @@ def janet(squash: Any = tanh, **changes: Any) -> type[Cell]:
         f, g = sigmoid(a.f), squash(a.g)
         return dict(h=f * s.h + (1 - f) * g, f=f, g=g)
 
-    return type("JANET", (Cell,), {"state": ("h",), "gates": ("f", "g"), "pointwise": pointwise} | changes)
+    return type(
+        "JANET", (Cell,), {"state": ("h",), "gates": ("f", "g"), "pointwise": pointwise} | changes
+    )
 
 
 JANET = janet()
@@ -99,7 +101,10 @@ def test_a_cell_comes_back_with_its_options(name: str) -> None:
 
 
 def test_the_record_names_where_the_class_is(tmp_path: Path) -> None:
-    assert class_name(cells.Zoneout) == "Zoneout" and class_name(LeakyElman) == "tests.cells.zoo:LeakyElman"
+    assert (
+        class_name(cells.Zoneout) == "Zoneout"
+        and class_name(LeakyElman) == "tests.cells.zoo:LeakyElman"
+    )
     assert class_name(type("GRU", (Cell,), {"__module__": "__main__"})) == "__main__:GRU"
     (tmp_path / "nets.py").write_text("from recurra import Cell\nclass JANET(Cell): pass\n")
     spec = importlib.util.spec_from_file_location("some_name", tmp_path / "nets.py")
@@ -108,7 +113,10 @@ def test_the_record_names_where_the_class_is(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     assert class_name(module.JANET) == "nets.py:JANET"
     del sys.modules["some_name"]
-    assert class_of(record_cell(cells.Zoneout(TwoPhase(0.2), h=0.1))) == "Zoneout(cell=tests.cells.zoo:TwoPhase(slope=0.2), h=0.1, c=0.0)"
+    assert (
+        class_of(record_cell(cells.Zoneout(TwoPhase(0.2), h=0.1)))
+        == "Zoneout(cell=tests.cells.zoo:TwoPhase(slope=0.2), h=0.1, c=0.0)"
+    )
 
 
 def test_a_class_is_found_wherever_it_is_now_and_by_its_program_among_two_of_its_name() -> None:
@@ -118,7 +126,10 @@ def test_a_class_is_found_wherever_it_is_now_and_by_its_program_among_two_of_its
     both = again(cells.Zoneout(JANET(), h=0.1))
     assert type(open_cell(both, [OTHER, JANET]).cell) is JANET
     given = cells.Zoneout(JANET(), h=0.1)
-    assert open_cell(both, [given, JANET]) is given and open_cell(again(JANET()), [given.cell]) is given.cell
+    assert (
+        open_cell(both, [given, JANET]) is given
+        and open_cell(again(JANET()), [given.cell]) is given.cell
+    )
 
 
 def test_options_that_json_does_not_hold_are_told_by_the_program() -> None:
@@ -128,7 +139,10 @@ def test_options_that_json_does_not_hold_are_told_by_the_program() -> None:
     assert back.slopes == (0.5, 2.0) and back.name is None and back.squash is tanh
     curved = Slopes((0.5, 2.0), "a", LeakyElman(), sigmoid)
     record = again(curved)
-    with refused('one whose program has in line 5 of its step "h\' = tanh(t3)", where "h\' = sigmoid(t3)" was saved; give'):
+    with refused(
+        'one whose program has in line 5 of its step "h\' = tanh(t3)", where "h\' = sigmoid(t3)"'
+        " was saved; give"
+    ):
         open_cell(record, [Slopes, LeakyElman])
     assert open_cell(record, [curved]) is curved
 
@@ -139,13 +153,23 @@ def refused(message: str, error: type[Exception] = ArgumentError) -> Any:
 
 def test_a_class_that_was_not_given_is_named_with_the_way_to_give_it() -> None:
     record = again(JANET())
-    how = "give the class, cells=[JANET] in Python or --cell tests.models.test_cell_record:JANET on the command line"
-    text = "cells must hold JANET (tests.models.test_cell_record:JANET), of which the model is made, got {}; {}"
+    how = (
+        "give the class, cells=[JANET] in Python or --cell tests.models.test_cell_record:JANET on"
+        " the command line"
+    )
+    text = (
+        "cells must hold JANET (tests.models.test_cell_record:JANET), of which the model is made,"
+        " got {}; {}"
+    )
     with pytest.raises(ArgumentError, match=f"^{re.escape(text.format('none', how))}$"):
         open_cell(record)
-    with pytest.raises(ArgumentError, match=f"^{re.escape(text.format('CoupledLSTM, TwoPhase', how))}$"):
+    with pytest.raises(
+        ArgumentError, match=f"^{re.escape(text.format('CoupledLSTM, TwoPhase', how))}$"
+    ):
         open_cell(record, [CoupledLSTM, TwoPhase()])
-    with refused("give the class, cells=[JANET] in Python or --cell FILE.py:JANET on the command line"):
+    with refused(
+        "give the class, cells=[JANET] in Python or --cell FILE.py:JANET on the command line"
+    ):
         open_cell(record | {"class": "__main__:JANET"})
     with refused("cells must hold LeakyElman (tests.cells.zoo:LeakyElman)"):
         open_cell(again(cells.Zoneout(LeakyElman(), h=0.2)))
@@ -154,7 +178,9 @@ def test_a_class_that_was_not_given_is_named_with_the_way_to_give_it() -> None:
 def test_other_equations_are_refused_with_the_line_that_differs() -> None:
     begin = "cells must hold JANET as it was saved, got one whose program "
     end = "; give the class as it was when the model was trained"
-    with refused(f"{begin}has in line 3 of its step 'g = relu(a.g)', where 'g = tanh(a.g)' was saved{end}") as caught:
+    with refused(
+        f"{begin}has in line 3 of its step 'g = relu(a.g)', where 'g = tanh(a.g)' was saved{end}"
+    ) as caught:
         open_cell(again(JANET()), [OTHER])
     assert "\n" not in str(caught.value)
     with refused(f"{begin}has in line 1 of its step"):
@@ -164,7 +190,10 @@ def test_other_equations_are_refused_with_the_line_that_differs() -> None:
 def test_other_options_are_refused() -> None:
     record = again(TwoPhase(0.2))
     assert open_cell(record, [TwoPhase]) == TwoPhase(0.2)
-    with refused("cells must hold TwoPhase as it was saved, got one with slope=0.3, where 0.2 was saved; give the class as it was"):
+    with refused(
+        "cells must hold TwoPhase as it was saved, got one with slope=0.3, where 0.2 was saved;"
+        " give the class as it was"
+    ):
         open_cell(record, [TwoPhase(0.3)])
     less = dataclasses.make_dataclass("TwoPhase", [], bases=(Cell,), frozen=True)
     with refused("got one that cannot be made as tests.cells.zoo:TwoPhase(slope=0.2) (TypeError: "):
@@ -190,12 +219,23 @@ def test_other_random_factors_are_refused() -> None:
     record = again(Dropped())
     assert open_cell(record, [Dropped]) == Dropped()
     rarely = type("Dropped", (Dropped,), {"noises": lambda self: {"keep": Noise("h", zero=0.2)}})
-    with refused('whose random factors are {"keep": ["h", 0.2, 1.0, false]}, where {"keep": ["h", 0.1, 1.0, false]} were saved'):
+    with refused(
+        'whose random factors are {"keep": ["h", 0.2, 1.0, false]}, where {"keep": ["h", 0.1, 1.0,'
+        " false]} were saved"
+    ):
         open_cell(record, [rarely])
     never = type("Dropped", (Dropped,), {"noises": lambda self: {}})
     with refused("got one without the random factors that were saved"):
         open_cell(record, [never])
-    twice = type("Dropped", (Dropped,), {"pointwise": lambda self, a, s: dict(h=s.noise.get("keep", 1) * (n := tanh(a.n)) * 2 / 2, n=n)})
+    twice = type(
+        "Dropped",
+        (Dropped,),
+        {
+            "pointwise": lambda self, a, s: dict(
+                h=s.noise.get("keep", 1) * (n := tanh(a.n)) * 2 / 2, n=n
+            )
+        },
+    )
     with refused("got one whose program has in line"):
         open_cell(record, [twice])
 
@@ -209,9 +249,15 @@ def test_a_derivative_written_in_another_way_is_no_difference() -> None:
 
 def test_a_cell_without_a_program_is_refused() -> None:
     summed = janet(pointwise=lambda self, a, s: dict(h=a.f.sum() * a.g, f=a.f, g=a.g))
-    with refused("cell must have a program to be saved with a model, got JANET(): pointwise must use elementwise operations only, got sum"):
+    with refused(
+        "cell must have a program to be saved with a model, got JANET(): pointwise must use"
+        " elementwise operations only, got sum"
+    ):
         record_cell(summed())
-    with refused("cells must hold JANET as it was saved, got one that makes no program (JANET(): pointwise must use"):
+    with refused(
+        "cells must hold JANET as it was saved, got one that makes no program (JANET(): pointwise"
+        " must use"
+    ):
         open_cell(again(JANET()), [summed])
 
 
@@ -227,8 +273,21 @@ def test_cells_are_cells(given: Any) -> None:
         check_cells(given)
 
 
-@pytest.mark.parametrize("record", [3, None, {}, {"class": "JANET"}, {"class": "JANET", "options": "{", "program": "{}"},
-                                    {"class": "JANET", "options": "{}", "program": "{}"}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "record",
+    [
+        3,
+        None,
+        {},
+        {"class": "JANET"},
+        {"class": "JANET", "options": "{", "program": "{}"},
+        {"class": "JANET", "options": "{}", "program": "{}"},
+    ],
+    ids=str,
+)
 def test_another_record_is_refused(record: Any) -> None:
-    with refused("cell must be a name, or a class, its options and its program, got another record", DataError):
+    with refused(
+        "cell must be a name, or a class, its options and its program, got another record",
+        DataError,
+    ):
         open_cell(record, [JANET])

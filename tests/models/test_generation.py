@@ -55,7 +55,10 @@ def only(*kept: int) -> Tensor:
         ({"top_p": 0.71}, only(1, 3, 4)),
         ({"top_p": 0.94}, only(0, 1, 3, 4)),
         ({"top_p": 0.99}, CHANCES),
-        ({"top_k": 3, "top_p": 0.8}, only(1, 3)),  # 0.4 and 0.3 of the 0.85 that top_k left are over 0.8
+        (
+            {"top_k": 3, "top_p": 0.8},
+            only(1, 3),
+        ),  # 0.4 and 0.3 of the 0.85 that top_k left are over 0.8
         ({"top_k": 3, "top_p": 0.83}, only(1, 3, 4)),
         ({"temperature": 0, "top_k": 3, "top_p": 0.8}, only(1)),
     ],
@@ -70,7 +73,9 @@ def test_distribution_by_hand(options: dict[str, Any], expected: Tensor, shift: 
 
 def test_a_tiny_temperature_in_float32_takes_the_most_likely() -> None:
     for temperature in (1e-30, 1e-44, 1e-60):
-        assert torch.equal(distribution(CHANCES.log().float(), temperature), torch.eye(5, dtype=torch.float32)[1])
+        assert torch.equal(
+            distribution(CHANCES.log().float(), temperature), torch.eye(5, dtype=torch.float32)[1]
+        )
 
 
 def test_top_k_keeps_k_of_equals() -> None:
@@ -82,7 +87,9 @@ def test_nucleus_of_equals_is_the_smallest_set() -> None:
     assert sorted(distribution(torch.zeros(4), top_p=0.5).tolist()) == [0, 0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "top_k": 4}, {"temperature": 1.3, "top_p": 0.9}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.7, "top_k": 4}, {"temperature": 1.3, "top_p": 0.9}], ids=str
+)
 def test_generation_equals_a_plain_loop_over_steps(options: dict[str, Any]) -> None:
     model, prompt = made(), [3, 1, 4, 1]
     found = list(generate(model, prompt, 30, seed=7, **options))
@@ -92,7 +99,9 @@ def test_generation_equals_a_plain_loop_over_steps(options: dict[str, Any]) -> N
         for token in prompt:
             logits, state = model.step(torch.tensor([token]), state)
         for _ in range(30):
-            token = int(torch.multinomial(distribution(logits[0], **options), 1, generator=generator))
+            token = int(
+                torch.multinomial(distribution(logits[0], **options), 1, generator=generator)
+            )
             expected.append(token)
             logits, state = model.step(torch.tensor([token]), state)
     assert found == expected and len(set(found)) > 1
@@ -124,12 +133,19 @@ def test_without_a_seed_torchs_own_generator_draws() -> None:
 
 
 def test_tokens_come_as_often_as_the_model_says() -> None:
-    """One step from the same state, 1500 times: each count within 4.5 standard deviations of its chance."""
+    """One step from the same state, 1500 times: each count within 4.5 standard deviations of its
+    chance.
+    """
     model, draws = made(), 1500
     with torch.no_grad():
         chance = model.eval()(torch.tensor([[1]]))[0][0, 0].softmax(-1)
     torch.manual_seed(3)
-    found = torch.bincount(torch.tensor([next(generate(model, [1], 1)) for _ in range(draws)]), minlength=V) / draws
+    found = (
+        torch.bincount(
+            torch.tensor([next(generate(model, [1], 1)) for _ in range(draws)]), minlength=V
+        )
+        / draws
+    )
     assert bool(((found - chance).abs() <= 4.5 * (chance * (1 - chance) / draws).sqrt()).all())
     assert float(chance.max()) < 0.95
 
@@ -149,7 +165,9 @@ def test_every_part_of_the_model_keeps_its_mode() -> None:
 
 def test_a_model_under_training_generates_without_dropout() -> None:
     model = made()
-    assert list(generate(model.train(), [0], 30, seed=1)) == list(generate(model.eval(), [0], 30, seed=1))
+    assert list(generate(model.train(), [0], 30, seed=1)) == list(
+        generate(model.eval(), [0], 30, seed=1)
+    )
 
 
 def test_length_zero_draws_nothing() -> None:
@@ -158,12 +176,29 @@ def test_length_zero_draws_nothing() -> None:
 
 WRONG = [
     ({"prompt": []}, "prompt must hold at least one token, got none"),
-    *(({"length": value}, f"length must be a whole number, 0 or more, got {value!r}") for value in (-1, 2.5, True)),
-    *(({"temperature": value}, f"temperature must be 0 (the most likely token) or positive, got {value}")
-      for value in (-0.5, math.inf, math.nan)),
-    *(({"top_k": value}, f"top_k must be a positive whole number, got {value!r}") for value in (0, -2, 1.5)),
-    *(({"top_p": value}, f"top_p must be in (0, 1], got {value}; leave it out to keep every token") for value in (0, -0.1, 1.1, math.nan)),
-]  # fmt: skip
+    *(
+        ({"length": value}, f"length must be a whole number, 0 or more, got {value!r}")
+        for value in (-1, 2.5, True)
+    ),
+    *(
+        (
+            {"temperature": value},
+            f"temperature must be 0 (the most likely token) or positive, got {value}",
+        )
+        for value in (-0.5, math.inf, math.nan)
+    ),
+    *(
+        ({"top_k": value}, f"top_k must be a positive whole number, got {value!r}")
+        for value in (0, -2, 1.5)
+    ),
+    *(
+        (
+            {"top_p": value},
+            f"top_p must be in (0, 1], got {value}; leave it out to keep every token",
+        )
+        for value in (0, -0.1, 1.1, math.nan)
+    ),
+]
 
 
 @pytest.mark.parametrize(("options", "message"), WRONG, ids=[message for _, message in WRONG])
@@ -186,7 +221,11 @@ def test_sample_is_generate_as_text() -> None:
 
 def test_without_a_prompt_sampling_begins_after_a_line_break_or_the_first_symbol() -> None:
     model = made(vocabulary=Characters.of(TEXT))
-    assert sample(model, "", 25, seed=1) == sample(model, "\n", 25, seed=1) != sample(model, "a", 25, seed=1)
+    assert (
+        sample(model, "", 25, seed=1)
+        == sample(model, "\n", 25, seed=1)
+        != sample(model, "a", 25, seed=1)
+    )
     model = made(vocabulary=Characters("bacdef"))
     assert sample(model, length=25, seed=1) == sample(model, "b", 25, seed=1)
     model = made(vocabulary=Bytes(), vocab_size=256)
@@ -198,10 +237,15 @@ def test_sample_draws_500_by_default() -> None:
 
 
 def test_sample_says_what_it_lacks() -> None:
-    message = "model must have a vocabulary to sample text, got one without; pass vocabulary= when making it"
+    message = (
+        "model must have a vocabulary to sample text, got one without; pass vocabulary= when"
+        " making it"
+    )
     with pytest.raises(ArgumentError, match=f"^{message}$"):
         sample(made(), "a")
-    with pytest.raises(DataError, match=r"^prompt must hold only the model's 6 characters, got 'z' at character 2"):
+    with pytest.raises(
+        DataError, match=r"^prompt must hold only the model's 6 characters, got 'z' at character 2"
+    ):
         sample(made(vocabulary=Characters.of(TEXT)), "az")
 
 
@@ -210,7 +254,9 @@ def test_weights_that_are_not_finite_are_said(temperature: float) -> None:
     model = made()
     with torch.no_grad():
         model.decoder_bias.fill_(torch.nan)
-    message = "logits must be finite, got nan; the model's weights are damaged, or its training diverged"
+    message = (
+        "logits must be finite, got nan; the model's weights are damaged, or its training diverged"
+    )
     with pytest.raises(ArgumentError, match=f"^{message}$"):
         list(generate(model, [0], 3, temperature=temperature))
     assert distribution(torch.tensor([0.0, -math.inf])).tolist() == [1.0, 0.0]

@@ -1,4 +1,6 @@
-"""The language model equals the same net written with torch.nn, and says what is wrong with its arguments."""
+"""The language model equals the same net written with torch.nn, and says what is wrong with its
+arguments.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,15 @@ def randomised(model: LanguageModel) -> LanguageModel:
 def by_hand(model: LanguageModel, x: Tensor) -> Tensor:
     """The same net in torch.nn, its weights taken one by one."""
     layers, hidden = model.options["layers"], model.options["hidden"]
-    net = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[model.options["cell"]](model.options["embed"], hidden, layers)
+    net = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[model.options["cell"]](
+        model.options["embed"], hidden, layers
+    )
     weights = dict(model.named_parameters())
     for layer in range(layers):
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            getattr(net, f"{name}_l{layer}").data.copy_(weights[f"recurrent.layers.{2 * layer}.{name}"].data)
+            getattr(net, f"{name}_l{layer}").data.copy_(
+                weights[f"recurrent.layers.{2 * layer}.{name}"].data
+            )
     h, _ = net(F.embedding(x, weights["embedding.weight"]))
     if "bottleneck.weight" in weights:
         h = h @ weights["bottleneck.weight"].T + weights["bottleneck.bias"]
@@ -50,7 +56,9 @@ def by_hand(model: LanguageModel, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-@pytest.mark.parametrize(("embed", "hidden", "tied"), [(5, 5, True), (4, 6, True), (4, 6, False), (5, 5, False)])
+@pytest.mark.parametrize(
+    ("embed", "hidden", "tied"), [(5, 5, True), (4, 6, True), (4, 6, False), (5, 5, False)]
+)
 def test_logits_equal_torch_nn(cell: str, embed: int, hidden: int, tied: bool) -> None:
     model = randomised(LanguageModel(V, embed, hidden, 2, cell, dropout=0.0, tied=tied))
     assert ("bottleneck.weight" in model.state_dict()) == (tied and embed != hidden)
@@ -63,10 +71,18 @@ def test_logits_equal_torch_nn(cell: str, embed: int, hidden: int, tied: bool) -
 
 def test_dropout_acts_between_layers_in_training_only() -> None:
     model = randomised(LanguageModel(V, 4, 4, 3, "gru", dropout=0.5))
-    assert [type(layer).__name__ for layer in model.recurrent.layers] == ["Recurrent", "Dropout", "Recurrent", "Dropout", "Recurrent"]
+    assert [type(layer).__name__ for layer in model.recurrent.layers] == [
+        "Recurrent",
+        "Dropout",
+        "Recurrent",
+        "Dropout",
+        "Recurrent",
+    ]
     x, seen = tokens(), []
     for layer in (1, 3):
-        model.recurrent.layers[layer].register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+        model.recurrent.layers[layer].register_forward_hook(
+            lambda _, given, out: seen.append((given[0], out))
+        )
     model.eval()(x)
     assert all(torch.equal(given, out) for given, out in seen) and len(seen) == 2
     seen.clear()
@@ -101,12 +117,16 @@ def test_the_loss_of_no_target_is_zero_with_zero_gradient() -> None:
     model = LanguageModel(V, 4, 4)
     loss, _ = model.loss(tokens(), torch.full((T, B), -100))
     loss.backward()
-    assert loss.item() == 0.0 and all(not bool(weight.grad.any()) for weight in model.parameters() if weight.grad is not None)
+    assert loss.item() == 0.0 and all(
+        not bool(weight.grad.any()) for weight in model.parameters() if weight.grad is not None
+    )
 
 
 MODELS: dict[str, Any] = {name: name for name in CELLS} | {
-    "own": CoupledLSTM(), "projected": cells.ProjectedLSTM(3), "zoneout": cells.Zoneout(cells.LSTM(), h=0.2, c=0.1),
-}  # fmt: skip
+    "own": CoupledLSTM(),
+    "projected": cells.ProjectedLSTM(3),
+    "zoneout": cells.Zoneout(cells.LSTM(), h=0.2, c=0.1),
+}
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -151,7 +171,9 @@ def test_a_row_past_its_length_and_after_a_reset() -> None:
     alone, state = model(x[4:, 1:2])
     assert_close((logits[4:, 1:2], states.select(final, [1])), (alone, state))
     assert_close(logits[:, :1], model(x[:, :1])[0])
-    assert_close(model.loss(x, x, resets=resets)[0], F.cross_entropy(logits.flatten(0, 1), x.flatten()))
+    assert_close(
+        model.loss(x, x, resets=resets)[0], F.cross_entropy(logits.flatten(0, 1), x.flatten())
+    )
 
 
 def test_int32_tokens_and_a_state_are_taken() -> None:
@@ -159,11 +181,16 @@ def test_int32_tokens_and_a_state_are_taken() -> None:
     _, state = model(tokens(4))
     assert_close(model(tokens().int(), state)[0], model(tokens(), state)[0])
     assert not torch.equal(model(tokens(), state)[0], model(tokens())[0])
-    assert_close(model.loss(tokens(), tokens(), state)[0], model.cross_entropy(model(tokens(), state)[0], tokens()))
+    assert_close(
+        model.loss(tokens(), tokens(), state)[0],
+        model.cross_entropy(model(tokens(), state)[0], tokens()),
+    )
 
 
 def test_parameters_of_the_textbook_size() -> None:
-    """2 x 256 LSTM, embedding 128, 65 characters: 65*128 + 4*(256*(128 + 256) + 2*256) + 4*(256*512 + 2*256) + 65*256 + 65."""
+    """2 x 256 LSTM, embedding 128, 65 characters: 65*128 + 4*(256*(128 + 256) + 2*256) + 4*(256*512
+    + 2*256) + 65*256 + 65.
+    """
     model = LanguageModel(65, embed=128, hidden=256, layers=2, tied=False)
     assert sum(weight.numel() for weight in model.parameters()) == 8320 + 395_264 + 526_336 + 16_705
 
@@ -184,14 +211,35 @@ def test_a_copy_shares_nothing() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    *(({name: value}, f"{name} must be a positive whole number, got {value!r}")
-      for name in ("vocab_size", "embed", "hidden", "layers") for value in (0, -3, 2.0, True, "4")),
-    ({"cell": "lstmm"}, "cell must be one of 'gru', 'layer_norm_gru', 'layer_norm_lstm', 'lstm', 'min_gru', 'min_lstm', "
-     "'peephole_lstm', 'reset_before_gru', 'rnn', got 'lstmm'; did you mean 'lstm'?"),
-    ({"cell": cells.LSTM}, "cell must be a cell, got <class 'recurra.cells.lstm.LSTM'>; write recurra.cells.LSTM(), for example"),
-    *(({"dropout": value}, f"dropout must be in [0, 1), got {value!r}") for value in (-0.1, 1.0, float("nan"), True, "0.1", None)),
-    ({"vocabulary": Characters.of("abc")}, "vocab_size must be the size of the vocabulary, 3, got 7"),
-]  # fmt: skip
+    *(
+        ({name: value}, f"{name} must be a positive whole number, got {value!r}")
+        for name in ("vocab_size", "embed", "hidden", "layers")
+        for value in (0, -3, 2.0, True, "4")
+    ),
+    (
+        {"cell": "lstmm"},
+        (
+            "cell must be one of 'gru', 'layer_norm_gru', 'layer_norm_lstm', 'lstm', 'min_gru',"
+            " 'min_lstm', 'peephole_lstm', 'reset_before_gru', 'rnn', got 'lstmm'; did you mean"
+            " 'lstm'?"
+        ),
+    ),
+    (
+        {"cell": cells.LSTM},
+        (
+            "cell must be a cell, got <class 'recurra.cells.lstm.LSTM'>; write"
+            " recurra.cells.LSTM(), for example"
+        ),
+    ),
+    *(
+        ({"dropout": value}, f"dropout must be in [0, 1), got {value!r}")
+        for value in (-0.1, 1.0, float("nan"), True, "0.1", None)
+    ),
+    (
+        {"vocabulary": Characters.of("abc")},
+        "vocab_size must be the size of the vocabulary, 3, got 7",
+    ),
+]
 
 
 @pytest.mark.parametrize(("options", "message"), WRONG, ids=[message[:40] for _, message in WRONG])
@@ -204,12 +252,24 @@ def test_options_are_checked(options: dict[str, Any], message: str) -> None:
     ("x", "error", "message"),
     [
         (torch.zeros(3, dtype=torch.long), ShapeError, "x must have shape (T, B), got (3,)"),
-        (torch.zeros(3, 2, 1, dtype=torch.long), ShapeError, "x must have shape (T, B), got (3, 2, 1)"),
+        (
+            torch.zeros(3, 2, 1, dtype=torch.long),
+            ShapeError,
+            "x must have shape (T, B), got (3, 2, 1)",
+        ),
         ([[1, 2]], ShapeError, "x must have shape (T, B), got list"),
-        (torch.zeros(3, 2, dtype=torch.float64), DtypeError, "x must hold tokens as int64, got torch.float64"),
+        (
+            torch.zeros(3, 2, dtype=torch.float64),
+            DtypeError,
+            "x must hold tokens as int64, got torch.float64",
+        ),
         (torch.tensor([[V]]), DataError, "x must hold tokens in 0..6, got 7"),
         (torch.tensor([[-1, 9]]), DataError, "x must hold tokens in 0..6, got -1"),
-        (torch.zeros(0, 2, dtype=torch.long), ShapeError, "x must have at least one step and one row, got shape (0, 2, 4)"),
+        (
+            torch.zeros(0, 2, dtype=torch.long),
+            ShapeError,
+            "x must have at least one step and one row, got shape (0, 2, 4)",
+        ),
     ],
 )
 def test_tokens_are_checked(x: Any, error: type[Exception], message: str) -> None:
@@ -220,9 +280,21 @@ def test_tokens_are_checked(x: Any, error: type[Exception], message: str) -> Non
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        (torch.zeros(T, dtype=torch.long), ShapeError, "y must have shape (9, 3), as the logits, got (9,)"),
-        (torch.zeros(B, T, dtype=torch.long), ShapeError, "y must have shape (9, 3), as the logits, got (3, 9)"),
-        (torch.zeros(T, B, dtype=torch.float64), DtypeError, "y must hold tokens as int64, got torch.float64"),
+        (
+            torch.zeros(T, dtype=torch.long),
+            ShapeError,
+            "y must have shape (9, 3), as the logits, got (9,)",
+        ),
+        (
+            torch.zeros(B, T, dtype=torch.long),
+            ShapeError,
+            "y must have shape (9, 3), as the logits, got (3, 9)",
+        ),
+        (
+            torch.zeros(T, B, dtype=torch.float64),
+            DtypeError,
+            "y must hold tokens as int64, got torch.float64",
+        ),
         (torch.full((T, B), V), DataError, "y must hold tokens in 0..6, got 7"),
         (torch.full((T, B), -1), DataError, "y must hold tokens in 0..6, got -1"),
     ],

@@ -1,4 +1,5 @@
-// Threads for tests under a sanitizer, in the shape of an OpenMP runtime: GOMP_parallel and what asks who and how many.
+// Threads for tests under a sanitizer, in the shape of an OpenMP runtime: GOMP_parallel and what
+// asks who and how many.
 #include <thread>
 #include <vector>
 

@@ -16,7 +16,9 @@ def run(code: str, isa: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "RECURRA_ISA"}
     if isa is not None:
         environment["RECURRA_ISA"] = isa
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
+    )
 
 
 def test_info_says_which_build_runs() -> None:
@@ -34,9 +36,13 @@ def test_version_is_that_of_the_package() -> None:
     assert native.info()["version"] == version("recurra")
 
 
-@pytest.mark.parametrize("isa", native.info()["isas"][: native.info()["isas"].index(native.info()["isa"]) + 1])
+@pytest.mark.parametrize(
+    "isa", native.info()["isas"][: native.info()["isas"].index(native.info()["isa"]) + 1]
+)
 def test_environment_chooses_the_instruction_set(isa: str) -> None:
-    done = run("import recurra.native as n; print(n.info()['isa'], n.info()['float32']['lanes'])", isa)
+    done = run(
+        "import recurra.native as n; print(n.info()['isa'], n.info()['float32']['lanes'])", isa
+    )
     assert done.returncode == 0, done.stderr
     name, lanes = done.stdout.split()
     assert name == isa
@@ -46,7 +52,10 @@ def test_environment_chooses_the_instruction_set(isa: str) -> None:
 def test_unknown_instruction_set_is_refused() -> None:
     done = run("import recurra.native", "v9")
     assert done.returncode == 1
-    assert re.search(r"ImportError: RECURRA_ISA must be one of '.*' on this machine, got 'v9'; unset it", done.stderr)
+    assert re.search(
+        r"ImportError: RECURRA_ISA must be one of '.*' on this machine, got 'v9'; unset it",
+        done.stderr,
+    )
 
 
 def test_empty_environment_variable_is_none() -> None:
@@ -55,7 +64,10 @@ def test_empty_environment_variable_is_none() -> None:
 
 
 def test_importing_needs_neither_torch_nor_numpy() -> None:
-    done = run("import sys, recurra.native; print([name for name in ('torch', 'numpy') if name in sys.modules])")
+    done = run(
+        "import sys, recurra.native; print([name for name in ('torch', 'numpy') if name in"
+        " sys.modules])"
+    )
     assert done.stdout.strip() == "[]"
 
 

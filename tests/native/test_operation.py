@@ -34,31 +34,71 @@ def apply(op: str, args: list[Tensor]) -> Tensor:
     nodes = (*(Node("noise", name=name) for name in names), Node(op, tuple(range(len(args)))))
     body = Body((), None, (len(args),))
     state = {"h": len(args)}
-    program = Program(op, nodes, (body,), state, {"g": 0}, tuple(names), (), (), (), Derivative((), {}, (), {}, {}, {}))
+    program = Program(
+        op,
+        nodes,
+        (body,),
+        state,
+        {"g": 0},
+        tuple(names),
+        (),
+        (),
+        (),
+        Derivative((), {}, (), {}, {}, {}),
+    )
     rows = [arg.reshape(1, 1, -1) for arg in args]
     width, dtype = rows[0].shape[-1], rows[0].dtype
     weights = {"weight_ih": torch.zeros(width, 1, dtype=dtype)}
     first = [torch.zeros(1, width, dtype=dtype)]
-    return forward(program, weights, torch.zeros(1, 1, 1, dtype=dtype), first, noise=dict(zip(names, rows, strict=True)))[0][0, 0]
+    return forward(
+        program,
+        weights,
+        torch.zeros(1, 1, 1, dtype=dtype),
+        first,
+        noise=dict(zip(names, rows, strict=True)),
+    )[0][0, 0]
 
 
 def numbers(dtype: torch.dtype, count: int = 20011) -> Tensor:
-    """Extremes, every magnitude of both signs (subnormal ones too), and the range where gates live."""
+    """Extremes, every magnitude of both signs (subnormal ones too), and the range where gates
+    live.
+    """
     generator = torch.Generator().manual_seed(5)
     info = torch.finfo(dtype)
     tiny, least = info.tiny, info.tiny * info.eps
-    special = [0.0, -0.0, 1.0, -1.0, 0.5, float("inf"), -float("inf"), float("nan"), info.max, info.min, tiny, -tiny, least, -least]
+    special = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        float("inf"),
+        -float("inf"),
+        float("nan"),
+        info.max,
+        info.min,
+        tiny,
+        -tiny,
+        least,
+        -least,
+    ]
     integer = torch.int32 if dtype == torch.float32 else torch.int64
     limits = torch.iinfo(integer)
-    bits = torch.randint(limits.min, limits.max, (count,), dtype=integer, generator=generator).view(dtype)
+    bits = torch.randint(limits.min, limits.max, (count,), dtype=integer, generator=generator).view(
+        dtype
+    )
     near = torch.randn(count, dtype=dtype, generator=generator)
     around_one = 1 + near * 10.0 ** torch.randint(-6, 0, (count,), generator=generator)
     wide = torch.linspace(-110, 110, count, dtype=dtype)
-    return torch.cat([torch.tensor(special, dtype=dtype), bits, near, near * 1e-3, around_one.to(dtype), wide])
+    return torch.cat(
+        [torch.tensor(special, dtype=dtype), bits, near, near * 1e-3, around_one.to(dtype), wide]
+    )
 
 
 def ulps(got: Tensor, exact: Tensor) -> Tensor:
-    """Distance of float32 numbers from exact float64 ones, in units in the last place of the exact one."""
+    """Distance of float32 numbers from exact float64 ones, in units in the last place of the exact
+    one.
+    """
     size = exact.abs().clamp(torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max)
     spacing = torch.exp2(torch.floor(torch.log2(size))) * torch.finfo(torch.float32).eps
     return (got.double() - exact).abs() / spacing
@@ -78,11 +118,19 @@ def test_smooth_function_in_float32_is_within_its_bound(op: str) -> None:
 @pytest.mark.parametrize("op", SMOOTH)
 def test_smooth_function_in_float64_equals_torch(op: str) -> None:
     x = numbers(torch.float64)
-    torch.testing.assert_close(apply(op, [x]), MEANING[op](x), rtol=1e-15, atol=torch.finfo(torch.float64).tiny, equal_nan=True)
+    torch.testing.assert_close(
+        apply(op, [x]),
+        MEANING[op](x),
+        rtol=1e-15,
+        atol=torch.finfo(torch.float64).tiny,
+        equal_nan=True,
+    )
 
 
 @pytest.mark.parametrize("op", EXACT)
-@pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="needs a long double of more digits")
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant <= 52, reason="needs a long double of more digits"
+)
 def test_smooth_function_in_float64_is_within_its_bound(op: str) -> None:
     x = numbers(torch.float64)
     with np.errstate(all="ignore"):
@@ -121,7 +169,9 @@ def test_exact_operation_equals_torch(op: str, dtype: torch.dtype) -> None:
 
 
 def rounded(op: str, args: list[Tensor]) -> Tensor:
-    """The correctly rounded result: torch's, but for its float32 root, which is off by a unit at times."""
+    """The correctly rounded result: torch's, but for its float32 root, which is off by a unit at
+    times.
+    """
     if op != "sqrt":
         return MEANING[op](*args)
     with np.errstate(invalid="ignore"):
@@ -134,11 +184,25 @@ def test_result_does_not_depend_on_the_place_in_a_tile(op: str, dtype: torch.dty
     x = torch.linspace(-3, 3, 130, dtype=dtype)
     whole = apply(op, [x])
     for width in (1, 3, 15, 16, 17, 63, 64, 65, 130):
-        torch.testing.assert_close(apply(op, [x[-width:].clone()]), whole[-width:], rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(
+            apply(op, [x[-width:].clone()]), whole[-width:], rtol=0, atol=0, equal_nan=True
+        )
 
 
 @pytest.mark.parametrize("isa", LOWER)
 def test_lower_instruction_set_passes_the_same_tests(isa: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not lower"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"RECURRA_ISA": isa}, timeout=250)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "not lower",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"RECURRA_ISA": isa}, timeout=250
+    )
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,6 @@
-"""Random factors against Philox4x32-10 written anew, on every instruction set and number of threads."""
+"""Random factors against Philox4x32-10 written anew, on every instruction set and number of
+threads.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     low, high = key
     for _ in range(10):
         first, second = a * 0xD2511F53, c * 0xCD9E8D57
-        a, b, c, d = (second >> 32) ^ b ^ low, second & 0xFFFFFFFF, (first >> 32) ^ d ^ high, first & 0xFFFFFFFF
+        a, b, c, d = (
+            (second >> 32) ^ b ^ low,
+            second & 0xFFFFFFFF,
+            (first >> 32) ^ d ^ high,
+            first & 0xFFFFFFFF,
+        )
         low, high = (low + 0x9E3779B9) & 0xFFFFFFFF, (high + 0xBB67AE85) & 0xFFFFFFFF
     return np.stack([a, b, c, d], axis=1)
 
@@ -38,12 +45,25 @@ def numbers(count: int, key: int) -> list[int]:
     return list(blocks.transpose(0, 2, 1).reshape(-1)[:count])
 
 
-def draw(count: int, zero: int, value: float = 1.0, key: int = KEY, dtype: str = "float32", threads: Pool = ALONE) -> torch.Tensor:
+def draw(
+    count: int,
+    zero: int,
+    value: float = 1.0,
+    key: int = KEY,
+    dtype: str = "float32",
+    threads: Pool = ALONE,
+) -> torch.Tensor:
     """Factors with a guard on both sides, which must stay as it was."""
     memory = torch.full((count + 32,), 7.0, dtype=DTYPES[dtype])
     native.draw(
-        address=memory[16:].data_ptr(), count=count, dtype=dtype, zero=zero, value=value, key=key, pool=threads,
-    )  # fmt: skip
+        address=memory[16:].data_ptr(),
+        count=count,
+        dtype=dtype,
+        zero=zero,
+        value=value,
+        key=key,
+        pool=threads,
+    )
     assert (memory[:16] == 7).all() and (memory[16 + count :] == 7).all()
     return memory[16 : 16 + count]
 
@@ -85,16 +105,20 @@ def test_threads_and_instruction_sets_draw_the_same() -> None:
     alone = draw(count + 5, 2**30)
     assert torch.equal(draw(count + 5, 2**30, threads=lent), alone)
     script = (
-        "import torch\nfrom recurra import native\nfrom recurra.kernels.launch import ALONE\n"
-        f"x = torch.zeros({count + 5})\n"
-        f"native.draw(address=x.data_ptr(), count={count + 5}, dtype='float32', zero=2**30, value=1.0, key={KEY}, pool=ALONE)\n"
-        "print(x.numpy().tobytes().hex()[:20000], int(x.sum()))"
+        "import torch\nfrom recurra import native\nfrom recurra.kernels.launch import ALONE\nx ="
+        f" torch.zeros({count + 5})\nnative.draw(address=x.data_ptr(), count={count + 5},"
+        f" dtype='float32', zero=2**30, value=1.0, key={KEY},"
+        " pool=ALONE)\nprint(x.numpy().tobytes().hex()[:20000], int(x.sum()))"
     )
     for isa in native.info()["isas"]:
         if isa == native.info()["isa"]:
             break
         told = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "RECURRA_ISA": isa}
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "RECURRA_ISA": isa},
         ).stdout
         assert told.split() == [alone.numpy().tobytes().hex()[:20000], str(int(alone.sum()))], isa
 
@@ -103,18 +127,26 @@ def test_the_share_of_zeros_is_the_probability() -> None:
     for probability in (0.01, 0.3, 0.9):
         count = 1_000_000
         zeros = int((draw(count, round(probability * 2**32)) == 0).sum())
-        assert abs(zeros - probability * count) < 5 * (count * probability * (1 - probability)) ** 0.5
+        assert (
+            abs(zeros - probability * count) < 5 * (count * probability * (1 - probability)) ** 0.5
+        )
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"count": -1}, "count must be at least 0"), ({"zero": -1}, "zero must be at least 0"), ({"zero": 2**32 + 1}, "zero must be"),
-        ({"dtype": "float16"}, "dtype"), ({"address": 0}, "address"), ({"count": 2**34 + 1}, "count must be at least 0"),
+        ({"count": -1}, "count must be at least 0"),
+        ({"zero": -1}, "zero must be at least 0"),
+        ({"zero": 2**32 + 1}, "zero must be"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"address": 0}, "address"),
+        ({"count": 2**34 + 1}, "count must be at least 0"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused(wrong: dict[str, object], message: str) -> None:
     memory = torch.zeros(4)
-    given = dict(address=memory.data_ptr(), count=4, dtype="float32", zero=5, value=1.0, key=1, pool=ALONE)
+    given = dict(
+        address=memory.data_ptr(), count=4, dtype="float32", zero=5, value=1.0, key=1, pool=ALONE
+    )
     with pytest.raises((ValueError, TypeError, RuntimeError), match=message):
         native.draw(**{**given, **wrong})  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""What a sanitizer should see: every cell both ways, at odd sizes, and programs that were changed at random.
+"""What a sanitizer should see: every cell both ways, at odd sizes, and programs that were changed
+at random.
 
 `make sanitize` runs this file on an instrumented module, with the threads of RECURRA_TEST_POOL.
 """
@@ -18,7 +19,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recurra import native
-from recurra.cells import GRU, LSTM, Cell, Elman, LayerNormGRU, LayerNormLSTM, ProjectedLSTM, Zoneout
+from recurra.cells import (
+    GRU,
+    LSTM,
+    Cell,
+    Elman,
+    LayerNormGRU,
+    LayerNormLSTM,
+    ProjectedLSTM,
+    Zoneout,
+)
 from recurra.kernels.backward import Seeds, backward
 from recurra.kernels.encode import arguments
 from recurra.kernels.forward import run
@@ -35,11 +45,15 @@ DTYPES = {torch.float32: 2e-4, torch.float64: 1e-10}
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The threads that RECURRA_TEST_POOL names instead of PyTorch's; the number of threads is as before afterwards."""
+    """The threads that RECURRA_TEST_POOL names instead of PyTorch's; the number of threads is as
+    before afterwards.
+    """
     before = torch.get_num_threads()
     if LIBRARY:
         library = ctypes.CDLL(LIBRARY)
-        addresses = [ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in FUNCTIONS]
+        addresses = [
+            ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in FUNCTIONS
+        ]
         for place in ("pool", "forward", "backward"):
             monkeypatch.setattr(f"recurra.kernels.{place}.pool", lambda: (*addresses, COUNT[0]))
     yield
@@ -50,7 +64,9 @@ COUNT = [1]
 
 
 def use(count: int) -> None:
-    """Threads for the scans to come; under a sanitizer PyTorch keeps to one, for its own cannot be followed."""
+    """Threads for the scans to come; under a sanitizer PyTorch keeps to one, for its own cannot be
+    followed.
+    """
     COUNT[0] = count
     if not LIBRARY:
         torch.set_num_threads(count)
@@ -69,13 +85,24 @@ def both_ways(s: Scene, recompute: bool) -> list[Tensor]:
     """h, final states, gates and gradients by the native module."""
     double, dtype = seeds_for(s.to(torch.float64)), s.x.dtype
     assert double.h is not None
-    final, each = ([None if value is None else value.to(dtype) for value in values] for values in (double.final, double.states))
+    final, each = (
+        [None if value is None else value.to(dtype) for value in values]
+        for values in (double.final, double.states)
+    )
     seeds = Seeds(double.h.to(dtype), final, each)
     code, arrays = encoded(s)
     with torch.no_grad():
-        out = run(code, arrays, Options(s.reverse, states=True, gates=True, saving=True, recompute=recompute, noise=True))
+        out = run(
+            code,
+            arrays,
+            Options(
+                s.reverse, states=True, gates=True, saving=True, recompute=recompute, noise=True
+            ),
+        )
         needed = [tensor is not None for tensor in leaves(arrays)]
-        made = backward(code, arrays, Made(out.h, states=out.states, saved=out.saved), seeds, needed)
+        made = backward(
+            code, arrays, Made(out.h, states=out.states, saved=out.saved), seeds, needed
+        )
     return [out.h, *out.final, *out.gates, *made]
 
 
@@ -91,7 +118,9 @@ def assert_right(s: Scene, *, recompute: bool = False) -> None:
     outputs = looped(s)
     gradients = [d for d in expected(s, seeds_for(s)) if d is not None]
     states = len(s.state)
-    right = [each.detach() for each in outputs[: 1 + states] + outputs[1 + 2 * states :]] + gradients
+    right = [
+        each.detach() for each in outputs[: 1 + states] + outputs[1 + 2 * states :]
+    ] + gradients
     for dtype, bound in DTYPES.items():
         assert_near(both_ways(s.to(dtype), recompute), right, bound)
 
@@ -103,11 +132,15 @@ every_cell = pytest.mark.parametrize("cell", CELLS, ids=repr)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_every_cell_both_ways(cell: Cell, reverse: bool, recompute: bool) -> None:
-    assert_right(scene(cell, 5, 4, 5, noisy=True, ragged=True, reverse=reverse), recompute=recompute)
+    assert_right(
+        scene(cell, 5, 4, 5, noisy=True, ragged=True, reverse=reverse), recompute=recompute
+    )
 
 
 @pytest.mark.parametrize("cell", [Elman(), ProjectedLSTM(3), LayerNormGRU()], ids=repr)
-@pytest.mark.parametrize("sizes", [(1, 1, 5), (1, 4, 63), (4, 1, 130), (1, 13, 5), (7, 3, 63), (2, 5, 130)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 5), (1, 4, 63), (4, 1, 130), (1, 13, 5), (7, 3, 63), (2, 5, 130)], ids=str
+)
 @pytest.mark.parametrize("inputs", [1, 7, 33])
 def test_odd_sizes(cell: Cell, sizes: tuple[int, int, int], inputs: int) -> None:
     assert_right(wider(scene(cell, *sizes, ragged=True), inputs))
@@ -124,7 +157,9 @@ THREADED = (LSTM(), ProjectedLSTM(3), LayerNormLSTM(), Zoneout(GRU(), h=0.3))
 @pytest.mark.parametrize("cell", THREADED, ids=repr)
 @pytest.mark.parametrize("split", ["rows", "units"])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_threads_share_a_scan(cell: Cell, split: str, recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_a_scan(
+    cell: Cell, split: str, recompute: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RECURRA_SPLIT", split)
     s = wider(scene(cell, 9, 37, 63, noisy=True, ragged=True), 33).to(torch.float32)
     use(1)
@@ -135,14 +170,21 @@ def test_threads_share_a_scan(cell: Cell, split: str, recompute: bool, monkeypat
             assert torch.equal(mine, alone)
 
 
-BASES = [(LSTM(), True), (LayerNormGRU(), False), (Zoneout(GRU(), h=0.3), True), (ProjectedLSTM(3), False)]
+BASES = [
+    (LSTM(), True),
+    (LayerNormGRU(), False),
+    (Zoneout(GRU(), h=0.3), True),
+    (ProjectedLSTM(3), False),
+]
 
 
 def base(number: int) -> dict[str, Any]:
     """What the native module is told of a cell of five units."""
     cell, noisy = BASES[number]
     s = scene(cell, 3, 2, 5, noisy=noisy)
-    widths = {"hidden": 5} | {name: value.shape[-1] for name, value in zip(cell.state, s.state, strict=True)}
+    widths = {"hidden": 5} | {
+        name: value.shape[-1] for name, value in zip(cell.state, s.state, strict=True)
+    }
     return arguments(trace(cell, s.noise), widths, 3, True)
 
 
@@ -150,7 +192,13 @@ def integers(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
     """The path of every integer of nested lists."""
     if isinstance(tree, int) and not isinstance(tree, bool):
         yield path
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list | tuple)
+        else ()
+    )
     for key, value in items:
         yield from integers(value, (*path, key))
 
@@ -195,18 +243,40 @@ def run_both_ways(lists: dict[str, Any], program: native.Program) -> None:
         return [room.of(*shape, width) for width in widths]
 
     common: dict[str, Any] = dict(
-        program=program, dtype="float64", sizes=sizes, reverse=False, x=room.of(*sizes, lists["input"][5]), h=room.of(*sizes, states[0]),
-        weights=room.weights(lists), noise=[(array, False) for array in each(lists["noises"], *sizes)], params=each(params),
-        saved=room.of(*sizes, program.saved_size), lengths=NONE, resets=NONE, pool=(0, 0, 0, 1),
-    )  # fmt: skip
+        program=program,
+        dtype="float64",
+        sizes=sizes,
+        reverse=False,
+        x=room.of(*sizes, lists["input"][5]),
+        h=room.of(*sizes, states[0]),
+        weights=room.weights(lists),
+        noise=[(array, False) for array in each(lists["noises"], *sizes)],
+        params=each(params),
+        saved=room.of(*sizes, program.saved_size),
+        lengths=NONE,
+        resets=NONE,
+        pool=(0, 0, 0, 1),
+    )
     first, records = each(states, rows), [NONE, *each(states[1:], *sizes)]
     gates = each([lists["hidden"]] * lists["gates"], *sizes)
-    native.forward(state=(first, [], each(states, rows)), kept=(records, gates), held=False, **common)
+    native.forward(
+        state=(first, [], each(states, rows)), kept=(records, gates), held=False, **common
+    )
     dnoise = each(lists["noises"], *sizes)
     native.backward(
-        state=(first, []), states=records, given=(room.of(*sizes, states[0]), each(states, rows), []),
-        wanted=(room.of(*sizes, lists["input"][5]), each(states, rows), [], room.weights(lists), dnoise, each(params)), **common,
-    )  # fmt: skip
+        state=(first, []),
+        states=records,
+        given=(room.of(*sizes, states[0]), each(states, rows), []),
+        wanted=(
+            room.of(*sizes, lists["input"][5]),
+            each(states, rows),
+            [],
+            room.weights(lists),
+            dnoise,
+            each(params),
+        ),
+        **common,
+    )
 
 
 @settings(max_examples=300)

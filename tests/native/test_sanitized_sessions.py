@@ -1,4 +1,5 @@
-"""What a sanitizer should see of sessions: every layer and precision at odd sizes, rows and chunks, and two threads.
+"""What a sanitizer should see of sessions: every layer and precision at odd sizes, rows and chunks,
+and two threads.
 
 `make sanitize` runs this file on an instrumented module.
 """
@@ -22,7 +23,9 @@ from tests.network.nets import PRECISIONS, adaptive, every_kind, held, matrix, n
 @pytest.mark.parametrize("hidden", [1, 5, 17, 63, 130])
 def test_cells_at_odd_sizes(hidden: int, precision: str) -> None:
     for cell in (LSTM(), GRU(), LayerNormLSTM(), ResetBeforeGRU()):
-        network = Network((recurrent(cell, 7, hidden), Linear(matrix(3, hidden), numbers(3)))).quantised(precision)
+        network = Network(
+            (recurrent(cell, 7, hidden), Linear(matrix(3, hidden), numbers(3)))
+        ).quantised(precision)
         for rows, steps in ((1, 3), (3, 2), (13, 1)):
             x = numbers(steps, rows, 7)
             held(network, x, Model(network).session(rows).push(x))
@@ -33,7 +36,13 @@ def test_every_layer(precision: str) -> None:
     tokens = np.random.default_rng(0).integers(0, 11, (70, 2))
     network = every_kind(7).quantised(precision)
     held(network, tokens, Model(network).session(2).push(tokens))
-    wide = Network((recurrent(ProjectedLSTM(3), 5, 9), Conv(matrix(4, 12, 1), numbers(4), 3, 4, 2), Conv(matrix(6, 4), None, 4, 2, 3, 2)))
+    wide = Network(
+        (
+            recurrent(ProjectedLSTM(3), 5, 9),
+            Conv(matrix(4, 12, 1), numbers(4), 3, 4, 2),
+            Conv(matrix(6, 4), None, 4, 2, 3, 2),
+        )
+    )
     with pytest.raises(Exception, match="must"):
         wide.quantised("int4")
     x = numbers(67, 1, 5)
@@ -72,7 +81,14 @@ def test_two_threads_share_a_model_and_none_a_session() -> None:
 
 def test_what_does_not_fit_reads_nothing() -> None:
     session = Model(Network((Linear(matrix(3, 5)),))).session(2)
-    odd: list[Any] = [np.zeros((2, 4), np.float32), np.zeros((3, 5), np.float32), np.zeros(5, np.float32), b"xxxx", 3, None]
+    odd: list[Any] = [
+        np.zeros((2, 4), np.float32),
+        np.zeros((3, 5), np.float32),
+        np.zeros(5, np.float32),
+        b"xxxx",
+        3,
+        None,
+    ]
     for x in odd:
         with pytest.raises((ValueError, TypeError)):
             session.push(x)

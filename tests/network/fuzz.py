@@ -1,6 +1,8 @@
-"""Files that mean harm: `.rcr` files changed in all their parts, with a checksum that fits, and what must come of reading them.
+"""Files that mean harm: `.rcr` files changed in all their parts, with a checksum that fits, and
+what must come of reading them.
 
-python -m tests.network.fuzz --seconds 600          reads changed files; keeps in the corpus those that break the contract
+python -m tests.network.fuzz --seconds 600
+        reads changed files; keeps in the corpus those that break the contract
 """
 
 from __future__ import annotations
@@ -25,10 +27,41 @@ from recurra.runtime import Model
 CORPUS = Path(__file__).parent / "corpus"
 DTYPES = {"F32": np.float32, "U16": np.uint16, "I8": np.int8}
 VALUES: tuple[Any, ...] = (
-    0, 1, -1, 2, 3, 5, 127, 1 << 20, (1 << 31) - 1, 1 << 40, 1 << 62, 1 << 63, 1 << 70, -(1 << 63), 0.5, 1e-30, 1e300,
-    float("inf"), float("nan"),
-    "", "x", "1", "h", "weight_hh", "relu", "int8", True, False, None, [], {}, [0], [[]], {"layer": "residual", "layers": []},
-)  # fmt: skip
+    0,
+    1,
+    -1,
+    2,
+    3,
+    5,
+    127,
+    1 << 20,
+    (1 << 31) - 1,
+    1 << 40,
+    1 << 62,
+    1 << 63,
+    1 << 70,
+    -(1 << 63),
+    0.5,
+    1e-30,
+    1e300,
+    float("inf"),
+    float("nan"),
+    "",
+    "x",
+    "1",
+    "h",
+    "weight_hh",
+    "relu",
+    "int8",
+    True,
+    False,
+    None,
+    [],
+    {},
+    [0],
+    [[]],
+    {"layer": "residual", "layers": []},
+)
 SLOW = 2.0
 """Seconds within which a file must be refused, or read and run."""
 
@@ -48,8 +81,12 @@ def joined(outer: dict[str, Any], header: dict[str, Any], data: bytes) -> bytes:
     for name, entry in outer.items():
         if name != "__metadata__":
             begin, end = entry["data_offsets"]
-            arrays[name] = np.frombuffer(data[begin:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    outer = outer | {"__metadata__": {"recurra": json.dumps(header | {"crc32": checksum(header, arrays)})}}
+            arrays[name] = np.frombuffer(data[begin:end], DTYPES[entry["dtype"]]).reshape(
+                entry["shape"]
+            )
+    outer = outer | {
+        "__metadata__": {"recurra": json.dumps(header | {"crc32": checksum(header, arrays)})}
+    }
     text = json.dumps(outer).encode()
     return struct.pack("<Q", len(text)) + text + data
 
@@ -63,11 +100,22 @@ def mutated(raw: bytes, choose: Choose) -> bytes:
         if way < 6:
             _change(header, choose)
         elif way == 6:
-            _change({name: entry for name, entry in outer.items() if name != "__metadata__"}, choose)
+            _change(
+                {name: entry for name, entry in outer.items() if name != "__metadata__"}, choose
+            )
         else:
             return _bent(raw, choose)
         return joined(outer, header, data)
-    except (ValueError, KeyError, TypeError, OverflowError, IndexError, AttributeError, RecursionError, RecurraError):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        RecurraError,
+    ):
         return _bent(raw, choose)
 
 
@@ -84,7 +132,9 @@ def _bent(raw: bytes, choose: Choose) -> bytes:
 
 
 def _change(tree: Any, choose: Choose) -> None:
-    """Another value somewhere in a tree of JSON: one of VALUES, a number near by, what lies elsewhere, twice, or nothing."""
+    """Another value somewhere in a tree of JSON: one of VALUES, a number near by, what lies
+    elsewhere, twice, or nothing.
+    """
     places = list(_places(tree))
     holder, key = places[choose(len(places))]
     way = choose(6)
@@ -111,7 +161,8 @@ def _places(tree: Any) -> Any:
 
 
 def taken(path: Path) -> Network | None:
-    """Read a file and run what it holds; None if it was refused, in one line. Anything else but an answer raises.
+    """Read a file and run what it holds; None if it was refused, in one line. Anything else but an
+    answer raises.
 
     Raises:
         AssertionError: it took too long, the message is no line, or session and loop disagree.
@@ -151,9 +202,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    draws, began, counts = random.Random(args.seed), time.monotonic(), {"refused": 0, "taken": 0, "broken": 0}
+    draws, began, counts = (
+        random.Random(args.seed),
+        time.monotonic(),
+        {"refused": 0, "taken": 0, "broken": 0},
+    )
     files = sorted(CORPUS.glob("*.rcr"))
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:  # stays, with the file, if the process dies
+    with tempfile.TemporaryDirectory(
+        prefix="fuzz-"
+    ) as folder:  # stays, with the file, if the process dies
         path = Path(folder) / "changed.rcr"
         while time.monotonic() - began < args.seconds:
             raw = draws.choice(files).read_bytes()

@@ -36,7 +36,9 @@ def written(tmp_path: Path, network: Network | None = None) -> Path:
 
 
 def forged(path: Path, change: Any, tensors: Any = None) -> Path:
-    """The file with its header changed and a checksum that fits, as somebody would who means harm."""
+    """The file with its header changed and a checksum that fits, as somebody would who means
+    harm.
+    """
     raw = path.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     outer = json.loads(raw[8 : 8 + size])
@@ -48,7 +50,9 @@ def forged(path: Path, change: Any, tensors: Any = None) -> Path:
         if name != "__metadata__":
             begin, end = entry["data_offsets"]
             dtype = {"F32": np.float32, "U16": np.uint16, "I8": np.int8}[entry["dtype"]]
-            arrays[name] = np.frombuffer(raw[8 + size + begin : 8 + size + end], dtype).reshape(entry["shape"])
+            arrays[name] = np.frombuffer(raw[8 + size + begin : 8 + size + end], dtype).reshape(
+                entry["shape"]
+            )
     header["crc32"] = checksum(header, arrays)
     outer["__metadata__"]["recurra"] = json.dumps(header)
     text = json.dumps(outer).encode()
@@ -100,7 +104,11 @@ def test_every_flipped_bit_is_seen_or_harmless(tmp_path: Path) -> None:
 @settings(max_examples=150)
 def test_bytes_at_random_are_refused(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "random.rcr"
-    for content in (raw, struct.pack("<Q", len(raw)) + raw, struct.pack("<Q", max(0, len(raw) - 8)) + raw):
+    for content in (
+        raw,
+        struct.pack("<Q", len(raw)) + raw,
+        struct.pack("<Q", max(0, len(raw) - 8)) + raw,
+    ):
         path.write_bytes(content)
         with pytest.raises(DataError):
             read(path)
@@ -116,12 +124,22 @@ def _deep(levels: int) -> Any:
 HOSTILE: dict[str, Any] = {
     "another form": lambda h: h.update(format="recurra-network-2"),
     "nested deep": lambda h: h["layers"].append(_deep(40)),
-    "so many layers": lambda h: h.update(layers=[{"layer": "activation", "kind": "relu", "width": 3}] * 2000),
+    "so many layers": lambda h: h.update(
+        layers=[{"layer": "activation", "kind": "relu", "width": 3}] * 2000
+    ),
     "one weight in many layers": lambda h: h.update(layers=[h["layers"][-1]] * 900),
-    "a width of 1 TB": lambda h: h.update(layers=[{"layer": "activation", "kind": "relu", "width": 1 << 40}]),
-    "a width that overflows": lambda h: h.update(layers=[{"layer": "layer_norm", "width": 1 << 70, "gain": None, "bias": None}]),
-    "a width below zero": lambda h: h.update(layers=[{"layer": "activation", "kind": "relu", "width": -3}]),
-    "a width that is text": lambda h: h.update(layers=[{"layer": "activation", "kind": "relu", "width": "3"}]),
+    "a width of 1 TB": lambda h: h.update(
+        layers=[{"layer": "activation", "kind": "relu", "width": 1 << 40}]
+    ),
+    "a width that overflows": lambda h: h.update(
+        layers=[{"layer": "layer_norm", "width": 1 << 70, "gain": None, "bias": None}]
+    ),
+    "a width below zero": lambda h: h.update(
+        layers=[{"layer": "activation", "kind": "relu", "width": -3}]
+    ),
+    "a width that is text": lambda h: h.update(
+        layers=[{"layer": "activation", "kind": "relu", "width": "3"}]
+    ),
     "a look back of 1 TB": lambda h: h["layers"][3].update(dilation=1 << 40),
     "many look backs": lambda h: h.update(layers=[h["layers"][3] | {"dilation": 1 << 19}] * 4),
     "no such tensor": lambda h: h["layers"][0]["weight"].update(tensor="x"),
@@ -131,11 +149,15 @@ HOSTILE: dict[str, Any] = {
     "layers that are no list": lambda h: h.update(layers=7),
     "no layers": lambda h: h.update(layers=[]),
     "a program of another kind": lambda h: h["layers"][1].update(program={"version": 1}),
-    "an operation outside the alphabet": lambda h: h["layers"][1]["program"]["nodes"].append(["system", [], "", 0.0, 0, "hidden"]),
-    "an argument that comes later": lambda h: h["layers"][1]["program"]["nodes"].append(["neg", [10**9], "", 0.0, 0, "hidden"]),
+    "an operation outside the alphabet": (
+        lambda h: h["layers"][1]["program"]["nodes"].append(["system", [], "", 0.0, 0, "hidden"])
+    ),
+    "an argument that comes later": (
+        lambda h: h["layers"][1]["program"]["nodes"].append(["neg", [10**9], "", 0.0, 0, "hidden"])
+    ),
     "a vocabulary that is no record": lambda h: h.update(vocabulary=[1, 2]),
     "facts that are no record": lambda h: h.update(facts="x"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -151,27 +173,42 @@ def test_a_hostile_header_is_refused_in_one_line(tmp_path: Path, what: str) -> N
 def test_a_weight_is_shared_four_times_and_no_more(tmp_path: Path) -> None:
     path = written(tmp_path, Network((Linear(matrix(3, 3)),)))
     assert len(read(forged(path, lambda h: h.update(layers=h["layers"] * 4))).layers) == 4
-    with pytest.raises(DataError, match="layers must share their weights at most four times over, got 45 numbers made of 9$"):
+    with pytest.raises(
+        DataError,
+        match="layers must share their weights at most four times over, got 45 numbers made of 9$",
+    ):
         read(forged(path, lambda h: h.update(layers=h["layers"][:1] * 5)))
 
 
 def test_a_thousand_layers_are_read_and_no_more(tmp_path: Path) -> None:
     path = written(tmp_path, Network((Activation("relu", 3),)))
     assert len(read(forged(path, lambda h: h.update(layers=h["layers"] * 1000))).layers) == 1000
-    with pytest.raises(DataError, match="layers must be at most 1000, and nested at most 16 deep, got more$"):
+    with pytest.raises(
+        DataError, match="layers must be at most 1000, and nested at most 16 deep, got more$"
+    ):
         read(forged(path, lambda h: h["layers"].append(h["layers"][0])))
 
 
 def test_a_width_that_is_true_is_no_number(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="width must be a number, got True$"):
-        read(forged(written(tmp_path, Network((Activation("relu", 1),))), lambda h: h["layers"][0].update(width=True)))
+        read(
+            forged(
+                written(tmp_path, Network((Activation("relu", 1),))),
+                lambda h: h["layers"][0].update(width=True),
+            )
+        )
 
 
 def test_a_derivative_in_a_file_is_left_out(tmp_path: Path) -> None:
     whole = json.loads(to_json(trace(LSTM())))
-    path = forged(written(tmp_path, Network((recurrent(LSTM(), 2, 2),))), lambda h: h["layers"][0].update(program=whole))
+    path = forged(
+        written(tmp_path, Network((recurrent(LSTM(), 2, 2),))),
+        lambda h: h["layers"][0].update(program=whole),
+    )
     layer = read(path).layers[0]
-    assert isinstance(layer, Recurrent) and layer.program == forward_only(trace(LSTM())) != trace(LSTM())
+    assert isinstance(layer, Recurrent) and layer.program == forward_only(trace(LSTM())) != trace(
+        LSTM()
+    )
 
 
 def test_the_forger_can_write_what_is_taken(tmp_path: Path) -> None:
@@ -189,7 +226,10 @@ def test_a_claim_of_a_terabyte_costs_nothing(tmp_path: Path, claimed: int) -> No
 
 def test_a_header_is_64_mb_at_most(tmp_path: Path) -> None:
     path = tmp_path / "sparse.rcr"
-    for claimed, said in (((64 << 20) + 1, "whose header claims 67108865 bytes$"), (64 << 20, "(?i)header")):
+    for claimed, said in (
+        ((64 << 20) + 1, "whose header claims 67108865 bytes$"),
+        (64 << 20, "(?i)header"),
+    ):
         path.write_bytes(struct.pack("<Q", claimed))
         os.truncate(path, 65 << 20)
         with pytest.raises(DataError, match=said) as raised:
@@ -204,9 +244,11 @@ def test_overlapping_and_overflowing_tensors_are_refused(tmp_path: Path) -> None
     outer = json.loads(raw[8 : 8 + size])
     first, second = (name for name in outer if name != "__metadata__")
     for change in (
-        lambda o: o[first].update(data_offsets=o[second]["data_offsets"]), lambda o: o[first].update(data_offsets=[0, 1 << 62]),
-        lambda o: o[first].update(shape=[1 << 40, 1 << 40]), lambda o: o[first].update(data_offsets=[8, 0]),
-    ):  # fmt: skip
+        lambda o: o[first].update(data_offsets=o[second]["data_offsets"]),
+        lambda o: o[first].update(data_offsets=[0, 1 << 62]),
+        lambda o: o[first].update(shape=[1 << 40, 1 << 40]),
+        lambda o: o[first].update(data_offsets=[8, 0]),
+    ):
         changed = json.loads(json.dumps(outer))
         change(changed)
         text = json.dumps(changed).encode()
@@ -241,12 +283,16 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_clusters_of_words_come_back(tmp_path: Path, precision: str) -> None:
     network = Network((Linear(matrix(6, 3)), adaptive(6))).quantised(precision)
     back, x = read(written(tmp_path, network)), numbers(4, 2, 3)
-    assert back.precision == precision and np.array_equal(Loop(back, 2).run(x), Loop(network, 2).run(x))
+    assert back.precision == precision and np.array_equal(
+        Loop(back, 2).run(x), Loop(network, 2).run(x)
+    )
     for change in (
-        lambda h: h["layers"][1]["clusters"].clear(), lambda h: h["layers"][1].update(clusters=7),
-        lambda h: h["layers"][1].update(clusters=h["layers"][1]["clusters"] * 50), lambda h: h["layers"][1]["clusters"][0].append(1),
+        lambda h: h["layers"][1]["clusters"].clear(),
+        lambda h: h["layers"][1].update(clusters=7),
+        lambda h: h["layers"][1].update(clusters=h["layers"][1]["clusters"] * 50),
+        lambda h: h["layers"][1]["clusters"][0].append(1),
         lambda h: h["layers"][1]["clusters"][0].reverse(),
-    ):  # fmt: skip
+    ):
         with pytest.raises(DataError):
             read(forged(written(tmp_path, network), change))
 
@@ -258,7 +304,10 @@ def test_residuals_within_residuals_come_back(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match=r"^path must be a network written by recurra, got '.*pipe' \(not a regular file\)$"):
+    with pytest.raises(
+        DataError,
+        match=r"^path must be a network written by recurra, got '.*pipe' \(not a regular file\)$",
+    ):
         read(tmp_path / "pipe")
 
 
@@ -275,19 +324,32 @@ def phases(count: int) -> Network:
     program = layer.program
     empty, derivative = Body((), None, ()), program.derivative
     longer = replace(derivative, bodies=((((), ()),) * count), dv=({},) * count)
-    return Network((replace(layer, program=replace(program, bodies=(*program.bodies, *[empty] * (count - 1)), derivative=longer)),))
+    return Network(
+        (
+            replace(
+                layer,
+                program=replace(
+                    program, bodies=(*program.bodies, *[empty] * (count - 1)), derivative=longer
+                ),
+            ),
+        )
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "most"),
     [
-        (lambda n: Network((Activation("tanh", 3),) * n), 1000), (deep, 16), (phases, 16),
+        (lambda n: Network((Activation("tanh", 3),) * n), 1000),
+        (deep, 16),
+        (phases, 16),
         (lambda n: Network((Activation("tanh", n),)), 1 << 20),
         (lambda n: Network((Linear(matrix(3, 3)),), None, {"text": "a" * n}), (32 << 20) - 400),
     ],
     ids=["layers", "nested", "phases", "width", "header"],
-)  # fmt: skip
-def test_what_is_written_can_be_read_and_nothing_else_is_written(make: Callable[[int], Network], most: int, tmp_path: Path) -> None:
+)
+def test_what_is_written_can_be_read_and_nothing_else_is_written(
+    make: Callable[[int], Network], most: int, tmp_path: Path
+) -> None:
     read(written(tmp_path, make(most)))
     (tmp_path / "model.rcr").unlink()
     with pytest.raises((ArgumentError, ProgramError), match="must be at most|must have at most"):
@@ -297,7 +359,13 @@ def test_what_is_written_can_be_read_and_nothing_else_is_written(make: Callable[
 
 def test_what_a_message_quotes_is_short(tmp_path: Path) -> None:
     path = written(tmp_path, Network((Activation("relu", 1),)))
-    for change in ({"layer": "a" * 10**6}, {"width": "a" * 10**6}, {"kind": "a" * 10**6}, {"width": 10**4000}, {"a" * 10**6: 1}):
+    for change in (
+        {"layer": "a" * 10**6},
+        {"width": "a" * 10**6},
+        {"kind": "a" * 10**6},
+        {"width": 10**4000},
+        {"a" * 10**6: 1},
+    ):
         with pytest.raises(DataError) as caught:
             read(forged(path, lambda h, change=change: h["layers"][0].update(change)))  # type: ignore[misc]
         assert len(str(caught.value)) < 500

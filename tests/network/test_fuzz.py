@@ -1,4 +1,6 @@
-"""Every file of the corpus, and any file made of one by changing it, is refused in one line, or runs; soon, and in little memory."""
+"""Every file of the corpus, and any file made of one by changing it, is refused in one line, or
+runs; soon, and in little memory.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def test_the_corpus_is_there() -> None:
 
 @given(st.data())
 @settings(max_examples=200)
-def test_changed_files_are_refused_or_run(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_changed_files_are_refused_or_run(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     raw = data.draw(st.sampled_from(FILES)).read_bytes()
     for _ in range(data.draw(st.integers(1, 3))):
         raw = mutated(raw, lambda n: data.draw(st.integers(0, n - 1)))

@@ -22,7 +22,11 @@ def zeros(cell: Cell, hidden: int = 4, inputs: int = 3) -> Recurrent:
     shapes = cell.weights(inputs, hidden)
     return Recurrent(
         forward_only(trace(cell)),
-        {name: Matrix(np.zeros(shape, np.float32)) for name, shape in shapes.items() if len(shape) == 2},
+        {
+            name: Matrix(np.zeros(shape, np.float32))
+            for name, shape in shapes.items()
+            if len(shape) == 2
+        },
         {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if len(shape) == 1},
     )
 
@@ -36,7 +40,10 @@ def test_file_whose_param_is_called_as_a_bias_is_refused(name: str, tmp_path: Pa
     header = json.loads(outer["__metadata__"]["recurra"])
     layer = header["layers"][0]
     del layer["vectors"][name]
-    layer["program"], layer["vectors"] = renamed(layer["program"], "p_i", name), renamed(layer["vectors"], "p_i", name)
+    layer["program"], layer["vectors"] = (
+        renamed(layer["program"], "p_i", name),
+        renamed(layer["vectors"], "p_i", name),
+    )
     path.write_bytes(joined(outer, header, data))
     with pytest.raises(DataError, match="params must not be called as a weight"):
         read(path)

@@ -18,8 +18,14 @@ from tests.network.nets import every_kind, matrix, numbers, recurrent
 
 NETWORKS = {
     "every kind": (every_kind(), np.random.default_rng(0).integers(0, 11, (9, 2))),
-    "unread products": (Network((recurrent(IndRNN(), 3, 5), recurrent(HalfRead(), 5, 4))), numbers(9, 2, 3)),
-    "features": (Network((recurrent(LayerNormLSTM(), 3, 5), recurrent(GRU(), 5, 4), Linear(matrix(2, 4)))), numbers(9, 2, 3)),
+    "unread products": (
+        Network((recurrent(IndRNN(), 3, 5), recurrent(HalfRead(), 5, 4))),
+        numbers(9, 2, 3),
+    ),
+    "features": (
+        Network((recurrent(LayerNormLSTM(), 3, 5), recurrent(GRU(), 5, 4), Linear(matrix(2, 4)))),
+        numbers(9, 2, 3),
+    ),
 }
 
 
@@ -27,9 +33,14 @@ NETWORKS = {
 def test_every_exported_path_holds(name: str) -> None:
     rows = verify_exports(*NETWORKS[name])
     assert len(rows) == 17 and {row.path.rpartition(", ")[0] for row in rows} == {
-        "runtime, steps", "runtime, chunks of 7", "ONNX step", "ONNX sequence", "torch.export step", "torch.export sequence",
+        "runtime, steps",
+        "runtime, chunks of 7",
+        "ONNX step",
+        "ONNX sequence",
+        "torch.export step",
+        "torch.export sequence",
         "C header",
-    }  # fmt: skip
+    }
     assert [row.path for row in rows if not row.holds] == []
     ran = [row.path for row in rows if row.bound is not None]
     assert len(ran) == 17 or not any(shutil.which(name) for name in COMPILERS)
@@ -45,14 +56,18 @@ def test_a_path_that_is_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(exports, "_steps", wrong)
     rows = verify_exports(*NETWORKS["features"])
-    assert [row.path for row in rows if not row.holds] == [f"runtime, steps, {precision}" for precision in ("float32", "bfloat16", "int8")]
+    assert [row.path for row in rows if not row.holds] == [
+        f"runtime, steps, {precision}" for precision in ("float32", "bfloat16", "int8")
+    ]
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     rows = verify_exports(*NETWORKS["features"])
     missing = [row for row in rows if row.bound is None]
-    assert [row.note for row in missing] == ["needs a C compiler: cc, gcc or clang"] * 3 and all(row.holds for row in missing)
+    assert [row.note for row in missing] == ["needs a C compiler: cc, gcc or clang"] * 3 and all(
+        row.holds for row in missing
+    )
 
 
 def test_each_graph_is_the_one_its_row_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,11 +84,15 @@ def test_each_graph_is_the_one_its_row_names(monkeypatch: pytest.MonkeyPatch) ->
     assert kinds == ["step", "sequence"] * 3
 
 
-def test_a_header_that_does_not_compile_and_a_program_that_crashes_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_does_not_compile_and_a_program_that_crashes_are_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from recurra.parity import exports
 
     monkeypatch.setattr(exports, "PROGRAM", exports.PROGRAM.replace("return 0;", "return 9;"))
-    assert [row.path for row in verify_exports(*NETWORKS["features"]) if not row.holds] == [f"C header, {p}" for p in PRECISIONS]
+    assert [row.path for row in verify_exports(*NETWORKS["features"]) if not row.holds] == [
+        f"C header, {p}" for p in PRECISIONS
+    ]
     monkeypatch.setattr(exports, "PROGRAM", "nonsense")
     assert sum("failed: " in row.note for row in verify_exports(*NETWORKS["features"])) == 3
 

@@ -1,4 +1,6 @@
-"""A program run on tensors, step and derivative, phase by phase: products and norms by hand, the rest by `evaluate`."""
+"""A program run on tensors, step and derivative, phase by phase: products and norms by hand, the
+rest by `evaluate`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class Step(NamedTuple):
     products: dict[int, tuple[Tensor, Tensor]]
 
 
-def forward(program: Program, weights: dict[str, Tensor], u: dict[str, Tensor], known: dict[str, Tensor]) -> Step:
+def forward(
+    program: Program, weights: dict[str, Tensor], u: dict[str, Tensor], known: dict[str, Tensor]
+) -> Step:
     """Run the step: `u` by gate; `known` holds states, noise and params by name."""
     like = next(iter(known.values()))
     values: dict[int, Tensor] = {}
@@ -42,7 +46,10 @@ def forward(program: Program, weights: dict[str, Tensor], u: dict[str, Tensor], 
                 if node.op in ("a", "v") and node.phase == phase:
                     values[number] = blocks[node.name] + (u[node.name] if node.op == "a" else 0)
         evaluate(program.nodes, body.nodes, values, like)
-    state, gates = ({name: values[number] for name, number in group.items()} for group in (program.state, program.gates))
+    state, gates = (
+        {name: values[number] for name, number in group.items()}
+        for group in (program.state, program.gates)
+    )
     return Step(state, gates, values, products)
 
 
@@ -69,21 +76,33 @@ def product(said: Product, weights: dict[str, Tensor], operand: Tensor) -> Tenso
     return torch.cat(parts, -1)
 
 
-def backward(program: Program, step: Step, weights: dict[str, Tensor], d_state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Run the derivative: gradients of u.<gate>, states, noise, params, and of the weights of the products."""
+def backward(
+    program: Program, step: Step, weights: dict[str, Tensor], d_state: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Run the derivative: gradients of u.<gate>, states, noise, params, and of the weights of the
+    products.
+    """
     values, derivative = dict(step.values), program.derivative
     like = next(iter(d_state.values()))
     for number, node in enumerate(program.nodes):
         if node.op == "grad":
             values[number] = d_state[node.name]
     found: dict[str, Tensor] = {}
-    for phase, (first, second) in zip(reversed(range(len(program.bodies))), derivative.bodies, strict=True):
+    for phase, (first, second) in zip(
+        reversed(range(len(program.bodies))), derivative.bodies, strict=True
+    ):
         evaluate(program.nodes, first, values, like)
         if phase in step.products and derivative.dv[phase]:
             operand, v = step.products[phase]
             gates = program.bodies[phase].product.gates  # type: ignore[union-attr]
             blocks = dict(zip(gates, torch.zeros_like(v).chunk(len(gates), -1)))
-            dv = torch.cat([values[derivative.dv[phase][g]] if g in derivative.dv[phase] else blocks[g] for g in gates], -1)
+            dv = torch.cat(
+                [
+                    values[derivative.dv[phase][g]] if g in derivative.dv[phase] else blocks[g]
+                    for g in gates
+                ],
+                -1,
+            )
             back = torch.autograd.grad(v, [operand, *weights.values()], dv, allow_unused=True)
             for number, node in enumerate(program.nodes):
                 if node.op == "grad_operand" and node.phase == phase:

@@ -13,7 +13,9 @@ from tests.program.interpreter import backward, forward
 def check(cell: Cell, training: bool = False, H: int = 5) -> None:
     """The program's step equals the cell's, and its derivative equals autograd's."""
     at = scene(cell, T=1, H=H, training=training)
-    noise = {name: value if value.ndim == 2 else value[0] for name, value in (at.noise or {}).items()}
+    noise = {
+        name: value if value.ndim == 2 else value[0] for name, value in (at.noise or {}).items()
+    }
     noise = {name: value.detach().requires_grad_() for name, value in noise.items()}
     masks = [noise.get(name) for name in cell.lasting()]
     each_step = {name: value for name, value in noise.items() if name not in cell.lasting()}
@@ -21,10 +23,14 @@ def check(cell: Cell, training: bool = False, H: int = 5) -> None:
     expected, gates = cell.step(at.weights, u, cell.state_type()(*at.state, *masks), each_step)
     program = trace(cell, noise)
     blocks = dict(zip(cell.gates, u.detach().chunk(len(cell.gates), -1)))
-    known = dict(zip(cell.state, at.state)) | noise | {name: at.weights[name] for name in cell.params}
+    known = (
+        dict(zip(cell.state, at.state)) | noise | {name: at.weights[name] for name in cell.params}
+    )
     known = {name: value.detach() for name, value in known.items()}
     step = forward(program, at.weights, blocks, known)
-    assert_close([step.state[name] for name in cell.state], list(expected)[: len(cell.state)], what="state")
+    assert_close(
+        [step.state[name] for name in cell.state], list(expected)[: len(cell.state)], what="state"
+    )
     assert_close([step.gates[name] for name in cell.gates], gates, what="gates")
 
     cotangents = {name: torch.randn_like(step.state[name]) for name in cell.state}
@@ -32,7 +38,9 @@ def check(cell: Cell, training: bool = False, H: int = 5) -> None:
     total = sum((getattr(expected, name) * d).sum() for name, d in cotangents.items())
     leaves = {"u": u} | dict(zip(cell.state, at.state)) | noise | at.weights
     wanted = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), allow_unused=True)))
-    du = torch.cat([found.pop(f"u.{gate}", torch.zeros_like(blocks[gate])) for gate in cell.gates], -1)
+    du = torch.cat(
+        [found.pop(f"u.{gate}", torch.zeros_like(blocks[gate])) for gate in cell.gates], -1
+    )
     assert_close(du, wanted.pop("u"), what="du")
     for name, reference in wanted.items():
         value = found.pop(name, torch.zeros_like(leaves[name]))
@@ -53,7 +61,9 @@ class Reused(Cell):
     gates = ("k", "n")
 
     def phases(self) -> tuple[Phase, ...]:
-        return Phase(self.open, ("k",)), Phase(self.write, ("n",), operand=lambda s: torch.sin(s.h) * s.new.k)
+        return Phase(self.open, ("k",)), Phase(
+            self.write, ("n",), operand=lambda s: torch.sin(s.h) * s.new.k
+        )
 
     def open(self, a, s) -> dict[str, Tensor]:
         return dict(k=torch.sigmoid(a.k))

@@ -1,4 +1,6 @@
-"""A program is a line at a prompt and its whole text when printed, without torch, with its derivative or without."""
+"""A program is a line at a prompt and its whole text when printed, without torch, with its
+derivative or without.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +26,38 @@ def test_a_program_is_a_line_and_its_text(name: str) -> None:
 
 
 def test_the_operations_are_counted() -> None:
-    assert repr(trace(recurra.cells.Elman())) == "Program(Elman(nonlinearity='tanh'): 1 operation, 3 in the derivative)"
+    assert (
+        repr(trace(recurra.cells.Elman()))
+        == "Program(Elman(nonlinearity='tanh'): 1 operation, 3 in the derivative)"
+    )
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_the_step_alone_is_listed_alone(name: str) -> None:
     whole = trace(ZOO[name])
     alone = forward_only(whole)
-    assert str(alone) == str(whole).partition("\n\nderivative\n")[0] and "derivative" not in str(alone) + repr(alone)
+    assert str(alone) == str(whole).partition("\n\nderivative\n")[0] and "derivative" not in str(
+        alone
+    ) + repr(alone)
 
 
 def test_show_gives_text_that_shows_as_it_is() -> None:
     shown = show(recurra.cells.Elman())
-    assert type(shown) is Text and repr(shown) == str(shown) == shown and shown.startswith("Elman(nonlinearity='tanh')\n\nstep\n")
+    assert (
+        type(shown) is Text
+        and repr(shown) == str(shown) == shown
+        and shown.startswith("Elman(nonlinearity='tanh')\n\nstep\n")
+    )
 
 
 def test_a_program_is_printed_without_torch() -> None:
     text = to_json(trace(recurra.cells.LSTM()))
-    code = "import sys; from recurra.program import from_json; print(from_json(sys.stdin.read())); assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True, timeout=60)
+    code = (
+        "import sys; from recurra.program import from_json; print(from_json(sys.stdin.read()));"
+        " assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=text, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == str(show(recurra.cells.LSTM())) + "\n"

@@ -125,7 +125,28 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "share of itself": lambda x, y: x * x + x,
 }
 POINTS = torch.tensor(
-    [-40.0, -21, -3, -1, -0.5, -0.1, -1e-12, 0, 1e-12, 0.1, 0.5, 1, 3, 6, 10.5, 19.99, 20, 20.01, 25], dtype=torch.float64
+    [
+        -40.0,
+        -21,
+        -3,
+        -1,
+        -0.5,
+        -0.1,
+        -1e-12,
+        0,
+        1e-12,
+        0.1,
+        0.5,
+        1,
+        3,
+        6,
+        10.5,
+        19.99,
+        20,
+        20.01,
+        25,
+    ],
+    dtype=torch.float64,
 )
 
 
@@ -133,14 +154,20 @@ SINGLE = {"hardsigmoid": 5e-8, "celu": 5e-8}
 """torch keeps 1/6 and 1/alpha in single precision in these two derivatives, in float64 too."""
 
 
-def held(formula: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, tolerance: float = 1e-12) -> None:
+def held(
+    formula: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, tolerance: float = 1e-12
+) -> None:
     """The program's value and gradient equal torch's."""
     cell = Formula(formula)
     program = trace(cell)
     x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
     expected = formula(x, y)
     d = torch.randn_like(expected)
-    wanted = torch.autograd.grad(expected, (x, y), d, allow_unused=True) if expected.requires_grad else (None, None)
+    wanted = (
+        torch.autograd.grad(expected, (x, y), d, allow_unused=True)
+        if expected.requires_grad
+        else (None, None)
+    )
     step = forward(program, {}, {"x": x.detach()}, {"h": y.detach()})
     found = backward(program, step, {}, {"h": d})
     value = step.state["h"].to(expected.dtype)
@@ -148,9 +175,13 @@ def held(formula: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, tole
     assert ((value - expected.detach()).abs() / scale).max() <= 1e-13, "value"
     for name, reference in (("u.x", wanted[0]), ("h", wanted[1])):
         reference = torch.zeros_like(x) if reference is None else reference
-        error = (found.get(name, torch.zeros_like(x)) - reference).abs() / reference.abs().clamp_min(1)
+        error = (
+            found.get(name, torch.zeros_like(x)) - reference
+        ).abs() / reference.abs().clamp_min(1)
         at = int(error.argmax())
-        assert error.max() <= tolerance, f"d {name} at x {float(x.detach().flatten()[at])}, y {float(y.detach().flatten()[at])}"
+        assert error.max() <= tolerance, (
+            f"d {name} at x {float(x.detach().flatten()[at])}, y {float(y.detach().flatten()[at])}"
+        )
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -205,7 +236,11 @@ BINARY = [
 @st.composite
 def expressions(draw: Any, depth: int = 4) -> Callable[[Tensor, Tensor], Tensor]:
     """A random elementwise formula of x and y."""
-    kind = draw(st.sampled_from(["x", "y", "number"] if depth == 0 else ["unary", "binary", "binary", "x", "y"]))
+    kind = draw(
+        st.sampled_from(
+            ["x", "y", "number"] if depth == 0 else ["unary", "binary", "binary", "x", "y"]
+        )
+    )
     if kind in "xy":
         return (lambda x, y: x) if kind == "x" else (lambda x, y: y)
     if kind == "number":
@@ -214,12 +249,18 @@ def expressions(draw: Any, depth: int = 4) -> Callable[[Tensor, Tensor], Tensor]
     if kind == "unary":
         op, inner = draw(st.sampled_from(UNARY)), draw(expressions(depth=depth - 1))
         return lambda x, y: op(inner(x, y))
-    op, left, right = draw(st.sampled_from(BINARY)), draw(expressions(depth=depth - 1)), draw(expressions(depth=depth - 1))
+    op, left, right = (
+        draw(st.sampled_from(BINARY)),
+        draw(expressions(depth=depth - 1)),
+        draw(expressions(depth=depth - 1)),
+    )
     return lambda x, y: op(left(x, y), right(x, y))
 
 
 @given(expressions(), st.integers(0, 1000))
-def test_random_formula_equals_torch_in_value_and_gradient(formula: Callable[[Tensor, Tensor], Tensor], seed: int) -> None:
+def test_random_formula_equals_torch_in_value_and_gradient(
+    formula: Callable[[Tensor, Tensor], Tensor], seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     x, y = (torch.randn(3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     held(lambda x, y: torch.tanh(formula(x, y)), x, y)
@@ -231,7 +272,10 @@ REFUSED: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
     "softmax": (lambda x, y: torch.softmax(x, -1), "got _softmax"),
     "cumsum": (lambda x, y: torch.cumsum(x, -1), "got cumsum"),
     "dropout": (lambda x, y: F.dropout(x, 0.5), "elementwise operations only, got"),
-    "matmul": (lambda x, y: x @ y.T, "elementwise operations only, got t;|elementwise operations only, got"),
+    "matmul": (
+        lambda x, y: x @ y.T,
+        "elementwise operations only, got t;|elementwise operations only, got",
+    ),
     "slice": (lambda x, y: x[:, :2], "got slice"),
     "roll": (lambda x, y: torch.roll(x, 1, -1), "got roll"),
     "flip": (lambda x, y: x.flip(0), "got flip"),
@@ -242,19 +286,37 @@ REFUSED: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
     "number to a tensor": (lambda x, y: 2**x, "got pow with these options"),
     "odd power": (lambda x, y: (x * x) ** 0.3, "pow with exponent 0.3"),
     "gelu tanh": (lambda x, y: F.gelu(x, approximate="tanh"), "got gelu with these options"),
-    "floor division": (lambda x, y: torch.div(x, y, rounding_mode="floor"), "got div with these options"),
+    "floor division": (
+        lambda x, y: torch.div(x, y, rounding_mode="floor"),
+        "got div with these options",
+    ),
     "sum of comparisons": (lambda x, y: x * ((x > 0) + (y > 0)), "got add of comparisons"),
-    "stopped gradient": (lambda x, y: x * y.detach(), "got detach with these options .a value whose gradient is stopped"),
-    "branch": (lambda x, y: x if bool((x > 0)[0, 0]) else y, "elementwise operations only, got|branch on data"),
+    "stopped gradient": (
+        lambda x, y: x * y.detach(),
+        "got detach with these options .a value whose gradient is stopped",
+    ),
+    "branch": (
+        lambda x, y: x if bool((x > 0)[0, 0]) else y,
+        "elementwise operations only, got|branch on data",
+    ),
     "branch on a sum": (lambda x, y: x if x.sum() > 0 else y, "got sum"),
     "item": (lambda x, y: x * float(torch.tensor(2.0).sin()), "branch on data or read a value"),
-    "outside": (lambda x, y: x * OUTSIDE, "got a tensor of shape .3, 7. from outside; name it in params"),
+    "outside": (
+        lambda x, y: x * OUTSIDE,
+        "got a tensor of shape .3, 7. from outside; name it in params",
+    ),
     "outside row": (lambda x, y: x * ROW, "got a tensor of shape .7,. from outside"),
     "outside scalar to be learned": (lambda x, y: x * LEARNED, "from outside; name it in params"),
     "outside alone": (lambda x, y: OUTSIDE, "h must be computed from a and s"),
-    "shape": (lambda x, y: torch.zeros(()) + 1.0, "h must have shape .B, 7. when H is 7, got ..|elementwise"),
+    "shape": (
+        lambda x, y: torch.zeros(()) + 1.0,
+        "h must have shape .B, 7. when H is 7, got ..|elementwise",
+    ),
     "number": (lambda x, y: 1.0, "h must be a tensor, got float"),
-    "sizes": (lambda x, y: x + torch.zeros_like(y).new_tensor([1.0, 2.0]), "from outside|operation that failed|elementwise"),
+    "sizes": (
+        lambda x, y: x + torch.zeros_like(y).new_tensor([1.0, 2.0]),
+        "from outside|operation that failed|elementwise",
+    ),
 }
 OUTSIDE, ROW = torch.ones(3, 7), torch.ones(7)
 LEARNED = torch.ones((), requires_grad=True)

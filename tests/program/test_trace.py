@@ -17,12 +17,16 @@ from tests.cells.zoo import ZOO, CoupledLSTM
 def test_trace_is_cached_by_equal_cells_and_noise() -> None:
     assert trace(cells.LSTM()) is trace(cells.LSTM())
     zoneout = cells.Zoneout(cells.LSTM(), h=0.1, c=0.1)
-    assert trace(zoneout, ["zoneout_c", "zoneout_h"]) is trace(cells.Zoneout(cells.LSTM(), h=0.1, c=0.1), ("zoneout_h", "zoneout_c"))
+    assert trace(zoneout, ["zoneout_c", "zoneout_h"]) is trace(
+        cells.Zoneout(cells.LSTM(), h=0.1, c=0.1), ("zoneout_h", "zoneout_c")
+    )
     assert trace(zoneout) is not trace(zoneout, ["zoneout_h"])
     assert trace(zoneout) != trace(cells.Zoneout(cells.LSTM(), h=0.2, c=0.1))
 
 
-@pytest.mark.parametrize("name, forward, backward", [("Elman", 1, 3), ("LSTM", 9, 22), ("GRU", 9, 20)])
+@pytest.mark.parametrize(
+    "name, forward, backward", [("Elman", 1, 3), ("LSTM", 9, 22), ("GRU", 9, 20)]
+)
 def test_programs_are_as_short_as_the_house_says(name: str, forward: int, backward: int) -> None:
     program = trace(ZOO[name])
     assert sum(len(body.nodes) + len(body.operand_nodes) for body in program.bodies) == forward
@@ -33,9 +37,11 @@ def test_programs_are_as_short_as_the_house_says(name: str, forward: int, backwa
 def test_program_does_not_depend_on_where_it_was_traced(where: str) -> None:
     expected = trace(CoupledLSTM())
     manager: Any = {
-        "inference": torch.inference_mode(), "grad": torch.enable_grad(), "autocast": torch.autocast("cpu", torch.bfloat16),
+        "inference": torch.inference_mode(),
+        "grad": torch.enable_grad(),
+        "autocast": torch.autocast("cpu", torch.bfloat16),
         "meta": torch.device("meta"),
-    }.get(where)  # fmt: skip
+    }.get(where)
     if manager is None:
         torch.set_default_dtype(getattr(torch, where))
         assert trace(CoupledLSTM()) == expected
@@ -83,12 +89,30 @@ class Wrong(Cell):
         (lambda a, s: dict(h=a.n, n=a.n), "pointwise must return 'c', got only 'h', 'n'"),
         (lambda a, s: dict(h=a.n, c=a.n), "pointwise must return 'n', got only 'h', 'c'"),
         (lambda a, s: dict(h=a.n, c=a.n, n=1.0), "n must be a tensor, got float"),
-        (lambda a, s: dict(h=a.n, c=torch.ones(3, 7), n=a.n), "pointwise must use elementwise operations only, got ones"),
-        (lambda a, s: dict(h=a.n, c=a.n.sum(), n=a.n), "pointwise must use elementwise operations only, got sum"),
-        (lambda a, s: dict(h=torch.tensor(1.0), c=a.n, n=a.n), r"h must have shape \(B, 7\) when H is 7, got \(\)"),
-        (lambda a, s: dict(h=a.n if bool(a.n.isnan().any()) else s.h, c=a.n, n=a.n), "elementwise operations only, got"),
-        (lambda a, s: dict(h=a.n if torch.equal(a.n, s.h) else s.h, c=a.n, n=a.n), "must not branch on data or read a value"),
-        (lambda a, s: dict(h=torch.complex(a.n, a.n), c=a.n, n=a.n), "elementwise operations only, got"),
+        (
+            lambda a, s: dict(h=a.n, c=torch.ones(3, 7), n=a.n),
+            "pointwise must use elementwise operations only, got ones",
+        ),
+        (
+            lambda a, s: dict(h=a.n, c=a.n.sum(), n=a.n),
+            "pointwise must use elementwise operations only, got sum",
+        ),
+        (
+            lambda a, s: dict(h=torch.tensor(1.0), c=a.n, n=a.n),
+            r"h must have shape \(B, 7\) when H is 7, got \(\)",
+        ),
+        (
+            lambda a, s: dict(h=a.n if bool(a.n.isnan().any()) else s.h, c=a.n, n=a.n),
+            "elementwise operations only, got",
+        ),
+        (
+            lambda a, s: dict(h=a.n if torch.equal(a.n, s.h) else s.h, c=a.n, n=a.n),
+            "must not branch on data or read a value",
+        ),
+        (
+            lambda a, s: dict(h=torch.complex(a.n, a.n), c=a.n, n=a.n),
+            "elementwise operations only, got",
+        ),
     ],
 )
 def test_what_a_cell_returns_is_looked_at(found: Any, message: str) -> None:
@@ -106,7 +130,10 @@ class Soft(Wrong):
 
 def test_the_operation_and_the_line_of_the_user_are_named() -> None:
     here = r" \(line \d+ of test_trace.py: "
-    with pytest.raises(ProgramError, match=r"only, got softmax; the alphabet is .*" + here + r"n = torch.softmax\(a.n, -1\)\)$"):
+    with pytest.raises(
+        ProgramError,
+        match=r"only, got softmax; the alphabet is .*" + here + r"n = torch.softmax\(a.n, -1\)\)$",
+    ):
         trace(Soft(None))
 
 
@@ -124,7 +151,11 @@ class Narrow(Cell):
 
 def test_a_hidden_broadcast_is_refused() -> None:
     with pytest.raises(
-        ProgramError, match=r"Narrow.*: pointwise must use elementwise operations only, got mul of values that are 1 and 7 wide"
+        ProgramError,
+        match=(
+            r"Narrow.*: pointwise must use elementwise operations only, got mul of values that are"
+            r" 1 and 7 wide"
+        ),
     ):
         trace(Narrow())
 
@@ -155,7 +186,10 @@ class Unhashable(Cell):
 
 
 def test_an_unhashable_cell_is_told_to_be_frozen() -> None:
-    with pytest.raises(ProgramError, match=r"cell must be hashable, got Unhashable.*; make its class a dataclass\(frozen=True\)"):
+    with pytest.raises(
+        ProgramError,
+        match=r"cell must be hashable, got Unhashable.*; make its class a dataclass\(frozen=True\)",
+    ):
         trace(Unhashable())
 
 

@@ -1,4 +1,6 @@
-"""int8 rows of very different scales, held to the loop on the same weights, with each kind of whole numbers that a machine may have."""
+"""int8 rows of very different scales, held to the loop on the same weights, with each kind of whole
+numbers that a machine may have.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,27 @@ def scales(count: int, seed: int, decades: float) -> Any:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([2, 7, 48, 300]), st.sampled_from([1.0, 3.0, 6.0, 9.0, 19.0, 30.0]), st.booleans())
-def test_sums_of_numbers_of_very_different_scales(seed: int, columns: int, decades: float, hidden: bool) -> None:
-    """A large number may meet small weights, in some outputs and not in others, and a tanh may hide those where it does not."""
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([2, 7, 48, 300]),
+    st.sampled_from([1.0, 3.0, 6.0, 9.0, 19.0, 30.0]),
+    st.booleans(),
+)
+def test_sums_of_numbers_of_very_different_scales(
+    seed: int, columns: int, decades: float, hidden: bool
+) -> None:
+    """A large number may meet small weights, in some outputs and not in others, and a tanh may hide
+    those where it does not.
+    """
     draws, large = np.random.default_rng(seed), scales(columns, seed, decades)
     values = draws.integers(-127, 128, (40, columns))
     values[:20] = np.where(large > 1, draws.integers(-1, 2, (20, columns)), values[:20])
     step = np.float32(10.0 ** draws.uniform(-4, -1))
     weight = Matrix(values.astype(np.int8), np.full(40, step, np.float32))
-    layers: Any = (Linear(weight, numbers(40, seed=seed)), *([Activation("tanh", 40)] if hidden else []))
+    layers: Any = (
+        Linear(weight, numbers(40, seed=seed)),
+        *([Activation("tanh", 40)] if hidden else []),
+    )
     x = (numbers(2, 3, columns, seed=seed) * large).astype(np.float32)
     held(Network(layers), x, pushed(Network(layers), x))
 
@@ -55,7 +69,9 @@ def test_several_large_features_with_small_weights(cell: Any, magnitude: float) 
         matrices["weight_ih"] = Matrix(weight, np.full(len(weight), 1e-3, np.float32))
         network = Network((Recurrent(layer.program, matrices, layer.vectors),)).quantised("int8")
         x = numbers(12, 2, 2 * many)
-        x[..., :many] = np.float32(magnitude) * np.sign(x[..., :many]) * (1 + 0.1 * np.abs(x[..., :many]))
+        x[..., :many] = (
+            np.float32(magnitude) * np.sign(x[..., :many]) * (1 + 0.1 * np.abs(x[..., :many]))
+        )
         held(network, x, pushed(network, x))
 
 
@@ -90,5 +106,11 @@ def test_every_other_instruction_set_too() -> None:
     mine = native.info()["isa"]
     for isa in (each for each in native.info()["isas"] if each < mine):
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
-        done = subprocess.run(command, env={**os.environ, "RECURRA_ISA": isa}, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(
+            command,
+            env={**os.environ, "RECURRA_ISA": isa},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
         assert done.returncode == 0, done.stdout[-2000:]

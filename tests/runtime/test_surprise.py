@@ -39,14 +39,18 @@ def whole(model: LanguageModel, text: str) -> float:
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])
-@pytest.mark.parametrize("options", [{}, {"tied": False, "adaptive": (6,)}], ids=["softmax", "adaptive"])
+@pytest.mark.parametrize(
+    "options", [{}, {"tied": False, "adaptive": (6,)}], ids=["softmax", "adaptive"]
+)
 def test_pieces_cost_what_the_whole_costs(size: int, options: dict[str, Any]) -> None:
     model = made(**options)
     meter = meter_of(model)
     for _ in range(2):
         costs = [meter.push(TEXT[start : start + size]) for start in range(0, len(TEXT), size)]
         assert sum(count for _, count in costs) == len(TEXT) - 1
-        assert sum(nats * count for nats, count in costs) == pytest.approx(whole(model, TEXT), abs=1e-4)
+        assert sum(nats * count for nats, count in costs) == pytest.approx(
+            whole(model, TEXT), abs=1e-4
+        )
         meter.reset()
 
 
@@ -75,37 +79,72 @@ def test_an_unknown_character_leaves_the_stream_as_it_was() -> None:
     with pytest.raises(DataError, match="got 'Z' at character 2"):
         meter.push(" Z")
     nats, count = meter.push(" or")
-    assert count == 3 and nats * 3 == pytest.approx(whole(model, "to be or") - whole(model, "to be"), abs=1e-4)
+    assert count == 3 and nats * 3 == pytest.approx(
+        whole(model, "to be or") - whole(model, "to be"), abs=1e-4
+    )
 
 
 def test_a_vocabulary_is_needed() -> None:
-    with pytest.raises(ArgumentError, match=r"^model must have a vocabulary to read text, got one without$"):
+    with pytest.raises(
+        ArgumentError, match=r"^model must have a vocabulary to read text, got one without$"
+    ):
         meter_of(LanguageModel(5, 4, 4))
 
 
 @pytest.mark.parametrize("record", [{}, {"level": "character", "symbols": 5}])
 def test_a_vocabulary_that_is_none_is_refused(record: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="^vocabulary must be a record that can be read, got another "):
+    with pytest.raises(
+        DataError, match="^vocabulary must be a record that can be read, got another "
+    ):
         Surprise(Model(Network((Linear(Matrix(np.ones((2, 2), np.float32))),), record)))
 
 
 def test_a_model_of_another_width_than_its_vocabulary_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="^model must have an output for each of its 3 tokens, got 2; it is no language model$"):
-        Surprise(Model(Network((Linear(Matrix(np.ones((2, 2), np.float32))),), {"level": "character", "symbols": "abc"})))
+    with pytest.raises(
+        ArgumentError,
+        match=(
+            "^model must have an output for each of its 3 tokens, got 2; it is no language model$"
+        ),
+    ):
+        Surprise(
+            Model(
+                Network(
+                    (Linear(Matrix(np.ones((2, 2), np.float32))),),
+                    {"level": "character", "symbols": "abc"},
+                )
+            )
+        )
 
 
 def test_a_state_that_does_not_fit_changes_nothing() -> None:
-    surprise = Surprise(Model(Network((Embedding(Matrix(np.eye(3, dtype=np.float32))),), {"level": "character", "symbols": "abc"})))
+    surprise = Surprise(
+        Model(
+            Network(
+                (Embedding(Matrix(np.eye(3, dtype=np.float32))),),
+                {"level": "character", "symbols": "abc"},
+            )
+        )
+    )
     surprise.push("ab")
     before = surprise.save()
     for logits in (np.zeros(4, np.float32), np.zeros(3, bool)):
         with pytest.raises(DataError, match="^blob must hold 3 logits in float32, got "):
-            surprise.load(save({"session": np.frombuffer(surprise.session.save(), np.uint8), "expected": logits}))
+            surprise.load(
+                save(
+                    {
+                        "session": np.frombuffer(surprise.session.save(), np.uint8),
+                        "expected": logits,
+                    }
+                )
+            )
     assert surprise.save() == before
 
 
 def test_what_overflows_costs_infinitely_much() -> None:
     table = Matrix(np.diag(np.full(3, 3e38, np.float32)))
-    network = Network((Embedding(table), Linear(Matrix(10 * np.eye(3, dtype=np.float32)))), {"level": "character", "symbols": "abc"})
+    network = Network(
+        (Embedding(table), Linear(Matrix(10 * np.eye(3, dtype=np.float32)))),
+        {"level": "character", "symbols": "abc"},
+    )
     surprise = Surprise(Model(network))
     assert surprise.push("ab") == (math.inf, 1) and surprise.push("a") == (math.inf, 1)

@@ -1,4 +1,6 @@
-"""What another thread writes while a push looks at it and runs: an answer or an error, and no crash."""
+"""What another thread writes while a push looks at it and runs: an answer or an error, and no
+crash.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from recurra.network import Embedding, Linear, Matrix, Network
 from recurra.runtime import Model
 sys.setswitchinterval(1e-6)
 table, out = Matrix(np.ones((50, 64), np.float32)), Matrix(np.ones((64, 64), np.float32))
-session, x, stop = Model(Network((Embedding(table), Linear(out)))).session(1), np.zeros((3000, 1), np.int64), threading.Event()
+session = Model(Network((Embedding(table), Linear(out)))).session(1)
+x, stop = np.zeros((3000, 1), np.int64), threading.Event()
 
 def flip():
     while not stop.is_set():

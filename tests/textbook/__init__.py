@@ -7,5 +7,6 @@ One file a family. A transcription is a function of one time step and one row, `
     s    the state before, by name: "h", and "c" where there is one
     m    the mask of recurrent dropout, one factor for each unit of h; ones where there is none
 
-and returns the new state and the gates by name, a list of H floats each. `scalar.run` loops over time and rows.
+and returns the new state and the gates by name, a list of H floats each. `scalar.run` loops over
+time and rows.
 """

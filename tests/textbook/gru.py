@@ -1,4 +1,6 @@
-"""Gated recurrent units: reset after the product (cuDNN, torch) and reset before it (the textbook's)."""
+"""Gated recurrent units: reset after the product (cuDNN, torch) and reset before it (the
+textbook's).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def gru(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Values:
     for j in range(len(p["b_ir"])):
         r = sigmoid(dot(p["W_ir"][j], x) + p["b_ir"][j] + dot(p["W_hr"][j], mh) + p["b_hr"][j])
         z = sigmoid(dot(p["W_iz"][j], x) + p["b_iz"][j] + dot(p["W_hz"][j], mh) + p["b_hz"][j])
-        n = np.tanh(dot(p["W_in"][j], x) + p["b_in"][j] + r * (dot(p["W_hn"][j], mh) + p["b_hn"][j]))
+        n = np.tanh(
+            dot(p["W_in"][j], x) + p["b_in"][j] + r * (dot(p["W_hn"][j], mh) + p["b_hn"][j])
+        )
         h = (1.0 - z) * n + z * s["h"][j]
         for name, value in (("r", r), ("z", z), ("n", n), ("h", h)):
             new[name].append(value)
@@ -38,8 +42,9 @@ def reset_before(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Values:
         h~_t = tanh(W_h [r_t * h_{t-1}, x_t] + b_h)    returned as n
         h_t = (1 - z_t) * h_{t-1} + z_t * h~_t
 
-    Chung et al. (2014), arXiv:1412.3555, section 3.2 (z as here), after Cho et al. (2014), arXiv:1406.1078,
-    eq. 5 to 8 (z the other way round); with [h, x] joined as in Olah (2015), Understanding LSTM Networks.
+    Chung et al. (2014), arXiv:1412.3555, section 3.2 (z as here), after Cho et al. (2014),
+    arXiv:1406.1078, eq. 5 to 8 (z the other way round); with [h, x] joined as in Olah (2015),
+    Understanding LSTM Networks.
     """
     units = range(len(p["b_z"]))
     hx = joined(times(m, s["h"]), x)

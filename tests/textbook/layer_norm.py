@@ -12,8 +12,8 @@ EPS = 1e-5
 def norm(a: Row, alpha: Row, beta: Row) -> list[float]:
     """LN(a; alpha, beta) = alpha * (a - mu) / sigma + beta, over the whole of a.
 
-    Ba, Kiros & Hinton (2016), arXiv:1607.06450, eq. 4 and 15 to 16; sigma is the square root of the mean
-    squared deviation, to which EPS is added.
+    Ba, Kiros & Hinton (2016), arXiv:1607.06450, eq. 4 and 15 to 16; sigma is the square root of the
+    mean squared deviation, to which EPS is added.
     """
     size = len(a)
     mu = 0.0
@@ -32,8 +32,8 @@ def layer_norm_lstm(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Valu
         c_t = sigmoid(f_t) * c_{t-1} + sigmoid(i_t) * tanh(g_t)
         h_t = sigmoid(o_t) * tanh(LN(c_t; alpha_3, beta_3))
 
-    Ba, Kiros & Hinton (2016), arXiv:1607.06450, eq. 20 to 22.  b is part of the betas.  The blocks of rows lie
-    in the order i, f, g, o; a norm over all of them does not depend on it.
+    Ba, Kiros & Hinton (2016), arXiv:1607.06450, eq. 20 to 22. b is part of the betas. The blocks of
+    rows lie in the order i, f, g, o; a norm over all of them does not depend on it.
     """
     units = len(p["alpha_3"])
     mh = times(m, s["h"])
@@ -45,7 +45,14 @@ def layer_norm_lstm(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Valu
     o = [sigmoid(a_h[3 * units + j] + a_x[3 * units + j]) for j in range(units)]
     c = [f[j] * s["c"][j] + i[j] * g[j] for j in range(units)]
     seen = norm(c, p["alpha_3"], p["beta_3"])
-    return {"i": i, "f": f, "g": g, "o": o, "c": c, "h": [o[j] * np.tanh(seen[j]) for j in range(units)]}
+    return {
+        "i": i,
+        "f": f,
+        "g": g,
+        "o": o,
+        "c": c,
+        "h": [o[j] * np.tanh(seen[j]) for j in range(units)],
+    }
 
 
 def layer_norm_gru(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Values:
@@ -55,7 +62,8 @@ def layer_norm_gru(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Value
         h^_t = tanh(LN(W x_t; alpha_3, beta_3) + sigmoid(r_t) * LN(U h_{t-1}; alpha_4, beta_4))
         h_t = (1 - sigmoid(z_t)) * h_{t-1} + sigmoid(z_t) * h^_t
 
-    Ba, Kiros & Hinton (2016), arXiv:1607.06450, supplementary material, the GRU of the skip-thoughts
+    Ba, Kiros & Hinton (2016), arXiv:1607.06450, supplementary material, the GRU of the
+    skip-thoughts
     experiment.  W_h and W_x hold r's rows, then z's.
     """
     units = len(p["alpha_3"])
@@ -67,4 +75,9 @@ def layer_norm_gru(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Value
     r = [sigmoid(a_h[j] + a_x[j]) for j in range(units)]
     z = [sigmoid(a_h[units + j] + a_x[units + j]) for j in range(units)]
     n = [np.tanh(n_x[j] + r[j] * n_h[j]) for j in range(units)]
-    return {"r": r, "z": z, "n": n, "h": [(1.0 - z[j]) * s["h"][j] + z[j] * n[j] for j in range(units)]}
+    return {
+        "r": r,
+        "z": z,
+        "n": n,
+        "h": [(1.0 - z[j]) * s["h"][j] + z[j] * n[j] for j in range(units)],
+    }

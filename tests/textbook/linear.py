@@ -14,7 +14,8 @@ def min_gru(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Values:
         z_t = sigmoid(Linear(x_t))
         h~_t = Linear(x_t)                             returned as n
 
-    Feng et al. (2024), arXiv:2410.01201, section 3.1.  There is no recurrent product, so m is not read.
+    Feng et al. (2024), arXiv:2410.01201, section 3.1.
+    There is no recurrent product, so m is not read.
     """
     units = range(len(p["b_z"]))
     z = [sigmoid(dot(p["W_z"][j], x) + p["b_z"][j]) for j in units]
@@ -30,7 +31,8 @@ def min_lstm(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Values:
         f'_t, i'_t = f_t / (f_t + i_t), i_t / (f_t + i_t)
         h~_t = Linear(x_t)                             returned as n
 
-    Feng et al. (2024), arXiv:2410.01201, section 3.2.  There is no recurrent product, so m is not read.
+    Feng et al. (2024), arXiv:2410.01201, section 3.2.
+    There is no recurrent product, so m is not read.
     """
     units = range(len(p["b_f"]))
     f = [sigmoid(dot(p["W_f"][j], x) + p["b_f"][j]) for j in units]

@@ -17,8 +17,9 @@ def lstm(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Values:
         o_t = sigmoid(W_o [h_{t-1}, x_t] + b_o)
         h_t = o_t * tanh(c_t)
 
-    Hochreiter & Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; forget gate from Gers, Schmidhuber &
-    Cummins (2000), doi:10.1162/089976600300015015; as printed in Olah (2015), Understanding LSTM Networks.
+    Hochreiter & Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; forget gate from Gers,
+    Schmidhuber & Cummins (2000), doi:10.1162/089976600300015015; as printed in Olah (2015),
+    Understanding LSTM Networks.
     """
     hx = joined(times(m, s["h"]), x)
     new: dict[str, list[float]] = {name: [] for name in ("i", "f", "g", "o", "h", "c")}
@@ -43,17 +44,24 @@ def peephole(p: dict[str, np.ndarray], x: Row, s: Values, m: Row) -> Values:
         o_t = sigmoid(W_xo x_t + W_ho h_{t-1} + W_co c_t + b_o)
         h_t = o_t tanh(c_t)
 
-    Graves (2013), arXiv:1308.0850, eq. 7 to 11; W_ci, W_cf and W_co are diagonal, here p_i, p_f and p_o.
+    Graves (2013), arXiv:1308.0850, eq. 7 to 11; W_ci, W_cf and W_co are diagonal, here p_i, p_f and
+    p_o.
     """
     h_prev = times(m, s["h"])
     new: dict[str, list[float]] = {name: [] for name in ("i", "f", "g", "o", "h", "c")}
     for j in range(len(p["b_f"])):
         c_prev = s["c"][j]
-        i = sigmoid(dot(p["W_xi"][j], x) + dot(p["W_hi"][j], h_prev) + p["p_i"][j] * c_prev + p["b_i"][j])
-        f = sigmoid(dot(p["W_xf"][j], x) + dot(p["W_hf"][j], h_prev) + p["p_f"][j] * c_prev + p["b_f"][j])
+        i = sigmoid(
+            dot(p["W_xi"][j], x) + dot(p["W_hi"][j], h_prev) + p["p_i"][j] * c_prev + p["b_i"][j]
+        )
+        f = sigmoid(
+            dot(p["W_xf"][j], x) + dot(p["W_hf"][j], h_prev) + p["p_f"][j] * c_prev + p["b_f"][j]
+        )
         g = np.tanh(dot(p["W_xc"][j], x) + dot(p["W_hc"][j], h_prev) + p["b_c"][j])
         c = f * c_prev + i * g
-        o = sigmoid(dot(p["W_xo"][j], x) + dot(p["W_ho"][j], h_prev) + p["p_o"][j] * c + p["b_o"][j])
+        o = sigmoid(
+            dot(p["W_xo"][j], x) + dot(p["W_ho"][j], h_prev) + p["p_o"][j] * c + p["b_o"][j]
+        )
         h = o * np.tanh(c)
         for name, value in (("i", i), ("f", f), ("g", g), ("o", o), ("h", h), ("c", c)):
             new[name].append(value)

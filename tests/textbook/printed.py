@@ -26,7 +26,10 @@ def joined(letters: str) -> Callable[[Arrays], Letters]:
     def read(weights: Arrays) -> Letters:
         p = {}
         for k, letter in enumerate(letters):
-            part = {name: block(weights, name, k, len(letters)) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+            part = {
+                name: block(weights, name, k, len(letters))
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            }
             p[f"W_{letter}"] = np.concatenate([part["weight_hh"], part["weight_ih"]], axis=1)
             p[f"b_{letter}"] = part["bias_ih"] + part["bias_hh"]
         return p
@@ -36,7 +39,11 @@ def joined(letters: str) -> Callable[[Arrays], Letters]:
 
 def elman(weights: Arrays) -> Letters:
     """W_h, W_x and b."""
-    return {"W_h": weights["weight_hh"], "W_x": weights["weight_ih"], "b": weights["bias_ih"] + block(weights, "bias_hh", 0, 1)}
+    return {
+        "W_h": weights["weight_hh"],
+        "W_x": weights["weight_ih"],
+        "b": weights["bias_ih"] + block(weights, "bias_hh", 0, 1),
+    }
 
 
 def peephole(weights: Arrays) -> Letters:
@@ -58,7 +65,12 @@ def gru(weights: Arrays) -> Letters:
     """W_i., W_h., b_i. and b_h. of r, z and n."""
     p = {}
     for k, letter in enumerate("rzn"):
-        for printed, name in (("W_i", "weight_ih"), ("W_h", "weight_hh"), ("b_i", "bias_ih"), ("b_h", "bias_hh")):
+        for printed, name in (
+            ("W_i", "weight_ih"),
+            ("W_h", "weight_hh"),
+            ("b_i", "bias_ih"),
+            ("b_h", "bias_hh"),
+        ):
             p[printed + letter] = block(weights, name, k, 3)
     return p
 
@@ -66,7 +78,12 @@ def gru(weights: Arrays) -> Letters:
 def layer_norm_lstm(weights: Arrays) -> Letters:
     """W_h and W_x over all four blocks, alpha and beta of the three norms."""
     shift = weights.get("bias_hh", np.zeros_like(weights["gain_hh"]))
-    p = {"W_h": weights["weight_hh"], "W_x": weights["weight_ih"], "alpha_1": weights["gain_hh"], "beta_1": shift}
+    p = {
+        "W_h": weights["weight_hh"],
+        "W_x": weights["weight_ih"],
+        "alpha_1": weights["gain_hh"],
+        "beta_1": shift,
+    }
     p |= {"alpha_2": weights["gain_ih"], "beta_2": weights["bias_ih"]}
     return p | {"alpha_3": weights["gain_c"], "beta_3": weights["bias_c"]}
 

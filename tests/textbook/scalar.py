@@ -37,7 +37,11 @@ def joined(h: Row, x: Row) -> list[float]:
 
 
 def run(
-    step: Step, p: dict[str, np.ndarray], x: np.ndarray, state: dict[str, np.ndarray], m: np.ndarray | None = None
+    step: Step,
+    p: dict[str, np.ndarray],
+    x: np.ndarray,
+    state: dict[str, np.ndarray],
+    m: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Take each row through time, one step after the other.
 

@@ -1,4 +1,6 @@
-"""One cell, random weights and input: run by the cell's own step and by its transcription, then compared."""
+"""One cell, random weights and input: run by the cell's own step and by its transcription, then
+compared.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,19 @@ CASES = {
     "Elman relu": Case(lambda H: cells.Elman("relu"), elman.elman_relu, printed.elman),
     "LSTM": Case(lambda H: cells.LSTM(), lstm.lstm, printed.joined("ifco")),
     "PeepholeLSTM": Case(lambda H: cells.PeepholeLSTM(), lstm.peephole, printed.peephole),
-    "ProjectedLSTM": Case(lambda H: cells.ProjectedLSTM(max(1, H - 2)), lstm.projected, printed.projected),
+    "ProjectedLSTM": Case(
+        lambda H: cells.ProjectedLSTM(max(1, H - 2)), lstm.projected, printed.projected
+    ),
     "GRU": Case(lambda H: cells.GRU(), gru.gru, printed.gru),
-    "ResetBeforeGRU": Case(lambda H: cells.ResetBeforeGRU(), gru.reset_before, printed.joined("rzh")),
-    "LayerNormLSTM": Case(lambda H: cells.LayerNormLSTM(), layer_norm.layer_norm_lstm, printed.layer_norm_lstm),
-    "LayerNormGRU": Case(lambda H: cells.LayerNormGRU(), layer_norm.layer_norm_gru, printed.layer_norm_gru),
+    "ResetBeforeGRU": Case(
+        lambda H: cells.ResetBeforeGRU(), gru.reset_before, printed.joined("rzh")
+    ),
+    "LayerNormLSTM": Case(
+        lambda H: cells.LayerNormLSTM(), layer_norm.layer_norm_lstm, printed.layer_norm_lstm
+    ),
+    "LayerNormGRU": Case(
+        lambda H: cells.LayerNormGRU(), layer_norm.layer_norm_gru, printed.layer_norm_gru
+    ),
     "MinGRU": Case(lambda H: cells.MinGRU(), linear.min_gru, printed.linear("zh")),
     "MinLSTM": Case(lambda H: cells.MinLSTM(), linear.min_lstm, printed.linear("fih")),
 }
@@ -56,12 +66,17 @@ def scene(name: str, T: int, B: int, input_size: int, hidden_size: int, biases: 
     """Draw a cell's weights, its input and its first state."""
     case = CASES[name]
     cell = case.cell(hidden_size)
-    generator = torch.Generator().manual_seed(1000 * T + 100 * B + 10 * input_size + hidden_size + biases)
+    generator = torch.Generator().manual_seed(
+        1000 * T + 100 * B + 10 * input_size + hidden_size + biases
+    )
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    weights = {name: normal(*shape) for name, shape in cell.weights(input_size, hidden_size, biases=biases).items()}
+    weights = {
+        name: normal(*shape)
+        for name, shape in cell.weights(input_size, hidden_size, biases=biases).items()
+    }
     state = {name: normal(B, cell.width(name, hidden_size)) for name in cell.state}
     return Scene(cell, case, weights, normal(T, B, input_size), state)
 
@@ -72,7 +87,10 @@ def arrays(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
 
 
 def stepped(
-    cell: cells.Cell, at: Scene, noise: dict[str, torch.Tensor] | None = None, lasting: dict[str, torch.Tensor | None] | None = None
+    cell: cells.Cell,
+    at: Scene,
+    noise: dict[str, torch.Tensor] | None = None,
+    lasting: dict[str, torch.Tensor | None] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Run a cell's own `step` over time; each state and gate by name, (T, B, width).
 
@@ -86,7 +104,12 @@ def stepped(
     state: Any = cell.state_type()(**at.state, **(lasting or {}))
     found: dict[str, list[torch.Tensor]] = {}
     for t in range(at.x.shape[0]):
-        state, gates = cell.step(at.weights, u[t], state, None if noise is None else {name: d[t] for name, d in noise.items()})
+        state, gates = cell.step(
+            at.weights,
+            u[t],
+            state,
+            None if noise is None else {name: d[t] for name, d in noise.items()},
+        )
         for name, mask in (lasting or {}).items():
             assert getattr(state, name) is mask, name
         now = gates._asdict()

@@ -1,8 +1,8 @@
 """Zoneout around any transcription; recurrent dropout is the `m` that every transcription takes.
 
-Recurrent dropout: Gal & Ghahramani (2016), arXiv:1512.05287, section 4.2, with the mask z_h only. The h that a
-recurrent weight multiplies (in the textbook GRU r * h too) is multiplied by one mask for the whole
-sequence; where h itself is kept by a gate it is not.
+Recurrent dropout: Gal & Ghahramani (2016), arXiv:1512.05287, section 4.2, with the mask z_h only.
+The h that a recurrent weight multiplies (in the textbook GRU r * h too) is multiplied by one mask
+for the whole sequence; where h itself is kept by a gate it is not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from tests.textbook.scalar import Row, Step, Values, keep
 
 
 def zoneout(
-    step: Step, p: dict[str, np.ndarray], x: np.ndarray, state: dict[str, np.ndarray], d: dict[str, np.ndarray], m: np.ndarray | None = None
+    step: Step,
+    p: dict[str, np.ndarray],
+    x: np.ndarray,
+    state: dict[str, np.ndarray],
+    d: dict[str, np.ndarray],
+    m: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Zoneout at training: a unit whose d is 1 keeps its old value.
 
@@ -42,7 +47,9 @@ def zoneout(
             for name in d:
                 mask = d[name][t, b]
                 assert len(mask) == len(new[name])
-                new[name] = [mask[j] * s[name][j] + (1.0 - mask[j]) * new[name][j] for j in range(len(mask))]
+                new[name] = [
+                    mask[j] * s[name][j] + (1.0 - mask[j]) * new[name][j] for j in range(len(mask))
+                ]
             keep(found, new, t)
             for name in state:
                 now[name][b] = new[name]
@@ -50,11 +57,17 @@ def zoneout(
 
 
 def zoneout_evaluation(
-    step: Step, p: dict[str, np.ndarray], x: np.ndarray, state: dict[str, np.ndarray], rate: dict[str, float], m: np.ndarray | None = None
+    step: Step,
+    p: dict[str, np.ndarray],
+    x: np.ndarray,
+    state: dict[str, np.ndarray],
+    rate: dict[str, float],
+    m: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Zoneout at evaluation: the rate, which is the mean of d, in place of d.
 
-    Krueger et al. (2016), arXiv:1606.01305, section 3.  Args and Returns as in `zoneout`, with `rate` by the state's name.
+    Krueger et al. (2016), arXiv:1606.01305, section 3.
+    Args and Returns as in `zoneout`, with `rate` by the state's name.
     """
     d = {name: np.full((x.shape[0], *state[name].shape), rate[name]) for name in rate}
     return zoneout(step, p, x, state, d, m)

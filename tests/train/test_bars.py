@@ -14,7 +14,11 @@ from recurra.train.building import Building
 from recurra.train.progress import Display
 from tests.train.test_progress import TRAIN, VALIDATION
 
-PLACES = {"terminal": (True, False, TerminalBar), "notebook": (False, True, NotebookBar), "file": (False, False, type(None))}
+PLACES = {
+    "terminal": (True, False, TerminalBar),
+    "notebook": (False, True, NotebookBar),
+    "file": (False, False, type(None)),
+}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -22,9 +26,16 @@ def test_the_bar_suits_the_place(place: str) -> None:
     terminal, jupyter, kind = PLACES[place]
     console = Console(force_terminal=terminal, force_jupyter=jupyter, file=StringIO())
     assert type(progress_bar(console, 10, "reading text")) is kind
-    assert type(Display(1, 1, True, console=console).bar) is kind and Display(1, 1, False, console=console).bar is None
+    assert (
+        type(Display(1, 1, True, console=console).bar) is kind
+        and Display(1, 1, False, console=console).bar is None
+    )
     building = Building(10, True, console)
-    assert type(building.bar) is kind and getattr(building.bar, "transient", True) and Building(10, False, console).bar is None
+    assert (
+        type(building.bar) is kind
+        and getattr(building.bar, "transient", True)
+        and Building(10, False, console).bar is None
+    )
 
 
 def test_a_notebook_shows_what_a_terminal_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +57,14 @@ def test_a_notebook_shows_what_a_terminal_does(monkeypatch: pytest.MonkeyPatch) 
         progress.validation(VALIDATION)
         progress.say("going on")
     bar, first, second = shown[0]["text/plain"].splitlines()
-    assert bar.startswith("pass 2/3  33%  loss 1.235 nats, perplexity 3.4  12k tokens/s  |g| 0.79  lr 3.0e-03  stopped after ")
-    assert first == "pass 2/3: train 1.5000, validation 1.7500 nats (perplexity 5.8), 950 tokens/s  best so far" and second == "going on"
+    assert bar.startswith(
+        "pass 2/3  33%  loss 1.235 nats, perplexity 3.4  12k tokens/s  |g| 0.79  lr 3.0e-03 "
+        " stopped after "
+    )
+    assert (
+        first
+        == "pass 2/3: train 1.5000, validation 1.7500 nats (perplexity 5.8), 950 tokens/s  best"
+        " so far"
+        and second == "going on"
+    )
     assert len(shown) == 1 and out.getvalue() == ""

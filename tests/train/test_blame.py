@@ -51,7 +51,9 @@ def breaking(part: nn.Module, forward: bool, infinite: bool) -> None:
 
 
 @pytest.mark.parametrize("infinite", [True, False])
-@pytest.mark.parametrize("name", ["embedding", "recurrent.layers.0", "recurrent.layers.2", "bottleneck"])
+@pytest.mark.parametrize(
+    "name", ["embedding", "recurrent.layers.0", "recurrent.layers.2", "bottleneck"]
+)
 def test_the_first_output_is_named(name: str, infinite: bool) -> None:
     model = made()
     breaking(model.get_submodule(name), True, infinite)
@@ -80,9 +82,15 @@ def test_weights_are_named_and_the_last_good_checkpoint_stands(tmp_path: Path) -
                 model.bottleneck.weight[0, 0] = math.inf
 
     text = message(model, Chunks(poison), out=tmp_path)
-    assert text.endswith("; the last checkpoint stands; the weights bottleneck.weight are not finite")
+    assert text.endswith(
+        "; the last checkpoint stands; the weights bottleneck.weight are not finite"
+    )
     found = read_newest(tmp_path / "last")
-    assert found.record["step"] == 2 and all(bool(value.isfinite().all()) for value in found.tensors.values() if value.is_floating_point())
+    assert found.record["step"] == 2 and all(
+        bool(value.isfinite().all())
+        for value in found.tensors.values()
+        if value.is_floating_point()
+    )
     assert not resume(tmp_path, DATA, show=False).stopped
 
 

@@ -14,13 +14,20 @@ from safetensors.torch import save_file
 from recurra.errors import RunError
 from recurra.train import checkpoint
 
-TENSORS = {"b": torch.arange(5.0), "a": torch.zeros(2, 0), "c": torch.tensor(True), "d": torch.ones(3, dtype=torch.bfloat16)}
+TENSORS = {
+    "b": torch.arange(5.0),
+    "a": torch.zeros(2, 0),
+    "c": torch.tensor(True),
+    "d": torch.ones(3, dtype=torch.bfloat16),
+}
 RECORD = {"best": float("inf"), "epoch": 3, "list": [1, 2.5, None, "é"]}
 
 
 def written(folder: Path, *steps: int) -> list[Path]:
     for step in steps:
-        checkpoint.write(folder, step, TENSORS | {"step": torch.tensor(step)}, RECORD | {"step": step})
+        checkpoint.write(
+            folder, step, TENSORS | {"step": torch.tensor(step)}, RECORD | {"step": step}
+        )
     return sorted(folder.iterdir())
 
 
@@ -29,11 +36,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     found = checkpoint.read_newest(tmp_path / "last")
     assert found.record == RECORD | {"step": 7} and found.passed_by == ()
     assert set(found.tensors) == {*TENSORS, "step"}
-    assert all(torch.equal(found.tensors[name], value) and found.tensors[name].dtype == value.dtype for name, value in TENSORS.items())
+    assert all(
+        torch.equal(found.tensors[name], value) and found.tensors[name].dtype == value.dtype
+        for name, value in TENSORS.items()
+    )
 
 
 def test_the_newest_two_are_kept_and_nothing_is_left_beside(tmp_path: Path) -> None:
-    assert [path.name for path in written(tmp_path, 0, 9, 10, 1234567)] == ["0000000010.safetensors", "0001234567.safetensors"]
+    assert [path.name for path in written(tmp_path, 0, 9, 10, 1234567)] == [
+        "0000000010.safetensors",
+        "0001234567.safetensors",
+    ]
 
 
 def cut(data: bytes) -> bytes:
@@ -49,7 +62,9 @@ def flipped_in_the_record(data: bytes) -> bytes:
     return data.replace(b'\\"epoch\\": 3', b'\\"epoch\\": 4')
 
 
-@pytest.mark.parametrize("damage", [cut, flipped, flipped_in_the_record, lambda data: b"", lambda data: b"x" * 100])
+@pytest.mark.parametrize(
+    "damage", [cut, flipped, flipped_in_the_record, lambda data: b"", lambda data: b"x" * 100]
+)
 def test_a_damaged_one_is_passed_by(tmp_path: Path, damage: Any) -> None:
     newest = written(tmp_path, 1, 2)[-1]
     data = newest.read_bytes()
@@ -77,19 +92,38 @@ def test_every_bit_is_covered(tmp_path: Path) -> None:
 def test_with_none_whole_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
     for path in written(tmp_path, 1, 2):
         path.write_bytes(b"")
-    with pytest.raises(RunError, match=r"^run must hold a whole checkpoint, got none in '.*': the checkpoint 0000000002\S* is damaged \("):
+    with pytest.raises(
+        RunError,
+        match=(
+            r"^run must hold a whole checkpoint, got none in '.*': the checkpoint 0000000002\S* is"
+            r" damaged \("
+        ),
+    ):
         checkpoint.read_newest(tmp_path)
     shutil.rmtree(tmp_path)
     with pytest.raises(
-        RunError, match=f"^run must hold a checkpoint, got none in {re.escape(repr(str(tmp_path)))}; begin again in a new folder$"
+        RunError,
+        match=(
+            f"^run must hold a checkpoint, got none in {re.escape(repr(str(tmp_path)))}; begin"
+            " again in a new folder$"
+        ),
     ):
         checkpoint.read_newest(tmp_path)
 
 
 def test_a_newer_form_is_refused_and_not_passed_by(tmp_path: Path) -> None:
     written(tmp_path, 1)
-    save_file({}, tmp_path / "0000000002.safetensors", metadata={"recurra_checkpoint": "2", "record": "{}", "crc32": "0"})
-    with pytest.raises(RunError, match=r"^checkpoint must be of form 1 or older, got 2 in '.*'; use the recurra that wrote it$"):
+    save_file(
+        {},
+        tmp_path / "0000000002.safetensors",
+        metadata={"recurra_checkpoint": "2", "record": "{}", "crc32": "0"},
+    )
+    with pytest.raises(
+        RunError,
+        match=(
+            r"^checkpoint must be of form 1 or older, got 2 in '.*'; use the recurra that wrote it$"
+        ),
+    ):
         checkpoint.read_newest(tmp_path)
 
 
@@ -102,7 +136,8 @@ def test_a_disk_that_does_not_take_it(tmp_path: Path, monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint, at, refuse)
             message = (
-                r"^out must have room for a checkpoint, got '.*0000000002.safetensors', which cannot be written "
+                r"^out must have room for a checkpoint, got '.*0000000002.safetensors', which"
+                r" cannot be written "
                 r"\(No space left on device\); the one of step 1 stands, resume from it$"
             )
             with pytest.raises(RunError, match=message):

@@ -29,7 +29,9 @@ clip_norm = "none"
 def test_a_file_and_flags_over_it(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(TOML)
-    found = configure(read_configuration(path), {"recipe": {"lr": 2.0, "clip_value": 0.1}, "model": {"layers": 2}})
+    found = configure(
+        read_configuration(path), {"recipe": {"lr": 2.0, "clip_value": 0.1}, "model": {"layers": 2}}
+    )
     assert found.recipe == Recipe(lr=2.0, optimizer="sgd", clip_norm=None, clip_value=0.1)
     assert (
         found.model == {"hidden": [30, 20], "layers": 2}
@@ -40,7 +42,10 @@ def test_a_file_and_flags_over_it(tmp_path: Path) -> None:
 
 def test_all_errors_at_once() -> None:
     with pytest.raises(ArgumentError) as caught:
-        configure({"recipes": {}, "data": 3, "model": {"hiden": 3}, "recipe": {"epoch": 1, "lr": -1}}, {"data": {"levle": "word"}})
+        configure(
+            {"recipes": {}, "data": 3, "model": {"hiden": 3}, "recipe": {"epoch": 1, "lr": -1}},
+            {"data": {"levle": "word"}},
+        )
     assert str(caught.value).splitlines() == [
         "recipes must be a field of the tables, got an unknown one; did you mean 'recipe'?",
         "data must be a table, got 3; write [data] above its keys",
@@ -52,7 +57,10 @@ def test_all_errors_at_once() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^recipe must be a file that can be read, got '.*' \(No such file or directory\)$"):
+    with pytest.raises(
+        DataError,
+        match=r"^recipe must be a file that can be read, got '.*' \(No such file or directory\)$",
+    ):
         read_configuration(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("[recipe]\nlr = = 3\n")
     with pytest.raises(DataError, match=r"^recipe must be TOML, got '.*bad.toml' \(.*line 2.*\)$"):

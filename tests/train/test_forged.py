@@ -1,4 +1,6 @@
-"""A run's files may say anything, checksums and all: going on from them ends, or says in a line of its own why not."""
+"""A run's files may say anything, checksums and all: going on from them ends, or says in a line of
+its own why not.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,26 @@ from recurra.train import Recipe, fit, from_files, read_config, resume
 from recurra.train.checkpoint_record import FIELDS
 
 VALUES: list[Any] = [
-    None, True, -1, 3, 2**64, 10**400, 0.5, 1e300, float("nan"), "", "x", "\0", "a" * 10**5, [], [1], [[]], {}, {"a": 1}, ["a"] * 5000,
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    3,
+    2**64,
+    10**400,
+    0.5,
+    1e300,
+    float("nan"),
+    "",
+    "x",
+    "\0",
+    "a" * 10**5,
+    [],
+    [1],
+    [[]],
+    {},
+    {"a": 1},
+    ["a"] * 5000,
+]
 
 
 @pytest.fixture(scope="module", params=["adam", "asgd"])
@@ -35,13 +55,25 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     data = from_files(root / "text", 0.2, cache=root / "cache", show=False)
     torch.manual_seed(0)
     model = LanguageModel(len(data.vocabulary), embed=3, hidden=4, vocabulary=data.vocabulary)
-    fit(model, data, Recipe(epochs=1, window=20, batch=4, optimizer=request.param), root / "run", show=False)
+    fit(
+        model,
+        data,
+        Recipe(epochs=1, window=20, batch=4, optimizer=request.param),
+        root / "run",
+        show=False,
+    )
     return root / "run"
 
 
 def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where something is in a record."""
-    inside = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    inside = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value[:3])
+        if isinstance(value, list)
+        else ()
+    )
     for key, part in inside:
         yield (*before, key)
         yield from places(part, (*before, key))
@@ -77,12 +109,17 @@ def forge(path: Path, record: Any, tensors: dict[str, torch.Tensor]) -> None:
     text = json.dumps(record)
     for other in path.parent.iterdir():
         other.unlink()
-    save_file(tensors, path, metadata={"recurra_checkpoint": "1", "record": text, "crc32": str(checksum(text, tensors))})
+    save_file(
+        tensors,
+        path,
+        metadata={"recurra_checkpoint": "1", "record": text, "crc32": str(checksum(text, tensors))},
+    )
 
 
 def parts(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["record"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return json.loads(file.metadata()["record"]), tensors
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -93,10 +130,20 @@ def test_a_forged_record(run: Path, tmp_path: Path, seed: int) -> None:
     ends_well(folder)
 
 
-@pytest.mark.parametrize("change", [
-    lambda x: None, lambda x: x.to(torch.int64), lambda x: x[None], lambda x: x.flatten()[:-1], lambda x: torch.zeros(0),
-])  # fmt: skip
-@pytest.mark.parametrize("kind", ["model.", "optimizer.", "rank0.carried", "rank0.generator.torch", "rank0.generator.numpy"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: None,
+        lambda x: x.to(torch.int64),
+        lambda x: x[None],
+        lambda x: x.flatten()[:-1],
+        lambda x: torch.zeros(0),
+    ],
+)
+@pytest.mark.parametrize(
+    "kind",
+    ["model.", "optimizer.", "rank0.carried", "rank0.generator.torch", "rank0.generator.numpy"],
+)
 def test_forged_tensors(run: Path, tmp_path: Path, kind: str, change: Any) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     record, tensors = parts(newest(folder))
@@ -125,19 +172,32 @@ def test_each_field_of_a_record_is_looked_at(run: Path, tmp_path: Path, name: st
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     record, tensors = parts(newest(folder))
     forge(newest(folder), record | {name: [[]]}, tensors)
-    with pytest.raises(RunError, match=f"^checkpoint must hold {name} as the run wrote it, got \\[\\[\\]\\]; begin again in a new folder$"):
+    with pytest.raises(
+        RunError,
+        match=(
+            f"^checkpoint must hold {name} as the run wrote it, got \\[\\[\\]\\]; begin again in a"
+            " new folder$"
+        ),
+    ):
         resume(folder, show=False)
     record.pop(name)
     forge(newest(folder), record, tensors)
-    with pytest.raises(RunError, match=f"^checkpoint must hold {name} as the run wrote it, got none"):
+    with pytest.raises(
+        RunError, match=f"^checkpoint must hold {name} as the run wrote it, got none"
+    ):
         resume(folder, show=False)
 
 
-def test_a_history_that_lost_rows_is_gone_on_with(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_history_that_lost_rows_is_gone_on_with(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     record, tensors = parts(newest(folder))
     forge(newest(folder), record | {"ended": False, "epoch": 1, "index": 0}, tensors)
     (folder / "history.jsonl").write_text("")
     done = resume(folder)
-    assert f"history.jsonl is whole up to byte 0 of the {record['history']} that the checkpoint knows" in capfd.readouterr().err
+    assert (
+        f"history.jsonl is whole up to byte 0 of the {record['history']} that the checkpoint knows"
+        in capfd.readouterr().err
+    )
     assert done.history and b"\0" not in (folder / "history.jsonl").read_bytes()

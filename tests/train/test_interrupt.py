@@ -22,7 +22,9 @@ from tests.train.test_resume import same
 
 @pytest.fixture(autouse=True)
 def attentive() -> Iterator[None]:
-    """Python's own handler, also where the tests were started in the background, which ignores the signal."""
+    """Python's own handler, also where the tests were started in the background, which ignores the
+    signal.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -59,7 +61,7 @@ def test_another_thread_asks_for_nothing() -> None:
     assert found == [False]
 
 
-def test_a_stream_that_is_being_written_to_is_waited_for_and_one_that_is_gone_does_not_end_the_run() -> None:
+def test_a_stream_that_is_written_to_is_waited_for_and_one_that_is_gone_ends_no_run() -> None:
     said, done = [], threading.Event()
 
     def busy(text: str) -> None:
@@ -131,7 +133,9 @@ def test_an_interrupt_that_a_library_swallowed_ends_the_run_as_one(tmp_path: Pat
     same(tmp_path / "whole", tmp_path / "cut")
 
 
-def test_the_end_of_a_run_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_run_is_not_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finish, done = Course.finish, []
 
     def interrupted(self: Course) -> None:

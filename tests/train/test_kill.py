@@ -1,4 +1,6 @@
-"""A run survives what a machine does to it: a kill at any moment, a disk that is full at any write."""
+"""A run survives what a machine does to it: a kill at any moment, a disk that is full at any
+write.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def work(folder):
         assert "which holds no" in str(error) or "must hold a checkpoint" in str(error), error
         shutil.rmtree(folder, ignore_errors=True)  # killed before there was anything to lose
         torch.manual_seed(1)
-        fit(LanguageModel(len(data.vocabulary), 6, 16, 2, dropout=0.2), data, recipe, folder, show=False)
+        model = LanguageModel(len(data.vocabulary), 6, 16, 2, dropout=0.2)
+        fit(model, data, recipe, folder, show=False)
 
 def start(folder):
     child = os.fork()
@@ -65,7 +68,13 @@ print(json.dumps({"kills": kills, "seconds": seconds}))
 
 
 def test_a_run_killed_twenty_times_ends_as_one_never_stopped(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", PROGRAM.replace("KILLS", str(KILLS)), str(tmp_path / "whole"), str(tmp_path / "cut")]
+    words = [
+        sys.executable,
+        "-c",
+        PROGRAM.replace("KILLS", str(KILLS)),
+        str(tmp_path / "whole"),
+        str(tmp_path / "cut"),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["kills"] == KILLS
@@ -83,7 +92,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of one megabyte in memory."""
     place = tmp_path / "disk"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
     try:
@@ -110,7 +123,9 @@ def fill(path: Path, left: int) -> None:
 
 
 @pytest.mark.parametrize("often", [True, False])
-def test_a_disk_that_is_full_at_any_write_loses_nothing(often: bool, small_disk: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_at_any_write_loses_nothing(
+    often: bool, small_disk: Path, tmp_path: Path
+) -> None:
     recipe = Recipe(epochs=2, window=60, batch=4, lr=0.01, checkpoint_s=0 if often else 60)
     fit(made(), DATA, recipe, tmp_path / "whole", show=False)
     at: dict[str, int] = {}
@@ -123,7 +138,9 @@ def test_a_disk_that_is_full_at_any_write_loses_nothing(often: bool, small_disk:
             assert "No space left on device" in str(error), error
             at[_what(str(error))] = at.get(_what(str(error)), 0) + 1
         else:
-            assert set(at) >= {"config.toml", "history.jsonl", "checkpoint"} | (set() if often else {"model.safetensors"}), at
+            assert set(at) >= {"config.toml", "history.jsonl", "checkpoint"} | (
+                set() if often else {"model.safetensors"}
+            ), at
             same(tmp_path / "whole", run)
             return
         (small_disk / "filler").unlink()
@@ -134,7 +151,11 @@ def test_a_disk_that_is_full_at_any_write_loses_nothing(often: bool, small_disk:
 
 
 def _what(message: str) -> str:
-    return next(name for name in ("checkpoint", "config.toml", "history.jsonl", "model.safetensors") if name in message)
+    return next(
+        name
+        for name in ("checkpoint", "config.toml", "history.jsonl", "model.safetensors")
+        if name in message
+    )
 
 
 def _go_on(run: Path, recipe: Recipe) -> None:

@@ -15,7 +15,11 @@ from recurra.train.processes import Alone
 from recurra.train.windows import Cut
 from tests.train.moments import Chunks
 
-DOCUMENTS = ["to be or not to be", "that is the question", "whether tis nobler in the mind to suffer"] * 8
+DOCUMENTS = [
+    "to be or not to be",
+    "that is the question",
+    "whether tis nobler in the mind to suffer",
+] * 8
 DATA = from_text(DOCUMENTS)
 CPU = torch.device("cpu")
 
@@ -23,13 +27,20 @@ CPU = torch.device("cpu")
 def made(**options: Any) -> LanguageModel:
     torch.manual_seed(3)
     return LanguageModel(
-        len(DATA.vocabulary), **({"embed": 6, "hidden": 7, "dropout": 0.0, "vocabulary": DATA.vocabulary} | options)
+        len(DATA.vocabulary),
+        **({"embed": 6, "hidden": 7, "dropout": 0.0, "vocabulary": DATA.vocabulary} | options),
     ).train()
 
 
 def learner(model: LanguageModel, **fields: Any) -> Learner:
     recipe = Recipe(**({"window": 12, "batch": 6, "lr": 0.1, "optimizer": "sgd"} | fields))
-    return Learner(model, recipe, TokenStreams(DATA.train.tokens, recipe.batch, DATA.train.starts), Alone(CPU), 20)
+    return Learner(
+        model,
+        recipe,
+        TokenStreams(DATA.train.tokens, recipe.batch, DATA.train.starts),
+        Alone(CPU),
+        20,
+    )
 
 
 def after(cuts: int = 3, **fields: Any) -> tuple[list[Any], dict[str, torch.Tensor]]:
@@ -40,7 +51,9 @@ def after(cuts: int = 3, **fields: Any) -> tuple[list[Any], dict[str, torch.Tens
 
 
 @pytest.mark.parametrize("parts", [2, 3, 6])
-@pytest.mark.parametrize("fields", [{}, {"activation_penalty": 0.5, "temporal_penalty": 0.7}], ids=["plain", "penalties"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"activation_penalty": 0.5, "temporal_penalty": 0.7}], ids=["plain", "penalties"]
+)
 def test_rows_in_parts_have_the_gradient_of_the_whole(parts: int, fields: dict[str, Any]) -> None:
     whole, weights = after(**fields)
     figures, same = after(accumulate=parts, **fields)
@@ -93,8 +106,12 @@ def test_a_validation_every_so_many_updates() -> None:
     last = max(row["step"] for row in run.history)
     assert rows == sorted({*range(5, last + 1, 5), last}) and last % 5
     for row, before in zip(rows, [0, *rows]):
-        trained = [each for each in run.history if each["kind"] == "train" and before < each["step"] <= row]
-        validation = next(each for each in run.history if each["kind"] == "validation" and each["step"] == row)
+        trained = [
+            each for each in run.history if each["kind"] == "train" and before < each["step"] <= row
+        ]
+        validation = next(
+            each for each in run.history if each["kind"] == "validation" and each["step"] == row
+        )
         assert validation["tokens"] == sum(each["tokens"] for each in trained)
 
 
@@ -102,7 +119,9 @@ def test_the_run_ends_when_validations_get_no_better() -> None:
     run = fit(made(), DATA, Recipe(epochs=50, window=12, batch=6, lr=1.0, stop_after=3), show=False)
     best = [row["best"] for row in run.history if row["kind"] == "validation"]
     assert best[-4:] == [True, False, False, False] and len(best) < 50 and not run.stopped
-    assert evaluate(run.model, TokenStreams(DATA.validation.tokens, 6, DATA.validation.starts)) == pytest.approx(run.best_loss, abs=1e-12)
+    assert evaluate(
+        run.model, TokenStreams(DATA.validation.tokens, 6, DATA.validation.starts)
+    ) == pytest.approx(run.best_loss, abs=1e-12)
 
 
 def test_asgd_validates_and_keeps_the_mean() -> None:
@@ -139,6 +158,12 @@ def test_callbacks_are_told_in_order_and_may_add_rows_and_end_the_run() -> None:
         def on_end(self, course: Any) -> None:
             told.append("end")
 
-    run = fit(made(), DATA, Recipe(epochs=3, window=40, batch=6), show=False, callbacks=[All(), Chunks(lambda row: None)])
+    run = fit(
+        made(),
+        DATA,
+        Recipe(epochs=3, window=40, batch=6),
+        show=False,
+        callbacks=[All(), Chunks(lambda row: None)],
+    )
     assert told == ["start 1 0", "chunk 1", "chunk 2", "chunk 3", "validation 3", "end"]
     assert [row["kind"] for row in run.history] == ["train", "mine"] * 3 + ["validation"]

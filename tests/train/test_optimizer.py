@@ -1,4 +1,6 @@
-"""The optimiser a recipe names is PyTorch's, with the recipe's figures; averaging is what Merity et al. wrote."""
+"""The optimiser a recipe names is PyTorch's, with the recipe's figures; averaging is what Merity et
+al. wrote.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,19 @@ from recurra.train import Recipe
 from recurra.train.optimizer import Average, make_optimizer
 
 CASES: dict[str, tuple[Recipe, Any]] = {
-    "adam": (Recipe(lr=0.1, betas=(0.8, 0.9), weight_decay=0.1), lambda p: torch.optim.Adam(p, 0.1, (0.8, 0.9), weight_decay=0.1)),
+    "adam": (
+        Recipe(lr=0.1, betas=(0.8, 0.9), weight_decay=0.1),
+        lambda p: torch.optim.Adam(p, 0.1, (0.8, 0.9), weight_decay=0.1),
+    ),
     "a beta of 0": (Recipe(lr=0.1, betas=(0, 0.9)), lambda p: torch.optim.Adam(p, 0.1, (0.0, 0.9))),
-    "adamw": (Recipe(optimizer="adamw", lr=0.1, weight_decay=0.2), lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.2)),
-    "sgd": (Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=0.1), lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.1)),
+    "adamw": (
+        Recipe(optimizer="adamw", lr=0.1, weight_decay=0.2),
+        lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.2),
+    ),
+    "sgd": (
+        Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=0.1),
+        lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.1),
+    ),
     "asgd": (Recipe(optimizer="asgd", lr=0.1), lambda p: torch.optim.SGD(p, 0.1)),
 }
 
@@ -50,7 +61,11 @@ def averaged(losses: list[float], after: int) -> int | None:
 def test_averaging_begins_where_a_validation_is_worse_than_those_long_ago() -> None:
     assert averaged([5, 4, 3, 2, 1], 2) is None
     assert averaged([5, 4, 6, 7], 2) == 4  # 7 > 5, the best of those two or more before
-    assert averaged([5, 6], 5) is None and averaged([5, 6, 6, 6, 6, 6], 5) is None and averaged([5, 6, 6, 6, 6, 6, 6], 5) == 7
+    assert (
+        averaged([5, 6], 5) is None
+        and averaged([5, 6, 6, 6, 6, 6], 5) is None
+        and averaged([5, 6, 6, 6, 6, 6, 6], 5) == 7
+    )
 
 
 def test_the_mean_is_over_the_updates_since_it_began() -> None:

@@ -16,8 +16,21 @@ from recurra.models import LanguageModel, load
 from recurra.train import Recipe, fit, from_text, read_history, resume
 from recurra.train.checkpoint import read_newest
 
-TEXT = ["to be or not to be", "that is the question", "whether tis nobler in the mind to suffer"] * 8
-FIELDS = dict(epochs=2, window=12, batch=6, lr=0.05, optimizer="sgd", activation_penalty=0.5, temporal_penalty=0.5, checkpoint_s=0)
+TEXT = [
+    "to be or not to be",
+    "that is the question",
+    "whether tis nobler in the mind to suffer",
+] * 8
+FIELDS = dict(
+    epochs=2,
+    window=12,
+    batch=6,
+    lr=0.05,
+    optimizer="sgd",
+    activation_penalty=0.5,
+    temporal_penalty=0.5,
+    checkpoint_s=0,
+)
 PROGRAM = """
 import atexit, os, signal, sys
 import torch
@@ -52,17 +65,40 @@ assert not torch.distributed.is_initialized(), "Python's own end would abort the
 
 
 def ran(folder: Path, what: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
-    """The program in several processes; killing one is not waited for by torchrun, so that the other can speak."""
+    """The program in several processes; killing one is not waited for by torchrun, so that the
+    other can speak.
+    """
     script = folder.parent / "program.py"
     script.write_text(PROGRAM.replace("TEXT", repr(TEXT)).replace("FIELDS", repr(FIELDS)))
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", str(script), str(folder), what]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    words = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        str(script),
+        str(folder),
+        what,
+    ]
+    return subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def alone(folder: Path) -> None:
     torch.manual_seed(0)
     data = from_text(TEXT)
-    fit(LanguageModel(len(data.vocabulary), 6, 7, 2, dropout=0.0), data, Recipe(**FIELDS), folder, show=False)  # type: ignore[arg-type]
+    fit(
+        LanguageModel(len(data.vocabulary), 6, 7, 2, dropout=0.0),
+        data,
+        Recipe(**FIELDS),
+        folder,
+        show=False,
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -88,12 +124,20 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     tensors = read_newest(tmp_path / "two" / "last").tensors
     assert {name.partition(".")[0] for name in tensors} == {"model", "rank0", "rank1"}
     weights = load(tmp_path / "two" / "model.safetensors").state_dict()
-    torch.testing.assert_close(weights, load(tmp_path / "alone" / "model.safetensors").state_dict(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        weights, load(tmp_path / "alone" / "model.safetensors").state_dict(), rtol=0, atol=1e-10
+    )
 
     cut = ran(tmp_path / "cut", "stop")  # only the second process is asked to stop
     assert cut.returncode == 0, cut.stdout + cut.stderr
     assert [row["step"] for row in read_history(tmp_path / "cut")] == [1, 2, 3]
-    with pytest.raises(RunError, match=r"^run must go on in 2 processes, as before, got 1; start it with: torchrun --nproc-per-node 2$"):
+    with pytest.raises(
+        RunError,
+        match=(
+            r"^run must go on in 2 processes, as before, got 1; start it with: torchrun"
+            r" --nproc-per-node 2$"
+        ),
+    ):
         resume(tmp_path / "cut", from_text(TEXT), show=False)
     done = ran(tmp_path / "cut", "resume")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,7 +148,9 @@ def test_a_killed_process_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None
     done = ran(tmp_path / "cut", "kill")
     assert done.returncode != 0
     assert re.search(
-        r"RunError: run must keep all of its processes, got a lost one \(.*\); resume it from its last checkpoint", done.stdout
+        r"RunError: run must keep all of its processes, got a lost one \(.*\); resume it from its"
+        r" last checkpoint",
+        done.stdout,
     ), done
     assert read_newest(tmp_path / "cut" / "last").record["step"] in (2, 3)
     done = ran(tmp_path / "cut", "resume")
@@ -120,10 +166,15 @@ def test_rows_must_be_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     class Three(Alone):
         count = 3
 
-    monkeypatch.setattr(sys.modules[module.__module__], "processes", lambda device: Three(torch.device("cpu")))
+    monkeypatch.setattr(
+        sys.modules[module.__module__], "processes", lambda device: Three(torch.device("cpu"))
+    )
     data = from_text(TEXT)
     model = LanguageModel(len(data.vocabulary), 6, 7)
     with pytest.raises(ArgumentError, match=r"^batch must be a multiple of 3 processes, got 8$"):
         fit(model, data, Recipe(batch=8), show=False)
-    with pytest.raises(ArgumentError, match=r"^batch must be a multiple of 3 processes times accumulate = 2, got 8$"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"^batch must be a multiple of 3 processes times accumulate = 2, got 8$",
+    ):
         fit(model, data, Recipe(batch=8, accumulate=2), show=False)

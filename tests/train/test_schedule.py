@@ -39,7 +39,10 @@ def test_cosine_is_torchs() -> None:
 
 
 def test_one_cycle_is_torchs_up_to_where_its_ends_fall_between_updates() -> None:
-    expected = torchs(lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=2001), 2000)
+    expected = torchs(
+        lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=2001),
+        2000,
+    )
     assert rates(Recipe(lr=0.3, schedule="one_cycle"), 2000) == pytest.approx(expected, rel=5e-3)
     assert max(rates(Recipe(lr=0.3, schedule="one_cycle"), 2000)) == pytest.approx(0.3)
 
@@ -53,11 +56,16 @@ def test_warm_up_rises_from_nothing_and_multiplies_what_follows() -> None:
     found = rates(Recipe(lr=0.4, warmup=4))
     assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
     plain, warm = rates(Recipe(schedule="cosine")), rates(Recipe(schedule="cosine", warmup=10))
-    assert warm == pytest.approx([rate * min(1, (update + 1) / 10) for update, rate in enumerate(plain)])
+    assert warm == pytest.approx(
+        [rate * min(1, (update + 1) / 10) for update, rate in enumerate(plain)]
+    )
 
 
 def test_a_plateau_is_a_row_of_validations_without_a_better_one() -> None:
-    schedule, found = Schedule(Recipe(lr=1.0, schedule="plateau", decay=0.25, decay_after=2), 100), []
+    schedule, found = (
+        Schedule(Recipe(lr=1.0, schedule="plateau", decay=0.25, decay_after=2), 100),
+        [],
+    )
     for loss in (3.0, 2.0, 2.0, 2.5, 2.4, 1.9, 1.9, 2.0, 2.0, 2.0):
         schedule.judge(loss)
         found.append(schedule.rate(0, 1))
@@ -84,7 +92,9 @@ def test_what_it_remembers_comes_back() -> None:
     second.recall(first.record())
     for schedule in (first, second):
         schedule.judge(3.0)
-    assert first.record() == second.record() and first.rate(3, 1) == second.rate(3, 1) == 1e-3 * 0.25
+    assert (
+        first.record() == second.record() and first.rate(3, 1) == second.rate(3, 1) == 1e-3 * 0.25
+    )
 
 
 def test_more_updates_than_were_expected_stay_at_the_end() -> None:

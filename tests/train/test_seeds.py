@@ -30,9 +30,15 @@ def test_each_run_is_the_run_of_its_seed(tmp_path: Path) -> None:
         torch.manual_seed(seed)
         alone = fit(made(), DATA, replace(RECIPE, seed=seed), show=False)
         assert alone.best_loss == run.best_loss
-        assert torch.equal(open_run(tmp_path / f"seed-{seed}").embedding.weight, alone.model.embedding.weight)
+        assert torch.equal(
+            open_run(tmp_path / f"seed-{seed}").embedding.weight, alone.model.embedding.weight
+        )
     losses = [run.best_loss for run in done.runs.values()]
-    assert losses[0] != losses[1] and done.mean == statistics.fmean(losses) and done.deviation == statistics.stdev(losses)
+    assert (
+        losses[0] != losses[1]
+        and done.mean == statistics.fmean(losses)
+        and done.deviation == statistics.stdev(losses)
+    )
 
 
 def test_one_seed_has_no_deviation_and_an_interrupt_ends_them_all() -> None:
@@ -42,7 +48,9 @@ def test_one_seed_has_no_deviation_and_an_interrupt_ends_them_all() -> None:
         raise KeyboardInterrupt
 
     done = fit_seeds(made, DATA, RECIPE, [1, 2], show=False, callbacks=[Chunks(stop)])
-    assert done.stopped and list(done.runs) == [1] and done.mean == math.inf and done.deviation == 0.0
+    assert (
+        done.stopped and list(done.runs) == [1] and done.mean == math.inf and done.deviation == 0.0
+    )
 
 
 def test_a_run_interrupted_before_its_first_validation_has_no_part_in_the_mean() -> None:
@@ -60,7 +68,9 @@ def test_a_run_interrupted_before_its_first_validation_has_no_part_in_the_mean()
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
 def test_seeds_must_be_distinct(seeds: list[int]) -> None:
-    with pytest.raises(ArgumentError, match="^seeds must be distinct whole numbers, at least one, got "):
+    with pytest.raises(
+        ArgumentError, match="^seeds must be distinct whole numbers, at least one, got "
+    ):
         fit_seeds(made, DATA, RECIPE, seeds, show=False)
     with pytest.raises(ArgumentError, match="^seed must be a whole number"):
         fit_seeds(made, DATA, RECIPE, [1, -1], show=False)

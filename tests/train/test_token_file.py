@@ -1,4 +1,6 @@
-"""Files of tokens: made once, made again when the text changes, the same as from memory, and in constant memory."""
+"""Files of tokens: made once, made again when the text changes, the same as from memory, and in
+constant memory.
+"""
 
 from __future__ import annotations
 
@@ -34,24 +36,47 @@ def files(place: Path, *texts: str) -> list[Path]:
 def same(one: Corpus, other: Corpus) -> None:
     assert one.vocabulary == other.vocabulary
     for mine, theirs in zip(one[:2], other[:2]):
-        assert np.array_equal(mine.tokens, theirs.tokens) and list(mine.starts) == list(theirs.starts) and mine.unknown == theirs.unknown
+        assert (
+            np.array_equal(mine.tokens, theirs.tokens)
+            and list(mine.starts) == list(theirs.starts)
+            and mine.unknown == theirs.unknown
+        )
 
 
-@pytest.mark.parametrize(("level", "size"), [("character", None), ("byte", None), ("word", None), ("word", 8), ("bpe", 300)])
+@pytest.mark.parametrize(
+    ("level", "size"),
+    [("character", None), ("byte", None), ("word", None), ("word", 8), ("bpe", 300)],
+)
 def test_files_are_the_text(level: str, size: int | None, tmp_path: Path) -> None:
-    found = from_files(files(tmp_path, TEXT, OTHER), level=level, vocab_size=size, cache=tmp_path / "cache", show=False)
+    found = from_files(
+        files(tmp_path, TEXT, OTHER),
+        level=level,
+        vocab_size=size,
+        cache=tmp_path / "cache",
+        show=False,
+    )
     same(found, from_text([TEXT, OTHER], level, vocab_size=size))
-    assert isinstance(found.train.tokens, np.memmap) and found.train.tokens.dtype == (np.uint16 if level == "bpe" else np.uint8)
+    assert isinstance(found.train.tokens, np.memmap) and found.train.tokens.dtype == (
+        np.uint16 if level == "bpe" else np.uint8
+    )
     assert (found.train.unknown > 0) == (size == 8) and baseline(found).ngram > 0
 
 
 def test_validation_and_test_may_be_files(tmp_path: Path) -> None:
     train, held, test = files(tmp_path, TEXT, OTHER, "the fox\n" * 9)
-    found = from_files(train, [held], test=[test], level="word", cache=tmp_path / "cache", show=False)
+    found = from_files(
+        train, [held], test=[test], level="word", cache=tmp_path / "cache", show=False
+    )
     assert found.test is not None and len(found.test.tokens) == 27 and found.test.unknown == 0
     assert found.validation.unknown == 8 * 30 and len(found.vocabulary) == 10
     held.write_text("the Box")
-    with pytest.raises(DataError, match=r"^text must hold only the model's 28 characters, got 'B' at character 5 .*; in '.*1.txt'$"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"^text must hold only the model's 28 characters, got 'B' at character 5 .*; in"
+            r" '.*1.txt'$"
+        ),
+    ):
         from_files(train, held, cache=tmp_path / "cache", show=False)
 
 
@@ -77,7 +102,9 @@ def test_made_once_and_again_when_the_text_changes(tmp_path: Path, made: list[st
     from_files(path, level="byte", **options)
     assert len(made) == 2
     path.write_text(OTHER)
-    assert len(from_files(path, **options).train.tokens) != len(first.train.tokens) and len(made) == 3
+    assert (
+        len(from_files(path, **options).train.tokens) != len(first.train.tokens) and len(made) == 3
+    )
     os.utime(path, ns=(1, 1))
     from_files(path, **options)
     assert len(made) == 4
@@ -118,16 +145,25 @@ def beyond(record: Path, tokens: Path) -> None:
 DAMAGE: dict[str, tuple[Any, str]] = {
     "cut": (of_tokens(lambda data: data[:-1]), "bytes are no"),
     "a byte": (of_tokens(lambda data: data[:7] + b"\0" + data[8:]), "its digest is another"),
-    "its end": (of_tokens(lambda data: data[:100] + bytes(len(data) - 100)), "its digest is another"),
+    "its end": (
+        of_tokens(lambda data: data[:100] + bytes(len(data) - 100)),
+        "its digest is another",
+    ),
     "beyond": (beyond, "a token is 255, of 28"),
-    "record": (lambda record, tokens: record.write_text(record.read_text()[:50]), "Unterminated string"),
+    "record": (
+        lambda record, tokens: record.write_text(record.read_text()[:50]),
+        "Unterminated string",
+    ),
     "no record": (lambda record, tokens: record.write_text("[[]]"), "list indices"),
     "digest": (of_record(digest="0" * 32), "its digest is another"),
     "count": (of_record(count=-1), "a figure is no whole number"),
     "starts": (of_record(starts=[5]), "its documents begin elsewhere"),
     "starts after": (of_record(starts=[0, 10**9]), "its documents begin elsewhere"),
     "starts of text": (of_record(starts=["x"]), "a figure is no whole number"),
-    "vocabulary": (of_record(vocabulary={"level": "character", "symbols": 3}), "vocabulary must be a record"),
+    "vocabulary": (
+        of_record(vocabulary={"level": "character", "symbols": 3}),
+        "vocabulary must be a record",
+    ),
     "level": (of_record(vocabulary={"level": "byte"}), "its vocabulary is another"),
 }
 KINDS = ("O", "float64", "bool", "complex64", "uint16", "V8", "S1")
@@ -148,26 +184,38 @@ def test_a_damaged_one_is_made_again_and_a_line_says_so(
     same(from_files(path, **options), expected)
     assert len(made) == 2 and not list((tmp_path / "cache").glob("*.part"))
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("recurra: the token file ") and why in line and line.endswith("; it is made again")
+    assert (
+        line.startswith("recurra: the token file ")
+        and why in line
+        and line.endswith("; it is made again")
+    )
     same(from_files(path, **options), expected)
     assert len(made) == 2 and capsys.readouterr().err == ""
 
 
-def test_vocabulary_of_another_is_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vocabulary_of_another_is_no_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train, held = files(tmp_path, TEXT, OTHER[::-1])
     options: dict[str, Any] = {"cache": tmp_path / "cache", "show": False}
     expected = from_files(train, held, **options)
     for record in (tmp_path / "cache").glob("*.json"):
         found = json.loads(record.read_text())
         symbols = found["vocabulary"]["symbols"]
-        record.write_text(json.dumps(found | {"vocabulary": {"level": "character", "symbols": symbols[::-1]}}))
+        record.write_text(
+            json.dumps(found | {"vocabulary": {"level": "character", "symbols": symbols[::-1]}})
+        )
     again = from_files(train, held, **options)
-    assert again.vocabulary.record() != expected.vocabulary.record(), "what was learnt cannot be held to anything"
+    assert again.vocabulary.record() != expected.vocabulary.record(), (
+        "what was learnt cannot be held to anything"
+    )
     assert capsys.readouterr().err == "", "and the file of that vocabulary is another"
 
 
 @pytest.mark.parametrize("suffix", [".tokens", ".json"])
-def test_one_that_is_gone_is_made_again(suffix: str, tmp_path: Path, made: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_that_is_gone_is_made_again(
+    suffix: str, tmp_path: Path, made: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     (path,) = files(tmp_path, TEXT)
     options: dict[str, Any] = {"cache": tmp_path / "cache", "show": False}
     from_files(path, **options)
@@ -178,11 +226,19 @@ def test_one_that_is_gone_is_made_again(suffix: str, tmp_path: Path, made: list[
 
 def test_a_source_makes_the_corpus_again(tmp_path: Path) -> None:
     train, held = files(tmp_path, TEXT, OTHER)
-    first = from_files(train, [held], level="word", vocab_size=9, cache=tmp_path / "cache", show=False)
+    first = from_files(
+        train, [held], level="word", vocab_size=9, cache=tmp_path / "cache", show=False
+    )
     source = json.loads(json.dumps(first.source))
     same(from_source(source), first)
     held.write_text(OTHER.replace("box", "fox"))
-    with pytest.raises(DataError, match=r"^text must be as it was, got other contents in '.*0.txt', '.*1.txt'; put back what was there$"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"^text must be as it was, got other contents in '.*0.txt', '.*1.txt'; put back what"
+            r" was there$"
+        ),
+    ):
         from_source(source)
     held.unlink()
     with pytest.raises(DataError, match="^file must be readable, got "):
@@ -206,7 +262,10 @@ def test_where_they_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (path,) = files(tmp_path, TEXT)
     (tmp_path / "wall").write_text("x")
-    message = r"^cache must be a folder with room that can be written, got '.*wall' \(File exists\); name another in RECURRA_CACHE$"
+    message = (
+        r"^cache must be a folder with room that can be written, got '.*wall' \(File exists\); name"
+        r" another in RECURRA_CACHE$"
+    )
     with pytest.raises(DataError, match=message):
         from_files(path, cache=tmp_path / "wall", show=False)
 
@@ -214,17 +273,27 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(token_file, "sync", full)
-    with pytest.raises(DataError, match=r"got '.*cache' \(No space left on device\); name another in RECURRA_CACHE$"):
+    with pytest.raises(
+        DataError,
+        match=r"got '.*cache' \(No space left on device\); name another in RECURRA_CACHE$",
+    ):
         from_files(path, cache=tmp_path / "cache", show=False)
-    assert not list((tmp_path / "cache").glob("*.part")) and not list((tmp_path / "cache").glob("*.tokens"))
+    assert not list((tmp_path / "cache").glob("*.part")) and not list(
+        (tmp_path / "cache").glob("*.tokens")
+    )
 
 
 def test_two_that_make_the_same_at_once(tmp_path: Path) -> None:
     (path,) = files(tmp_path, TEXT * 200)
     call = f"from_files({str(path)!r}, cache={str(tmp_path / 'c')!r}, show=False)"
     code = f"from recurra.train import from_files; print(len({call}.train.tokens))"
-    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert {each.communicate(timeout=100)[0] for each in running} == {f"{len(TEXT) * 200 - len(TEXT) * 20}\n"}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert {each.communicate(timeout=100)[0] for each in running} == {
+        f"{len(TEXT) * 200 - len(TEXT) * 20}\n"
+    }
 
 
 def test_a_vocabulary_of_one(tmp_path: Path) -> None:
@@ -254,7 +323,8 @@ path = Path(sys.argv[1])
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 def anonymous():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 path.write_text("x y z " * 1000)
 from_files(path, cache=path.parent / "c", show=False)  # what must be loaded is loaded
 before = anonymous()
@@ -271,7 +341,12 @@ print(anonymous() - before, len(corpus.train.tokens))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_110_mb_without_a_line_break_take_little_memory(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "a.txt")], capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path / "a.txt")],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr
     grown, tokens = map(int, done.stdout.split())
     assert tokens > 90_000_000 and grown < 60_000, f"{grown} kB"

@@ -12,7 +12,10 @@ from recurra.models import Bytes
 
 @given(st.text(st.characters(blacklist_categories=("Cs",))))
 def test_they_are_utf8(text: str) -> None:
-    assert Bytes().encode(text).tolist() == list(text.encode()) and Bytes().decode(Bytes().encode(text)) == text
+    assert (
+        Bytes().encode(text).tolist() == list(text.encode())
+        and Bytes().decode(Bytes().encode(text)) == text
+    )
 
 
 def test_there_are_256_whatever_the_text() -> None:
@@ -25,5 +28,8 @@ def test_those_that_are_not_utf8_become_the_replacement_character() -> None:
 
 
 def test_a_lone_surrogate_has_none() -> None:
-    with pytest.raises(DataError, match=r"^text must hold only characters that UTF-8 has, got '\\ud800' at character 3$"):
+    with pytest.raises(
+        DataError,
+        match=r"^text must hold only characters that UTF-8 has, got '\\ud800' at character 3$",
+    ):
         Bytes().encode("ab\ud800")

@@ -39,13 +39,17 @@ def test_a_combining_accent_is_its_own_token() -> None:
 
 def test_one_symbol_is_enough() -> None:
     vocabulary = Characters.of("aaaa")
-    assert len(vocabulary) == 1 and vocabulary.encode("aa").tolist() == [0, 0] and vocabulary.decode([0]) == "a"
+    assert (
+        len(vocabulary) == 1
+        and vocabulary.encode("aa").tolist() == [0, 0]
+        and vocabulary.decode([0]) == "a"
+    )
 
 
 def test_an_unknown_one_is_named_with_its_place() -> None:
     text = re.escape(
-        "text must hold only the model's 3 characters, got '\u00e9' at character 4 (2 unknown in all); "
-        "train on text that has it, or at byte level"
+        "text must hold only the model's 3 characters, got '\u00e9' at character 4 (2 unknown in"
+        " all); train on text that has it, or at byte level"
     )
     with pytest.raises(DataError, match=f"^{text}$"):
         Characters("a\U0001f600b").encode("\U0001f600ab\u00e9!")
@@ -62,7 +66,10 @@ def test_a_lone_surrogate_is_one() -> None:
 
 def test_what_is_refused() -> None:
     for symbols in ("", "aba"):
-        with pytest.raises(ArgumentError, match=f"^symbols must be distinct characters, at least one, got {symbols!r}$"):
+        with pytest.raises(
+            ArgumentError,
+            match=f"^symbols must be distinct characters, at least one, got {symbols!r}$",
+        ):
             Characters(symbols)
     for texts in ("", [], [""]):
         with pytest.raises(DataError, match="^text must not be empty, got no characters$"):

@@ -1,4 +1,6 @@
-"""A text continued by drawn tokens: what the tokens are drawn after, and the space between words."""
+"""A text continued by drawn tokens: what the tokens are drawn after, and the space between
+words.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def test_the_tokens_are_drawn_after_those_of_the_prompt() -> None:
         (LETTERS, "a", [1], "b"),
     ],
 )
-def test_a_space_stands_between_words_only(vocabulary: Vocabulary, prompt: str, drawn: list[int], text: str) -> None:
+def test_a_space_stands_between_words_only(
+    vocabulary: Vocabulary, prompt: str, drawn: list[int], text: str
+) -> None:
     assert continued(vocabulary, prompt, lambda tokens: drawn) == text
 
 

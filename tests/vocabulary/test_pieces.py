@@ -26,7 +26,11 @@ def test_every_text_comes_back(text: str) -> None:
 
 
 def test_frequent_words_are_few_pieces() -> None:
-    assert 256 < len(PIECES) <= 280 and len(PIECES.encode("lowest\n")) < 5 and PIECES.unknown(PIECES.encode("xyz")) == 0
+    assert (
+        256 < len(PIECES) <= 280
+        and len(PIECES.encode("lowest\n")) < 5
+        and PIECES.unknown(PIECES.encode("xyz")) == 0
+    )
 
 
 def test_learning_is_the_same_twice_and_in_blocks() -> None:
@@ -36,7 +40,10 @@ def test_learning_is_the_same_twice_and_in_blocks() -> None:
 
 def test_what_is_refused() -> None:
     for size in (255, 3.5, True):
-        with pytest.raises(ArgumentError, match="^vocab_size must be a whole number of pieces, 256 bytes at least, got "):
+        with pytest.raises(
+            ArgumentError,
+            match="^vocab_size must be a whole number of pieces, 256 bytes at least, got ",
+        ):
             Pieces.of([TEXT], size)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="^form must be a tokenizer's JSON, got "):
         Pieces("{}")
@@ -53,15 +60,24 @@ def test_without_the_library_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingDependency, match=r'^level "bpe" needs tokenizers; install it with: pip install "recurra\[text\]"$'):
+    with pytest.raises(
+        MissingDependency,
+        match=r'^level "bpe" needs tokenizers; install it with: pip install "recurra\[text\]"$',
+    ):
         Pieces.of([TEXT], 280)
 
 
-def test_a_word_without_end_is_learnt_from_in_parts_and_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_word_without_end_is_learnt_from_in_parts_and_only_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pieces, "MOST_LONG", 5000)
     endless = "".join(map(chr, np.random.default_rng(0).integers(97, 123, 20_000)))
     parts = list(pieces._for_training([f"the {endless} cat\n", "the end\n"]))
-    assert max(map(len, parts)) <= 1000 + len("the  cat\n") and 4000 < sum(map(len, parts)) < 6000 and parts[-1] == "the end\n"
+    assert (
+        max(map(len, parts)) <= 1000 + len("the  cat\n")
+        and 4000 < sum(map(len, parts)) < 6000
+        and parts[-1] == "the end\n"
+    )
 
 
 def test_a_word_without_end_comes_back_however_it_is_cut() -> None:
@@ -69,7 +85,9 @@ def test_a_word_without_end_comes_back_however_it_is_cut() -> None:
     whole = PIECES.encode(text)
     assert PIECES.decode(whole) == text
     cut = text.index("newer") + 2000
-    assert np.array_equal(np.concatenate([PIECES.encode(text[:cut]), PIECES.encode(text[cut:])]), whole)
+    assert np.array_equal(
+        np.concatenate([PIECES.encode(text[:cut]), PIECES.encode(text[cut:])]), whole
+    )
 
 
 @given(st.integers(1, 300))

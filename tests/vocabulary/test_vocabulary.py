@@ -31,9 +31,19 @@ def test_it_is_one_of_four() -> None:
 def test_decode_undoes_encode(level: str) -> None:
     vocabulary = learnt(level)
     tokens = vocabulary.encode(TEXT)
-    assert type(vocabulary) is KINDS[level] and isinstance(vocabulary, Vocabulary) and vocabulary.level == level
-    assert tokens.dtype == np.int64 and int(tokens.max()) < len(vocabulary) and vocabulary.decode(tokens) == TEXT
-    assert vocabulary.decode(vocabulary.encode("")) == "" and vocabulary.encode("").dtype == np.int64
+    assert (
+        type(vocabulary) is KINDS[level]
+        and isinstance(vocabulary, Vocabulary)
+        and vocabulary.level == level
+    )
+    assert (
+        tokens.dtype == np.int64
+        and int(tokens.max()) < len(vocabulary)
+        and vocabulary.decode(tokens) == TEXT
+    )
+    assert (
+        vocabulary.decode(vocabulary.encode("")) == "" and vocabulary.encode("").dtype == np.int64
+    )
     assert vocabulary.opening == "\n" and vocabulary.unknown(tokens) == 0
 
 
@@ -42,17 +52,23 @@ def test_decode_undoes_encode(level: str) -> None:
 def test_a_token_outside_is_refused(level: str, above: bool) -> None:
     vocabulary = learnt(level)
     token = len(vocabulary) if above else -1
-    with pytest.raises(DataError, match=f"^{re.escape(f'tokens must be in 0..{len(vocabulary) - 1}, got {token}')}$"):
+    with pytest.raises(
+        DataError,
+        match=f"^{re.escape(f'tokens must be in 0..{len(vocabulary) - 1}, got {token}')}$",
+    ):
         vocabulary.decode([0, token])
 
 
 RECORDS = [
-    (Characters("ba"), {"level": "character", "symbols": "ba"}), (Bytes(), {"level": "byte", "symbols": ""}),
+    (Characters("ba"), {"level": "character", "symbols": "ba"}),
+    (Bytes(), {"level": "byte", "symbols": ""}),
     (Words(("<eos>", "a", "<unk>")), {"level": "word", "words": ["<eos>", "a", "<unk>"]}),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("vocabulary", "record"), RECORDS, ids=lambda value: getattr(value, "level", ""))
+@pytest.mark.parametrize(
+    ("vocabulary", "record"), RECORDS, ids=lambda value: getattr(value, "level", "")
+)
 def test_a_record_is_as_files_hold_it(vocabulary: Vocabulary, record: dict[str, object]) -> None:
     assert vocabulary.record() == record and from_record(record) == vocabulary
 
@@ -61,21 +77,38 @@ def test_a_record_is_as_files_hold_it(vocabulary: Vocabulary, record: dict[str, 
 def test_a_record_comes_back(level: str) -> None:
     vocabulary = learnt(level)
     found = from_record(json.loads(json.dumps(vocabulary.record())))
-    assert found == vocabulary and hash(found) == hash(vocabulary) and vocabulary.record()["level"] == level
+    assert (
+        found == vocabulary
+        and hash(found) == hash(vocabulary)
+        and vocabulary.record()["level"] == level
+    )
 
 
 @pytest.mark.parametrize(
     "record",
-    [{}, {"level": "character"}, {"level": "character", "symbols": 5}, {"level": "character", "symbols": ["a"]}, {"level": "word"},
-     {"level": "word", "words": [1, 2]}, {"level": "bpe"}],
-)  # fmt: skip
+    [
+        {},
+        {"level": "character"},
+        {"level": "character", "symbols": 5},
+        {"level": "character", "symbols": ["a"]},
+        {"level": "word"},
+        {"level": "word", "words": [1, 2]},
+        {"level": "bpe"},
+    ],
+)
 def test_a_record_that_is_none_is_refused(record: dict[str, object]) -> None:
-    with pytest.raises(DataError, match=r"^vocabulary must be a record that can be read, got another \(\w+Error: .*\)$"):
+    with pytest.raises(
+        DataError,
+        match=r"^vocabulary must be a record that can be read, got another \(\w+Error: .*\)$",
+    ):
         from_record(record)
 
 
 def test_unknown_levels() -> None:
-    message = r"^level must be one of 'bpe', 'byte', 'character', 'word', got 'bytes'; did you mean 'byte'\?$"
+    message = (
+        r"^level must be one of 'bpe', 'byte', 'character', 'word', got 'bytes'; did you mean"
+        r" 'byte'\?$"
+    )
     with pytest.raises(ArgumentError, match=message):
         learn_vocabulary([TEXT], "bytes")
     with pytest.raises(ArgumentError, match=message):
@@ -91,19 +124,34 @@ def test_it_is_a_line_however_many_there_are(level: str) -> None:
 @pytest.mark.parametrize(
     ("vocabulary", "text", "spans", "known"),
     [
-        (Characters("\nab"), "xaby\nz", [(0, 1), (3, 4), (5, 6)], "ab\n"), (Characters("ab"), "abba", [], "abba"),
-        (Words(("<unk>", "<eos>", "to", "be")), "to sea  be\n<unk> xx", [(3, 6), (17, 19)], "to   be\n<unk> "),
-        (Bytes(), "h\u00e9\ufeff", [], "h\u00e9\ufeff"), (Characters("a"), "", [], ""),
+        (Characters("\nab"), "xaby\nz", [(0, 1), (3, 4), (5, 6)], "ab\n"),
+        (Characters("ab"), "abba", [], "abba"),
+        (
+            Words(("<unk>", "<eos>", "to", "be")),
+            "to sea  be\n<unk> xx",
+            [(3, 6), (17, 19)],
+            "to   be\n<unk> ",
+        ),
+        (Bytes(), "h\u00e9\ufeff", [], "h\u00e9\ufeff"),
+        (Characters("a"), "", [], ""),
     ],
-)  # fmt: skip
-def test_what_has_no_token_is_found_and_dropped(vocabulary: Vocabulary, text: str, spans: list[tuple[int, int]], known: str) -> None:
-    assert vocabulary.find_unknown(text) == spans and vocabulary.drop_unknown(text) == (known, len(spans))
+)
+def test_what_has_no_token_is_found_and_dropped(
+    vocabulary: Vocabulary, text: str, spans: list[tuple[int, int]], known: str
+) -> None:
+    assert vocabulary.find_unknown(text) == spans and vocabulary.drop_unknown(text) == (
+        known,
+        len(spans),
+    )
     assert vocabulary.find_unknown(known) == []
     vocabulary.encode(known)
 
 
 def test_line_ends_are_as_the_vocabulary_has_them() -> None:
     for vocabulary in (Characters("a\n"), Words(("<unk>", "<eos>", "a"))):
-        assert vocabulary.encode(vocabulary.fit_breaks("a\r\na\r\n")).tolist() == vocabulary.encode("a\na\n").tolist()
+        assert (
+            vocabulary.encode(vocabulary.fit_breaks("a\r\na\r\n")).tolist()
+            == vocabulary.encode("a\na\n").tolist()
+        )
     for vocabulary in (Characters("a\r\n"), Bytes()):
         assert vocabulary.fit_breaks("a\r\n") == "a\r\n"

@@ -1,4 +1,6 @@
-"""This machine against torch.nn, in one run: what `recurra bench` and `python -m benchmarks kernels` measure."""
+"""This machine against torch.nn, in one run: what `recurra bench` and `python -m benchmarks
+kernels` measure.
+"""
 
 from recurra.errors import import_for
 

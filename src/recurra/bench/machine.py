@@ -20,13 +20,24 @@ def describe() -> dict[str, object]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0] if names else model
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     return {
-        "processor": model, "cores": cores(), "threads": torch.get_num_threads(), "load": load, "system": platform.system(),
-        "torch": torch.__version__, "recurra": __version__, "native": native.info()["isa"], "python": platform.python_version(),
-    }  # fmt: skip
+        "processor": model,
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "load": load,
+        "system": platform.system(),
+        "torch": torch.__version__,
+        "recurra": __version__,
+        "native": native.info()["isa"],
+        "python": platform.python_version(),
+    }
 
 
 def cores() -> int:

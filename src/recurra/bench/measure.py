@@ -30,15 +30,26 @@ def measure(plan: Plan | None = None, display: Display | None = None) -> dict[st
         display: shows the course; silent if None.
 
     Returns:
-        A record that JSON can hold: "machine", "plan", "peak" (GFLOP/s by threads), "rows" with all raw times and
+        A record that JSON can hold: "machine", "plan", "peak" (GFLOP/s by threads), "rows" with all
+            raw times and
         the verdicts, "summaries".
 
     Raises:
-        Disagreement: values or gradients of a row are not torch.nn's, or the loop's; nothing was timed then.
+        Disagreement: values or gradients of a row are not torch.nn's, or the loop's; nothing was
+            timed then.
         MethodUnavailable: the method of the plan cannot run a row.
 
     >>> from recurra.bench import Shape
-    >>> record = measure(Plan(cells=("rnn",), parts=("cells",), shapes=(Shape(3, 2, 4, 5),), threads=(1,), rounds=3, span_s=0.0))
+    >>> record = measure(
+    ...     Plan(
+    ...         cells=("rnn",),
+    ...         parts=("cells",),
+    ...         shapes=(Shape(3, 2, 4, 5),),
+    ...         threads=(1,),
+    ...         rounds=3,
+    ...         span_s=0.0,
+    ...     )
+    ... )
     >>> record["rows"][0]["name"], len(record["rows"][0]["seconds"]["torch"])
     ('rnn', 3)
     """
@@ -49,7 +60,11 @@ def measure(plan: Plan | None = None, display: Display | None = None) -> dict[st
     torch.manual_seed(0)
     try:
         # asking for "auto" forces nothing: `step` is to run as it does for anybody
-        with nullcontext() if plan.method == "auto" else forcing(plan.method), display, warnings.catch_warnings():
+        with (
+            nullcontext() if plan.method == "auto" else forcing(plan.method),
+            display,
+            warnings.catch_warnings(),
+        ):
             warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
             return _measure(plan, display)
     finally:
@@ -61,7 +76,12 @@ def _measure(plan: Plan, display: Display) -> dict[str, Any]:
     listed = list(cases(plan))
     beside = [case for case in listed if case.part == "cells"] if plan.busy else []
     display.expect(len(plan.threads) * (2 * len(listed) + len(beside)))
-    record: dict[str, Any] = {"machine": describe(), "plan": _described(plan), "peak": {}, "rows": []}
+    record: dict[str, Any] = {
+        "machine": describe(),
+        "plan": _described(plan),
+        "peak": {},
+        "rows": [],
+    }
     if "flat" in plan.parts:  # first, while there is no freed memory in which growth would not show
         display.stage(f"memory over {count_text(plan.calls, 'call')}")
         record["rows"] += [rows.flat(name, plan.flat, plan.calls) for name in plan.cells]
@@ -75,10 +95,16 @@ def _measure(plan: Plan, display: Display) -> dict[str, Any]:
             timed += _time(plan, beside, threads, True, display)
         known = [peak for peak in peaks if peak is not None]
         record["peak"][str(threads)] = peak = max(known) if known else None
-        record["rows"] += [row for case, busy, seconds in timed for row in rows.timed(case, seconds, threads, busy, peak)]
+        record["rows"] += [
+            row
+            for case, busy, seconds in timed
+            for row in rows.timed(case, seconds, threads, busy, peak)
+        ]
     if "memory" in plan.parts:
         display.stage("memory held for backward")
-        record["rows"] += [rows.held(name, shape) for name in plan.cells for shape in _single(plan.shapes)]
+        record["rows"] += [
+            rows.held(name, shape) for name in plan.cells for shape in _single(plan.shapes)
+        ]
     record["summaries"] = rows.summaries(record["rows"])
     return record
 
@@ -87,9 +113,16 @@ def cases(plan: Plan) -> Iterator[Case]:
     """What is timed, in order."""
     for part in plan.parts:
         if part == "cells":
-            yield from (cell_case(part, name, shape) for name in plan.cells for shape in plan.shapes)
+            yield from (
+                cell_case(part, name, shape) for name in plan.cells for shape in plan.shapes
+            )
         elif part == "variants":
-            yield from (variant_case(name, shape) for name in plan.cells if name in VARIANTS for shape in _single(plan.shapes))
+            yield from (
+                variant_case(name, shape)
+                for name in plan.cells
+                if name in VARIANTS
+                for shape in _single(plan.shapes)
+            )
         elif part == "ragged":
             yield from (ragged_case(name, plan.ragged) for name in plan.cells)
         elif part == "long":
@@ -111,14 +144,20 @@ def _check(plan: Plan, listed: list[Case], display: Display) -> None:
         raise Disagreement("\n".join([*found, "no speed is given while the numbers differ"]))
 
 
-def _time(plan: Plan, listed: list[Case], threads: int, busy: bool, display: Display) -> list[tuple[Case, bool, dict[str, list[float]]]]:
+def _time(
+    plan: Plan, listed: list[Case], threads: int, busy: bool, display: Display
+) -> list[tuple[Case, bool, dict[str, list[float]]]]:
     if listed:
-        display.stage(f"times, {count_text(threads, 'thread')}{', beside a busy process' if busy else ''}")
+        display.stage(
+            f"times, {count_text(threads, 'thread')}{', beside a busy process' if busy else ''}"
+        )
     timed = []
     for case in listed:
         x = torch.randn(*case.shape[:3], dtype=torch.float32)
         ways = {name: side.way(x) for name, side in case.sides(case.shape).items()}
-        timed.append((case, busy, in_turn(ways, plan.rounds, plan.least, plan.limit_s, plan.span_s)))
+        timed.append(
+            (case, busy, in_turn(ways, plan.rounds, plan.least, plan.limit_s, plan.span_s))
+        )
         display.advance(f"{case.part} {case.name} {case.shape}")
     return timed
 
@@ -129,4 +168,6 @@ def _single(shapes: tuple[Any, ...]) -> list[Any]:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(plan).items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in vars(plan).items()
+    }

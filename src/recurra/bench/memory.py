@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 
 
-def held_for_backward(module: nn.Module, x: Tensor, call: Callable[[Tensor], tuple[Tensor, Any]]) -> dict[str, float]:
-    """What a forward pass holds for its backward, counted as distinct storages in floats of 4 bytes.
+def held_for_backward(
+    module: nn.Module, x: Tensor, call: Callable[[Tensor], tuple[Tensor, Any]]
+) -> dict[str, float]:
+    """What a forward pass holds for its backward, counted as distinct storages in floats of 4
+    bytes.
 
     Args:
         module: whose weights are told apart.
@@ -28,9 +31,16 @@ def held_for_backward(module: nn.Module, x: Tensor, call: Callable[[Tensor], tup
     """
     seen: list[Tensor] = []  # kept alive, so that no address is used twice
     x = x.clone().requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(lambda value: seen.append(value) or value, lambda value: value):  # type: ignore[func-returns-value]
+
+    def keep(value: Tensor) -> Tensor:
+        seen.append(value)
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
         done = call(x)
-    apart = {_address(done[0]): "output", _address(x): "input"} | {_address(p): "weights" for p in module.parameters()}
+    apart = {_address(done[0]): "output", _address(x): "input"} | {
+        _address(p): "weights" for p in module.parameters()
+    }
     counted = dict.fromkeys(("held", "output", "input", "weights"), 0.0)
     for address, size in {_address(value): _bytes(value) for value in seen}.items():
         counted[apart.get(address, "held")] += size / 4
@@ -54,4 +64,8 @@ def _address(value: Tensor) -> int:
 
 
 def _bytes(value: Tensor) -> int:
-    return value.untyped_storage().nbytes() if value.layout == torch.strided else value.numel() * value.element_size()
+    return (
+        value.untyped_storage().nbytes()
+        if value.layout == torch.strided
+        else value.numel() * value.element_size()
+    )

@@ -34,7 +34,9 @@ def busy_neighbour(wanted: bool = True) -> Iterator[subprocess.Popen[bytes] | No
     if not wanted:
         yield None
         return
-    process = subprocess.Popen([sys.executable, "-c", SPIN], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SPIN], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
     try:
         assert process.stdout is not None
         process.stdout.readline()

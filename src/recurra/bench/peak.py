@@ -1,4 +1,6 @@
-"""The most multiply-adds a second that the processor can do, measured, never computed from its clock."""
+"""The most multiply-adds a second that the processor can do, measured, never computed from its
+clock.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,11 @@ from recurra.kernels.pool import pool
 
 
 def fma_peak(seconds: float) -> float | None:
-    """GFLOP/s of float32 multiply-adds in registers, on as many threads as torch uses, measured for so long.
+    """GFLOP/s of float32 multiply-adds in registers, on as many threads as torch uses, measured for
+    so long.
 
-    None where that cannot be measured: the native module does not do it, or cannot borrow torch's threads.
+    None where that cannot be measured: the native module does not do it, or cannot borrow torch's
+    threads.
     """
     measured, lent = getattr(native, "fma_peak", None), pool()
     if measured is None or lent[-1] != torch.get_num_threads():

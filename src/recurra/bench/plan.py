@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recurra.bench.machine import cores
-from recurra.bench.registry import CONTENDERS, FLAT, FLAT_CALLS, LONG, PARTS, QUICK_SHAPES, RAGGED, SHAPES, STEPS
+from recurra.bench.registry import (
+    CONTENDERS,
+    FLAT,
+    FLAT_CALLS,
+    LONG,
+    PARTS,
+    QUICK_SHAPES,
+    RAGGED,
+    SHAPES,
+    STEPS,
+)
 from recurra.bench.shape import Shape
 from recurra.engine import METHODS
 from recurra.errors import ArgumentError, choice_text
@@ -54,7 +64,10 @@ class Plan:
     calls: int = FLAT_CALLS
 
     def __post_init__(self) -> None:
-        for argument, values, choices in (("cells", self.cells, CONTENDERS), ("parts", self.parts, PARTS)):
+        for argument, values, choices in (
+            ("cells", self.cells, CONTENDERS),
+            ("parts", self.parts, PARTS),
+        ):
             for value in values:
                 if value not in choices:
                     raise ArgumentError(choice_text(argument, value, choices))
@@ -74,7 +87,14 @@ class Plan:
 
 
 QUICK = dict(
-    shapes=QUICK_SHAPES, rounds=3, least=1, limit_s=0.5, span_s=0.0, peak_s=0.1, calls=200, threads=(min(2, cores()),),
+    shapes=QUICK_SHAPES,
+    rounds=3,
+    least=1,
+    limit_s=0.5,
+    span_s=0.0,
+    peak_s=0.1,
+    calls=200,
+    threads=(min(2, cores()),),
     steps=(STEPS[1]._replace(steps=50),),
-)  # fmt: skip
+)
 """What is different in a quick look: under 20 seconds on a quiet machine with two cores."""

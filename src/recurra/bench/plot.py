@@ -10,7 +10,8 @@ from recurra.wording import count_text
 
 
 def plot_bench(record: dict[str, Any], path: str | PathLike[str]) -> None:
-    """Draw GFLOP/s by shape, ours beside torch.nn's, with the FMA peak as a line: a row of panels for each cell.
+    """Draw GFLOP/s by shape, ours beside torch.nn's, with the FMA peak as a line: a row of panels
+    for each cell.
 
     Args:
         record: from `measure`; its part "cells" is drawn.
@@ -33,11 +34,17 @@ def plot_bench(record: dict[str, Any], path: str | PathLike[str]) -> None:
     for line, name in zip(grid, names):
         for axes, (threads, busy) in zip(line, settings):
             key = {"part": "cells", "name": name, "threads": threads, "busy": busy}
-            _panel(axes, [row for row in record["rows"] if key.items() <= row.items()], record["peak"][str(threads)])
+            _panel(
+                axes,
+                [row for row in record["rows"] if key.items() <= row.items()],
+                record["peak"][str(threads)],
+            )
             beside = ", beside a busy process" if busy else ""
             axes.set_title(f"{name}, {count_text(threads, 'thread')}{beside}", fontsize=10)
     handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9, frameon=False
+    )
     figure.supxlabel("above each pair: torch.nn's time over recurra's", fontsize=8)
     figure.savefig(path, dpi=120)
 
@@ -47,12 +54,29 @@ def _panel(axes: Any, rows: list[dict[str, Any]], peak: float | None) -> None:
     places = range(len(rows))
     if peak is not None:
         axes.axhline(peak, color="0.35", linestyle="--", linewidth=1.2, label="FMA peak")
-    for shift, side, label, color in ((-0.2, "ours", "recurra", "#1b6ca8"), (0.2, "torch", "torch.nn", "#d9a441")):
-        axes.bar([place + shift for place in places], [row["gflops"][side] for row in rows], 0.38, label=label, color=color)
+    for shift, side, label, color in (
+        (-0.2, "ours", "recurra", "#1b6ca8"),
+        (0.2, "torch", "torch.nn", "#d9a441"),
+    ):
+        axes.bar(
+            [place + shift for place in places],
+            [row["gflops"][side] for row in rows],
+            0.38,
+            label=label,
+            color=color,
+        )
     behind = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
     for place, row in zip(places, rows):
         top = (place, max(row["gflops"].values()))
-        axes.annotate(f"{row['ratio']:.2f}x", top, (0, 3), textcoords="offset points", ha="center", fontsize=8, bbox=behind)
+        axes.annotate(
+            f"{row['ratio']:.2f}x",
+            top,
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            bbox=behind,
+        )
     axes.set_xticks(list(places), [_label(row["shape"]) for row in rows], fontsize=7)
     axes.set_ylabel("GFLOP/s")
     axes.margins(y=0.14)

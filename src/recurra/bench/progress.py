@@ -20,10 +20,18 @@ class Display:
         self.show = show
         self.console = console or Console(stderr=True)
         columns = (
-            TextColumn("{task.fields[stage]}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[row]}"), TimeElapsedColumn(),
-        )  # fmt: skip
-        self.bar = Progress(*columns, console=self.console, disable=not (show and self.console.is_terminal), auto_refresh=False)
+            TextColumn("{task.fields[stage]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[row]}"),
+            TimeElapsedColumn(),
+        )
+        self.bar = Progress(
+            *columns,
+            console=self.console,
+            disable=not (show and self.console.is_terminal),
+            auto_refresh=False,
+        )
         self.task = self.bar.add_task("bench", total=None, stage="", row="")
 
     def __enter__(self) -> Display:

@@ -17,14 +17,24 @@ from recurra.engine import forcing
 from recurra.layers import GRU, LSTM, RNN, Recurrent
 
 SHAPES = (
-    Shape(35, 20, 200, 200, 2), Shape(64, 64, 256, 256, 1), Shape(64, 64, 256, 256, 2), Shape(64, 32, 512, 512, 2),
-    Shape(35, 20, 650, 650, 2), Shape(100, 128, 64, 128, 1), Shape(200, 16, 32, 64, 1),
-)  # fmt: skip
+    Shape(35, 20, 200, 200, 2),
+    Shape(64, 64, 256, 256, 1),
+    Shape(64, 64, 256, 256, 2),
+    Shape(64, 32, 512, 512, 2),
+    Shape(35, 20, 650, 650, 2),
+    Shape(100, 128, 64, 128, 1),
+    Shape(200, 16, 32, 64, 1),
+)
 """Of the published language models and of small streams."""
 QUICK_SHAPES = (SHAPES[0], SHAPES[1], SHAPES[6])
 PARTS = ("cells", "variants", "ragged", "long", "memory", "flat", "step")
 RAGGED, LONG, FLAT = Shape(200, 64, 128, 128), Shape(1000, 1, 128, 128), Shape(5, 2, 8, 16)
-STEPS = (Shape(200, 1, 16, 32), Shape(200, 1, 40, 64), Shape(200, 1, 64, 128, 2), Shape(200, 1, 128, 256, 2))
+STEPS = (
+    Shape(200, 1, 16, 32),
+    Shape(200, 1, 40, 64),
+    Shape(200, 1, 64, 128, 2),
+    Shape(200, 1, 128, 256, 2),
+)
 
 SHARE, SHARE_ROWS, SHARE_HIDDEN = Target(0.67), 32, 256
 """The share of the FMA peak, asked for on two threads, from so many rows and units on."""
@@ -42,7 +52,8 @@ class Contender(NamedTuple):
     Attributes:
         gates: G.
         ours, peer: the two modules, which share names of weights.
-        mean, worst: what torch's time over ours is to reach: over the seven shapes (geometric mean), and in each.
+        mean, worst: what torch's time over ours is to reach: over the seven shapes (geometric
+            mean), and in each.
         busy: the same mean beside one busy process.
         held: floats a step, row and unit held for backward; and with `recompute=True`.
     """
@@ -57,7 +68,15 @@ class Contender(NamedTuple):
 
 
 CONTENDERS = {
-    "lstm": Contender(4, LSTM, nn.LSTM, Target(1.5), Target(1.15), Target(5.0), (Target(5.0, at_least=False), Target(2.0, at_least=False))),
+    "lstm": Contender(
+        4,
+        LSTM,
+        nn.LSTM,
+        Target(1.5),
+        Target(1.15),
+        Target(5.0),
+        (Target(5.0, at_least=False), Target(2.0, at_least=False)),
+    ),
     "gru": Contender(3, GRU, nn.GRU, Target(2.0), Target(1.5)),
     "rnn": Contender(1, RNN, nn.RNN, Target(2.0), Target(1.5)),
 }
@@ -82,7 +101,8 @@ class Variant(NamedTuple):
 
     Attributes:
         cell: the cell for a hidden size.
-        target: what its time over the plain cell's may be; from 256 units on where `narrow` is given.
+        target: what its time over the plain cell's may be; from 256 units on where `narrow` is
+            given.
         narrow: the same below 256 units.
         work: the share of the plain cell's work that is its own.
     """
@@ -97,22 +117,29 @@ class Variant(NamedTuple):
         return self.narrow if self.narrow is not None and hidden_size < 256 else self.target
 
 
-NEAR, APART = Target(1.15, at_least=False), (Target(1.25, at_least=False), Target(1.5, at_least=False))
+NEAR, APART = (
+    Target(1.15, at_least=False),
+    (Target(1.25, at_least=False), Target(1.5, at_least=False)),
+)
 PLAIN: dict[str, cells.Cell] = {"lstm": cells.LSTM(), "gru": cells.GRU(), "rnn": cells.Elman()}
 VARIANTS = {
     "lstm": {
         "Zoneout LSTM": Variant(lambda hidden: cells.Zoneout(cells.LSTM(), h=0.1, c=0.05), NEAR),
-        "RecurrentDropout LSTM": Variant(lambda hidden: cells.RecurrentDropout(cells.LSTM(), rate=0.2), NEAR),
+        "RecurrentDropout LSTM": Variant(
+            lambda hidden: cells.RecurrentDropout(cells.LSTM(), rate=0.2), NEAR
+        ),
         "PeepholeLSTM": Variant(lambda hidden: cells.PeepholeLSTM(), NEAR),
         "LayerNormLSTM": Variant(lambda hidden: cells.LayerNormLSTM(), *APART),
-        "ProjectedLSTM (H / 2)": Variant(lambda hidden: cells.ProjectedLSTM(max(1, hidden // 2)), *APART),
+        "ProjectedLSTM (H / 2)": Variant(
+            lambda hidden: cells.ProjectedLSTM(max(1, hidden // 2)), *APART
+        ),
         "CoupledLSTM, a user's": Variant(lambda hidden: CoupledLSTM(), NEAR, work=3 / 4),
     },
     "gru": {
         "Zoneout GRU": Variant(lambda hidden: cells.Zoneout(cells.GRU(), h=0.1), NEAR),
         "ResetBeforeGRU": Variant(lambda hidden: cells.ResetBeforeGRU(), *APART),
     },
-}  # fmt: skip
+}
 
 
 class Case(NamedTuple):
@@ -123,7 +150,8 @@ class Case(NamedTuple):
         name: of the row.
         shape: what is timed.
         sides: makes the sides for a shape, by name.
-        references: for each side that is checked, the one that it must equal; itself: the plain loop.
+        references: for each side that is checked, the one that it must equal; itself: the plain
+            loop.
     """
 
     part: str
@@ -135,16 +163,27 @@ class Case(NamedTuple):
 
 def cell_case(part: str, name: str, shape: Shape) -> Case:
     """A cell against torch.nn."""
-    return Case(part, name, shape, lambda at: dict(zip(("ours", "torch"), _pair(name, at, plain, plain))), {"ours": "torch"})
+    return Case(
+        part,
+        name,
+        shape,
+        lambda at: dict(zip(("ours", "torch"), _pair(name, at, plain, plain))),
+        {"ours": "torch"},
+    )
 
 
 def variant_case(name: str, shape: Shape) -> Case:
     """The variants of a cell and the plain one."""
-    made = {name: lambda hidden: PLAIN[name]} | {key: variant.cell for key, variant in VARIANTS[name].items()}
+    made = {name: lambda hidden: PLAIN[name]} | {
+        key: variant.cell for key, variant in VARIANTS[name].items()
+    }
 
     def sides(at: Shape) -> dict[str, Side]:
         return {
-            key: Side(Recurrent(cell(at.hidden_size), at.input_size, at.hidden_size, dtype=torch.float32), with_noise)
+            key: Side(
+                Recurrent(cell(at.hidden_size), at.input_size, at.hidden_size, dtype=torch.float32),
+                with_noise,
+            )
             for key, cell in made.items()
         }
 
@@ -184,7 +223,9 @@ def step_case(name: str, shape: Shape) -> Case:
                 return steps(module, x, noise)
 
         steps = step_by_step(lambda module, x, state: module.step(x, state))  # type: ignore[operator]
-        ours, peer = (side._replace(gradients=False) for side in _pair(name, at, steps, step_by_step(forward)))
+        ours, peer = (
+            side._replace(gradients=False) for side in _pair(name, at, steps, step_by_step(forward))
+        )
         return {"ours": ours, "torch": peer, "loop": ours._replace(call=looped)}
 
     return Case("step", name, shape, sides, {"ours": "torch"})
@@ -192,7 +233,9 @@ def step_case(name: str, shape: Shape) -> Case:
 
 def ragged_lengths(shape: Shape) -> Tensor:
     """(B,), uniform in 1..T; the longest is T."""
-    lengths = torch.randint(1, shape.steps + 1, (shape.rows,), generator=torch.Generator().manual_seed(0))
+    lengths = torch.randint(
+        1, shape.steps + 1, (shape.rows,), generator=torch.Generator().manual_seed(0)
+    )
     lengths[0] = shape.steps
     return lengths
 

@@ -12,7 +12,7 @@ class Shape(NamedTuple):
 
     >>> print(Shape(35, 20, 200, 200, 2))
     35, 20, 200, 200, 2
-    >>> Shape(2, 3, 5, 7).flop(gates=4)                # 3 products, 2 operations each: 6 T B G H (I + H)
+    >>> Shape(2, 3, 5, 7).flop(gates=4)  # 3 products, 2 operations each: 6 T B G H (I + H)
     12096
     """
 
@@ -28,7 +28,14 @@ class Shape(NamedTuple):
     def flop(self, gates: int) -> int:
         """Operations of one forward and backward: 3 * 2 * T * B * G * H * (I + H) a layer."""
         inputs = self.input_size + (self.num_layers - 1) * self.hidden_size
-        return 6 * self.steps * self.rows * gates * self.hidden_size * (inputs + self.num_layers * self.hidden_size)
+        return (
+            6
+            * self.steps
+            * self.rows
+            * gates
+            * self.hidden_size
+            * (inputs + self.num_layers * self.hidden_size)
+        )
 
     def one_layer(self) -> Shape:
         """The same with one layer."""
@@ -49,6 +56,11 @@ def parse_shape(text: str) -> Shape:
     Shape(steps=5, rows=3, input_size=4, hidden_size=8, num_layers=2)
     """
     words = text.split(",")
-    if len(words) not in (4, 5) or not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise ArgumentError(f"shapes must be positive whole numbers T,B,I,H,layers, got {text!r}; write 64,32,512,512,2, for example")
+    if len(words) not in (4, 5) or not all(
+        word.strip().isdecimal() and int(word) > 0 for word in words
+    ):
+        raise ArgumentError(
+            f"shapes must be positive whole numbers T,B,I,H,layers, got {text!r}; write"
+            " 64,32,512,512,2, for example"
+        )
     return Shape(*map(int, words))

@@ -26,7 +26,9 @@ class Side(NamedTuple):
     gradients: bool = True
 
     def way(self, x: Tensor) -> Callable[[], object]:
-        """What is timed: forward and backward with gradients of x and of every weight, or forward alone."""
+        """What is timed: forward and backward with gradients of x and of every weight, or forward
+        alone.
+        """
         if not self.gradients:
             return lambda: _without(self, x)
         x = x.clone().requires_grad_()
@@ -35,13 +37,17 @@ class Side(NamedTuple):
         return lambda: torch.autograd.grad(self.call(self.module, x, None)[0], wanted, given)
 
     def noise(self, x: Tensor) -> dict[str, Tensor] | None:
-        """The noise of one run, drawn apart so that others can be given the same; None where there is none."""
+        """The noise of one run, drawn apart so that others can be given the same; None where there
+        is none.
+        """
         if not isinstance(self.module, Recurrent):
             return None
         return draw(self.module.cell, (x.shape[0], x.shape[1]), self.module.hidden_size, x) or None
 
     def results(self, x: Tensor, noise: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Every value that one run gives, by name: output, final state, and the gradients of a fixed sum of them."""
+        """Every value that one run gives, by name: output, final state, and the gradients of a
+        fixed sum of them.
+        """
         if not self.gradients:
             return dict(_named(_without(self, x)))
         x = x.clone().requires_grad_()
@@ -49,7 +55,9 @@ class Side(NamedTuple):
         total = sum((value * _pattern(value)).sum() for value in values.values())
         inputs = {"x": x, **dict(self.module.named_parameters())}
         gradients = torch.autograd.grad(total, list(inputs.values()))  # type: ignore[arg-type]
-        return values | {f"the gradient of {name}": gradient for name, gradient in zip(inputs, gradients)}
+        return values | {
+            f"the gradient of {name}": gradient for name, gradient in zip(inputs, gradients)
+        }
 
 
 def plain(module: nn.Module, x: Tensor, noise: Any) -> tuple[Tensor, Any]:
@@ -64,7 +72,9 @@ def with_noise(module: nn.Module, x: Tensor, noise: Any) -> tuple[Tensor, Any]:
     return done.h, done.final
 
 
-def step_by_step(step: Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]) -> Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]:
+def step_by_step(
+    step: Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]],
+) -> Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]:
     """A call that runs one step after another and carries the state."""
 
     def call(module: nn.Module, x: Tensor, noise: Any) -> tuple[Tensor, Any]:
@@ -84,7 +94,9 @@ def _without(side: Side, x: Tensor) -> tuple[Tensor, Any]:
 
 def _named(done: tuple[Tensor, Any]) -> Iterator[tuple[str, Tensor]]:
     yield "the output", done[0]
-    yield from ((f"the final state ({number})", value) for number, value in enumerate(_tensors(done[1]), 1))
+    yield from (
+        (f"the final state ({number})", value) for number, value in enumerate(_tensors(done[1]), 1)
+    )
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:
@@ -97,4 +109,9 @@ def _tensors(state: Any) -> Iterator[Tensor]:
 
 def _pattern(value: Tensor) -> Tensor:
     """Fixed factors, none like its neighbour."""
-    return torch.arange(1, value.numel() + 1, dtype=torch.float64).cos().to(value.dtype).view(value.shape)
+    return (
+        torch.arange(1, value.numel() + 1, dtype=torch.float64)
+        .cos()
+        .to(value.dtype)
+        .view(value.shape)
+    )

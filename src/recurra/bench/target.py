@@ -23,11 +23,19 @@ class Target(NamedTuple):
     at_least: bool = True
 
     def on(self, threads: int) -> Target:
-        """The bound of a ratio on so many threads: what is asked for two or more, a tenth easier on one."""
+        """The bound of a ratio on so many threads: what is asked for two or more, a tenth easier on
+        one.
+        """
         easier = 1 - ONE_THREAD if self.at_least else 1 + ONE_THREAD
         return self._replace(value=round(self.value * easier, 4)) if threads == 1 else self
 
     def judge(self, what: str, got: float) -> dict[str, Any]:
         """The verdict on a figure, as a row of the report."""
         ok = got >= self.value if self.at_least else got <= self.value
-        return {"what": what, "target": self.value, "at_least": self.at_least, "got": got, "ok": bool(ok)}
+        return {
+            "what": what,
+            "target": self.value,
+            "at_least": self.at_least,
+            "got": got,
+            "ok": bool(ok),
+        }

@@ -8,7 +8,11 @@ from collections.abc import Callable, Mapping
 
 
 def in_turn(
-    ways: Mapping[str, Callable[[], object]], rounds: int = 9, least: int = 3, limit_s: float = float("inf"), span_s: float = 0.0
+    ways: Mapping[str, Callable[[], object]],
+    rounds: int = 9,
+    least: int = 3,
+    limit_s: float = float("inf"),
+    span_s: float = 0.0,
 ) -> dict[str, list[float]]:
     """Run every way once to warm up, then all in turn, round by round.
 
@@ -17,7 +21,8 @@ def in_turn(
         rounds: how often, or oftener where that takes less than `span_s`.
         least: rounds that are run whatever they take.
         limit_s: no new round begins after so many seconds, once there are `least`.
-        span_s: short runs go on for so many seconds: what disturbs a machine lasts longer than they do.
+        span_s: short runs go on for so many seconds: what disturbs a machine lasts longer than they
+            do.
 
     Returns:
         The seconds of every round, by name.

@@ -1,4 +1,6 @@
-"""Cells: equations as data. Start with `lstm.py`; `cell.py` says what follows from a cell's equations."""
+"""Cells: equations as data. Start with `lstm.py`; `cell.py` says what follows from a cell's
+equations.
+"""
 
 from recurra.errors import import_for
 

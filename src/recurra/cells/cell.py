@@ -1,4 +1,6 @@
-"""What a cell is: names, shapes and one to three phases of equations. It owns no tensor, no loop, no device."""
+"""What a cell is: names, shapes and one to three phases of equations. It owns no tensor, no loop,
+no device.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,8 @@ class Phase(NamedTuple):
 
     Attributes:
         pointwise: the maths, elementwise only: `(a, s) -> {name: value}`.
-        gates: the blocks of v, in the weight's row order; empty where nothing is multiplied. Those that `pointwise` does not read
-            are left out when it runs.
+        gates: the blocks of v, in the weight's row order; empty where nothing is multiplied. Those
+            that `pointwise` does not read are left out when it runs.
         operand: what is multiplied, elementwise from what is known.
         reads: the value whose width the operand has.
         weight: rows of this weight are used, after those of earlier phases that name it.
@@ -54,8 +56,9 @@ class Phase(NamedTuple):
 class Noise(NamedTuple):
     """A random factor drawn before a scan: 0 with probability `zero`, else `value`.
 
-    `of` names the value whose width it has. A `lasting` one is drawn once a sequence and carried in the
-    state, so that chunks equal the whole in training too. `zero=None`: never drawn, only handed in.
+    `of` names the value whose width it has. A `lasting` one is drawn once a sequence and carried in
+    the state, so that chunks equal the whole in training too. `zero=None`: never drawn, only handed
+    in.
     """
 
     of: str
@@ -65,12 +68,13 @@ class Noise(NamedTuple):
 
 
 class Cell:
-    """A recurrent cell: its state, its gates and its equations; everything else is derived from them.
+    """A recurrent cell: its state, its gates and its equations; everything else is derived from
+    them.
 
-    Subclass it, name `state` (the output first) and `gates`, and write `pointwise`; a cell with a second
-    product, a norm or a projection says so in `phases`. A gate that reads `a.u.f` in place of `a.f` has no
-    recurrent product. What you write runs by every method that a built-in cell has. Make subclasses with
-    options frozen dataclasses, so that equal cells compare equal.
+    Subclass it, name `state` (the output first) and `gates`, and write `pointwise`; a cell with a
+    second product, a norm or a projection says so in `phases`. A gate that reads `a.u.f` in place
+    of `a.f` has no recurrent product. What you write runs by every method that a built-in cell has.
+    Make subclasses with options frozen dataclasses, so that equal cells compare equal.
 
     >>> from torch import sigmoid, tanh
     >>> class CoupledLSTM(Cell):
@@ -93,10 +97,14 @@ class Cell:
         for kind in ("state", "gates", "params"):
             names = getattr(cls, kind)
             if isinstance(names, str):
-                raise ArgumentError(f"{kind} of {cls.__name__} must be a tuple of names, got {names!r}; write ({names!r},)")
+                raise ArgumentError(
+                    f"{kind} of {cls.__name__} must be a tuple of names, got {names!r}; write"
+                    f" ({names!r},)"
+                )
             if isinstance(names, (tuple, list)) and RESERVED & set(names):
                 raise ArgumentError(
-                    f"{kind} of {cls.__name__} must avoid the reserved names {', '.join(sorted(RESERVED))}, got {tuple(names)}"
+                    f"{kind} of {cls.__name__} must avoid the reserved names"
+                    f" {', '.join(sorted(RESERVED))}, got {tuple(names)}"
                 )
 
     def __repr__(self) -> str:
@@ -105,11 +113,17 @@ class Cell:
     # What a cell may say
 
     def pointwise(self, a: Pre, s: Known) -> Values:
-        """The equations of a one-phase cell, elementwise: returns the new state and the gates by name."""
-        raise NotImplementedError(f"{type(self).__name__} must define pointwise(self, a, s) or phases(self)")
+        """The equations of a one-phase cell, elementwise: returns the new state and the gates by
+        name.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define pointwise(self, a, s) or phases(self)"
+        )
 
     def phases(self) -> tuple[Phase, ...]:
-        """The parts of a step, in order; one ordinary recurrent product unless the cell says otherwise."""
+        """The parts of a step, in order; one ordinary recurrent product unless the cell says
+        otherwise.
+        """
         return (Phase(self.pointwise, self.gates),)
 
     def width(self, name: str, hidden_size: int) -> int:
@@ -122,18 +136,23 @@ class Cell:
 
     def retention(self, gates: ByName) -> Tensor:
         """The share of the old state that each unit keeps, in [0, 1]; of the shape of the gates."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it keeps; define retention(self, gates)")
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what it keeps; define retention(self, gates)"
+        )
 
     # What follows from it
 
     def active_phases(self) -> tuple[Phase, ...]:
-        """The phases as they run: of a product only the blocks that the equations read are multiplied, or have weights.
+        """The phases as they run: of a product only the blocks that the equations read are
+        multiplied, or have weights.
 
         Raises:
             EquationError: the equations read or return a name that is not there.
         """
         pairs = zip(self.phases(), gates_read(self))
-        return tuple(phase if phase.gates == gates else phase._replace(gates=gates) for phase, gates in pairs)
+        return tuple(
+            phase if phase.gates == gates else phase._replace(gates=gates) for phase, gates in pairs
+        )
 
     def blocks(self, name: str) -> tuple[str, ...]:
         """The gates that a weight, a bias or a gain has a block for, in the order of its rows.
@@ -147,7 +166,9 @@ class Cell:
         named = [(phase, (phase.weight, *shifts(phase))) for phase in self.active_phases()]
         return tuple(gate for phase, names in named if name in names for gate in phase.gates)
 
-    def weights(self, input_size: int, hidden_size: int, biases: int = 2) -> dict[str, tuple[int, ...]]:
+    def weights(
+        self, input_size: int, hidden_size: int, biases: int = 2
+    ) -> dict[str, tuple[int, ...]]:
         """The shape of each weight, in torch.nn's names and order.
 
         Args:
@@ -157,9 +178,14 @@ class Cell:
         """
         if isinstance(biases, bool) or biases not in (0, 1, 2):
             raise ArgumentError(f"biases must be 0, 1 or 2, got {biases!r}")
-        phases, named = self.active_phases(), [(phase.weight, phase.gates) for phase in self.phases() if phase.gates]
+        phases, named = (
+            self.active_phases(),
+            [(phase.weight, phase.gates) for phase in self.phases() if phase.gates],
+        )
         if len(set(named)) < len(named):
-            raise ArgumentError(f"phases of {self!r} must name different gates of each weight, got {named}")
+            raise ArgumentError(
+                f"phases of {self!r} must name different gates of each weight, got {named}"
+            )
         check_names(self)
         rows = len(self.gates) * hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
@@ -181,7 +207,11 @@ class Cell:
 
     def phase_width(self, phase: Phase, hidden_size: int) -> int:
         """Units of a phase's v blocks: those of the state it is named after, else `hidden_size`."""
-        return self.width(phase.gates[0], hidden_size) if phase.gates and phase.gates[0] in self.state else hidden_size
+        return (
+            self.width(phase.gates[0], hidden_size)
+            if phase.gates and phase.gates[0] in self.state
+            else hidden_size
+        )
 
     def first_block(self, phase: Phase) -> int:
         """How many blocks of the phase's weight belong to earlier phases."""
@@ -190,14 +220,18 @@ class Cell:
             if other.gates == phase.gates and other.weight == phase.weight:
                 return before
             before += len(other.gates) if other.weight == phase.weight else 0
-        raise ArgumentError(f"phase must be one of the cell's own, got one with gates {phase.gates}")
+        raise ArgumentError(
+            f"phase must be one of the cell's own, got one with gates {phase.gates}"
+        )
 
     def lasting(self) -> tuple[str, ...]:
         """Names of the masks that last a whole sequence and so ride in the state."""
         return tuple(name for name, noise in self.noises().items() if noise.lasting)
 
     def state_type(self) -> Any:
-        """The named tuple of this cell's state: its own values, then its lasting masks (None at evaluation)."""
+        """The named tuple of this cell's state: its own values, then its lasting masks (None at
+        evaluation).
+        """
         return named_type("State", self.state + self.lasting())
 
     def gates_type(self) -> Any:
@@ -220,7 +254,9 @@ class Cell:
         u = F.linear(x, weights["weight_ih"])
         return row_norm(u, self.gates, self.input_norm, weights["gain_ih"], bias)
 
-    def step(self, weights: Weights, u: Tensor, state: Any, noise: Values | None = None) -> tuple[Any, Any]:
+    def step(
+        self, weights: Weights, u: Tensor, state: Any, noise: Values | None = None
+    ) -> tuple[Any, Any]:
         """Advance the memory by one time step: run the phases.
 
         Args:
@@ -233,12 +269,20 @@ class Cell:
             The next state, and the gates after their nonlinearities.
         """
         lasting = self.lasting()
-        masks: Values = {name: getattr(state, name) for name in lasting if getattr(state, name) is not None}
-        known = {name: getattr(state, name) for name in self.state} | {name: weights[name] for name in self.params}
+        masks: Values = {
+            name: getattr(state, name) for name in lasting if getattr(state, name) is not None
+        }
+        known = {name: getattr(state, name) for name in self.state} | {
+            name: weights[name] for name in self.params
+        }
         s = Known(known, (noise or {}) | masks)
         blocks = dict(zip(self.gates, u.chunk(len(self.gates), -1))) if self.gates else {}
         for phase in self.active_phases():
-            s.new.values.update(check_returned(phase, phase.pointwise(Pre(blocks, self._product(phase, weights, s)), s)))
+            s.new.values.update(
+                check_returned(
+                    phase, phase.pointwise(Pre(blocks, self._product(phase, weights, s)), s)
+                )
+            )
         new = s.new.values
         check_complete(self, new)
         values = [new[name] for name in self.state] + [masks.get(name) for name in lasting]
@@ -266,7 +310,9 @@ class Cell:
 def shifts(phase: Phase) -> tuple[str, ...]:
     """The bias and the gain that a phase's v is given: those of weight_hh, and of a norm.
 
-    >>> shifts(Phase(Cell().pointwise, ("n",))), shifts(Phase(Cell().pointwise, ("h",), weight="weight_hr"))
+    >>> shifts(Phase(Cell().pointwise, ("n",))), shifts(
+    ...     Phase(Cell().pointwise, ("h",), weight="weight_hr")
+    ... )
     (('bias_hh',), ())
     """
     if not phase.norm:
@@ -274,7 +320,13 @@ def shifts(phase: Phase) -> tuple[str, ...]:
     return (phase.bias, phase.gain) if phase.gain else (phase.bias,)
 
 
-def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, generator: torch.Generator | None = None) -> Values:
+def draw(
+    cell: Cell,
+    shape: tuple[int, int],
+    hidden_size: int,
+    like: Tensor,
+    generator: torch.Generator | None = None,
+) -> Values:
     """Draw every random factor of a cell for one sequence, before the scan.
 
     Args:
@@ -291,7 +343,11 @@ def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, gen
     for name, noise in cell.noises().items():
         if noise.zero is not None:
             size = (*(shape[1:] if noise.lasting else shape), cell.width(noise.of, hidden_size))
-            bits = torch.ops.aten.random(torch.empty(size, dtype=torch.int32, device=like.device), generator=generator)
-            factor = (bits >= min(round(noise.zero * 2**31), 2**31 - 1)).to(like.dtype)  # bernoulli is twice as slow
+            bits = torch.ops.aten.random(
+                torch.empty(size, dtype=torch.int32, device=like.device), generator=generator
+            )
+            factor = (bits >= min(round(noise.zero * 2**31), 2**31 - 1)).to(
+                like.dtype
+            )  # bernoulli is twice as slow
             drawn[name] = factor if noise.value == 1 else factor.mul_(noise.value)
     return drawn

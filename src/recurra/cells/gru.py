@@ -18,7 +18,8 @@ class GRU(Cell):
         n    = tanh(u_n + r * v_n)                              candidate
         h'   = (1 - z) * n + z * h          where u = W_ih x + b_ih, v = W_hh h + b_hh, a = u + v
 
-    Source: Cho et al. (2014), arXiv:1406.1078, in the form of version 1 and of cuDNN. Equal to torch.nn.GRU.
+    Source: Cho et al. (2014), arXiv:1406.1078, in the form of version 1 and of cuDNN. Equal to
+        torch.nn.GRU.
 
     >>> GRU().weights(input_size=3, hidden_size=4)["weight_hh"]
     (12, 4)
@@ -37,7 +38,8 @@ class GRU(Cell):
 
 @dataclass(frozen=True)
 class ResetBeforeGRU(Cell):
-    """The textbook's gated recurrent unit: reset *before* the recurrent product, and z takes the new.
+    """The textbook's gated recurrent unit: reset *before* the recurrent product, and z takes the
+    new.
 
         r, z = sigmoid(a_r), sigmoid(a_z)
         n    = tanh(W_n [r * h, x] + b_n)
@@ -53,7 +55,9 @@ class ResetBeforeGRU(Cell):
     state, gates = ("h",), ("r", "z", "n")
 
     def phases(self) -> tuple[Phase, ...]:
-        return Phase(self.open, ("r", "z")), Phase(self.write, ("n",), operand=lambda s: s.new.r * s.h)
+        return Phase(self.open, ("r", "z")), Phase(
+            self.write, ("n",), operand=lambda s: s.new.r * s.h
+        )
 
     def open(self, a: Pre, s: Known) -> Values:
         """The two gates."""

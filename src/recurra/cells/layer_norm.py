@@ -12,7 +12,8 @@ from recurra.cells.values import ByName, Known, Pre, Values
 
 @dataclass(frozen=True)
 class LayerNormLSTM(Cell):
-    """LSTM with layer norm of both products, each over its 4H row, and of the memory inside the output.
+    """LSTM with layer norm of both products, each over its 4H row, and of the memory inside the
+    output.
 
         a          = LN(W_hh h; gain_hh, bias_hh) + LN(W_ih x; gain_ih, bias_ih)
         i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
@@ -33,7 +34,16 @@ class LayerNormLSTM(Cell):
     def phases(self) -> tuple[Phase, ...]:
         return (
             Phase(self.remember, self.gates, gain="gain_hh", norm=(self.gates,)),
-            Phase(self.expose, ("c",), lambda s: s.new.c, "c", weight=None, gain="gain_c", bias="bias_c", norm=(("c",),)),
+            Phase(
+                self.expose,
+                ("c",),
+                lambda s: s.new.c,
+                "c",
+                weight=None,
+                gain="gain_c",
+                bias="bias_c",
+                norm=(("c",),),
+            ),
         )
 
     def remember(self, a: Pre, s: Known) -> Values:
@@ -55,7 +65,7 @@ class LayerNormGRU(Cell):
 
         r, z = sigmoid(LN(W_rz h) + LN(U_rz x))
         n    = tanh(LN(U_n x) + r * LN(W_n h))
-        h'   = (1 - z) * h + z * n                              z takes the new, as the paper prints it
+        h'   = (1 - z) * h + z * n                           z takes the new, as the paper prints it
 
     Each LN has its own gain (in gain_ih, gain_hh) and bias (in bias_ih, bias_hh). eps is 1e-5.
 

@@ -11,7 +11,8 @@ from recurra.cells.values import ByName, Known, Pre, Values
 
 
 class LinearCell(Cell):
-    """A cell without a recurrent product whose step is h' = keep * h + write, both from the input alone.
+    """A cell without a recurrent product whose step is h' = keep * h + write, both from the input
+    alone.
 
     Subclasses give `coefficients`; `pointwise` follows from it, and so does the parallel scan.
     """
@@ -19,7 +20,9 @@ class LinearCell(Cell):
     state = ("h",)
 
     def coefficients(self, a: Pre) -> tuple[Tensor, Tensor, Values]:
-        """Return keep, write and the gates by name, elementwise from the input's pre-activations."""
+        """Return keep, write and the gates by name, elementwise from the input's
+        pre-activations.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define coefficients(self, a)")
 
     def phases(self) -> tuple[Phase, ...]:

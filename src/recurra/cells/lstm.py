@@ -92,8 +92,15 @@ class ProjectedLSTM(Cell):
     state, gates = ("h", "c"), ("i", "f", "g", "o")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.proj_size, int) or isinstance(self.proj_size, bool) or self.proj_size < 1:
-            raise ArgumentError(f"proj_size must be a positive whole number, got {self.proj_size!r}; use LSTM for no projection")
+        if (
+            not isinstance(self.proj_size, int)
+            or isinstance(self.proj_size, bool)
+            or self.proj_size < 1
+        ):
+            raise ArgumentError(
+                f"proj_size must be a positive whole number, got {self.proj_size!r}; use LSTM for"
+                " no projection"
+            )
 
     def width(self, name: str, hidden_size: int) -> int:
         return self.proj_size if name == "h" else hidden_size

@@ -1,4 +1,6 @@
-"""The names of a cell's values, and named tuples of them: one type for each list, picklable, torch-pytree friendly."""
+"""The names of a cell's values, and named tuples of them: one type for each list, picklable,
+torch-pytree friendly.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +38,11 @@ def check_names(cell: Any) -> None:
     Raises:
         ArgumentError: one is not; says which.
     """
-    names = {"state": cell.state, "params": cell.params, "noise": cell.noises(), "gates": cell.gates}
+    names = {
+        "state": cell.state,
+        "params": cell.params,
+        "noise": cell.noises(),
+        "gates": cell.gates,
+    }
     if fault := fault_in_names(names, [phase for phase in cell.phases() if phase.gates]):
         raise ArgumentError(f"{cell!r}: {fault}")

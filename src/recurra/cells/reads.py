@@ -1,4 +1,6 @@
-"""What a cell's equations read of their products, and whether they return what they must: found by running them once."""
+"""What a cell's equations read of their products, and whether they return what they must: found by
+running them once.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,12 @@ class _Watched(dict[str, Tensor]):
 
 @constant
 def gates_read(cell: Cell) -> tuple[tuple[str, ...], ...]:
-    """For each phase, the gates whose recurrent product its equations read; none where they read none of a norm's.
+    """For each phase, the gates whose recurrent product its equations read; none where they read
+    none of a norm's.
 
     Raises:
-        EquationError: a name is read that is not there, or one is missing or unknown in what is returned; says in which line.
+        EquationError: a name is read that is not there, or one is missing or unknown in what is
+            returned; says in which line.
 
     >>> from recurra.cells import GRU
     >>> gates_read(GRU())
@@ -60,7 +64,9 @@ def check_returned(phase: Phase, values: Any) -> Values:
         EquationError: it is not.
     """
     if not isinstance(values, dict):
-        raise EquationError(f"pointwise must return a dict by name, got {type(values).__name__}{_defined(phase)}")
+        raise EquationError(
+            f"pointwise must return a dict by name, got {type(values).__name__}{_defined(phase)}"
+        )
     return values
 
 
@@ -75,7 +81,9 @@ def check_complete(cell: Cell, values: Values) -> None:
         if name not in values:
             have = ", ".join(map(repr, values)) or "nothing"
             near = near_text(name, [other for other in values if other not in wanted])
-            raise EquationError(f"pointwise must return {name!r}, got only {have}{_defined(*cell.phases())}{near}")
+            raise EquationError(
+                f"pointwise must return {name!r}, got only {have}{_defined(*cell.phases())}{near}"
+            )
 
 
 @functools.lru_cache(maxsize=512)
@@ -90,7 +98,9 @@ def _find(cell: Cell) -> tuple[tuple[str, ...], ...]:
             return _run(cell, phases)
     except EquationError as error:
         raise EquationError(f"{cell!r}: {error}") from None
-    except Exception:  # they fit no tiny tensors, or are not there: what runs the cell says so, with everything multiplied
+    except Exception:
+        # they fit no tiny tensors, or are not there: what runs the cell says so, with everything
+        # multiplied
         return tuple(phase.gates for phase in phases)
 
 
@@ -100,8 +110,15 @@ def _run(cell: Cell, phases: tuple[Phase, ...]) -> tuple[tuple[str, ...], ...]:
     def zeros(width: int) -> Tensor:
         return torch.zeros(ROWS, width, device="cpu")
 
-    known = {name: zeros(cell.width(name, HIDDEN)) for name in cell.state} | {name: zeros(HIDDEN)[0] for name in cell.params}
-    s, u, needed, new = Known(known, {}), {gate: zeros(HIDDEN) for gate in cell.gates}, [], _Watched({})
+    known = {name: zeros(cell.width(name, HIDDEN)) for name in cell.state} | {
+        name: zeros(HIDDEN)[0] for name in cell.params
+    }
+    s, u, needed, new = (
+        Known(known, {}),
+        {gate: zeros(HIDDEN) for gate in cell.gates},
+        [],
+        _Watched({}),
+    )
     s.new.values = new
     returned: dict[str, Phase] = {}
     for phase in phases:
@@ -112,14 +129,20 @@ def _run(cell: Cell, phases: tuple[Phase, ...]) -> tuple[tuple[str, ...], ...]:
         new.update(found)
         returned |= dict.fromkeys(found, phase)
         all_or_none = phase.norm or phase.weight is None
-        needed.append(phase.gates if all_or_none and v.read else tuple(gate for gate in phase.gates if gate in v.read))
+        needed.append(
+            phase.gates
+            if all_or_none and v.read
+            else tuple(gate for gate in phase.gates if gate in v.read)
+        )
     check_complete(cell, new)
     _check_known(cell, returned, new.read)
     return tuple(needed)
 
 
 def _check_known(cell: Cell, returned: dict[str, Phase], read: Iterable[str]) -> None:
-    """Raise if a phase returned a value that is no state and no gate, and that no later phase reads."""
+    """Raise if a phase returned a value that is no state and no gate, and that no later phase
+    reads.
+    """
     wanted = (*cell.state, *cell.gates)
     for name, phase in returned.items():
         if name not in wanted and name not in read:

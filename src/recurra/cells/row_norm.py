@@ -10,7 +10,9 @@ EPS = 1e-5
 """Added to the variance in every layer norm of the cells, as in torch.nn.LayerNorm."""
 
 MOST = 1e15
-"""What a number may be before its row is made smaller: float32 holds the square, and beside what such numbers differ by eps is nothing."""
+"""What a number may be before its row is made smaller: float32 holds the square, and beside what
+such numbers differ by eps is nothing.
+"""
 
 
 def rows_of(vector: Tensor | None, rows: slice) -> Tensor | None:
@@ -19,18 +21,27 @@ def rows_of(vector: Tensor | None, rows: slice) -> Tensor | None:
 
 
 def group_norm(v: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Layer norm over the whole of the last axis, of numbers too whose squares overflow: such rows are made smaller first.
+    """Layer norm over the whole of the last axis, of numbers too whose squares overflow: such rows
+    are made smaller first.
 
     Their norm is that of the smaller ones, eps being nothing beside it, so its gradient is too.
 
     >>> group_norm(torch.tensor([[3e30, 1e30]]), None, None).round()
     tensor([[ 1., -1.]])
     """
-    shrink = (MOST / torch.linalg.vector_norm(v.detach(), float("inf"), -1, keepdim=True)).clamp(max=1.0)
+    shrink = (MOST / torch.linalg.vector_norm(v.detach(), float("inf"), -1, keepdim=True)).clamp(
+        max=1.0
+    )
     return F.layer_norm(v * shrink, v.shape[-1:], gain, bias, EPS)
 
 
-def row_norm(v: Tensor, gates: tuple[str, ...], groups: tuple[tuple[str, ...], ...], gain: Tensor | None, bias: Tensor | None) -> Tensor:
+def row_norm(
+    v: Tensor,
+    gates: tuple[str, ...],
+    groups: tuple[tuple[str, ...], ...],
+    gain: Tensor | None,
+    bias: Tensor | None,
+) -> Tensor:
     """Normalise each group of gates over its whole row, then scale and shift.
 
     Args:

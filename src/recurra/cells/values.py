@@ -1,4 +1,6 @@
-"""What equations read and return: values by name; a name that is not there is said with the line that reads it."""
+"""What equations read and return: values by name; a name that is not there is said with the line
+that reads it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Block:
 
 
 class Pre:
-    """Pre-activations by gate: `a.f` is u.f + v.f; the parts are `a.u.f` (input) and `a.v.f` (recurrent)."""
+    """Pre-activations by gate: `a.f` is u.f + v.f; the parts are `a.u.f` (input) and `a.v.f`
+    (recurrent).
+    """
 
     def __init__(self, u: Values, v: Values) -> None:
         self.u, self.v = Block("a.u", u), Block("a.v", v)
@@ -55,7 +59,9 @@ class Pre:
 
 
 class Known(Block):
-    """What a phase may read: `s.h` the old state, `s.p_i` a parameter, `s.new.c` found in this step, `s.noise`."""
+    """What a phase may read: `s.h` the old state, `s.p_i` a parameter, `s.new.c` found in this
+    step, `s.noise`.
+    """
 
     def __init__(self, values: Values, noise: Values) -> None:
         super().__init__("s", values)
@@ -65,7 +71,9 @@ class Known(Block):
 def _unknown(label: str, name: str, names: Iterable[str]) -> EquationError:
     """The error of a name that is not there."""
     have = ", ".join(map(repr, names)) or "nothing"
-    return EquationError(f"{label}.{name} must be one of {have}, got {name!r}{_reader()}{near_text(name, names)}")
+    return EquationError(
+        f"{label}.{name} must be one of {have}, got {name!r}{_reader()}{near_text(name, names)}"
+    )
 
 
 def _reader() -> str:

@@ -1,4 +1,6 @@
-"""Wrappers: a cell made of another by changing its phases. They are traced and run like any cell."""
+"""Wrappers: a cell made of another by changing its phases. They are traced and run like any
+cell.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ class Wrapper(Cell):
 
     def __post_init__(self) -> None:
         if not isinstance(self.cell, Cell):
-            raise ArgumentError(f"cell must be a cell, got {self.cell!r}; write {type(self).__name__}(recurra.cells.LSTM())")
+            raise ArgumentError(
+                f"cell must be a cell, got {self.cell!r}; write"
+                f" {type(self).__name__}(recurra.cells.LSTM())"
+            )
 
     @property
     def state(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -53,7 +58,9 @@ class Wrapper(Cell):
         """The inner cell's noises and one more."""
         inner = self.cell.noises()
         if name in inner:
-            raise ArgumentError(f"cell must not be a {type(self).__name__} already, got {self.cell!r}; wrap it once")
+            raise ArgumentError(
+                f"cell must not be a {type(self).__name__} already, got {self.cell!r}; wrap it once"
+            )
         return inner | {name: noise}
 
 
@@ -61,8 +68,8 @@ class Wrapper(Cell):
 class Zoneout(Wrapper):
     """Each unit keeps its old value with a given chance; at evaluation, that share of it.
 
-        training:    h' = d * h + (1 - d) * new_h               d = 1 with chance `h`, drawn each step
-        evaluation:  h' = rate * h + (1 - rate) * new_h         and likewise for c
+        training:    h' = d * h + (1 - d) * new_h             d = 1 with chance `h`, drawn each step
+        evaluation:  h' = rate * h + (1 - rate) * new_h       and likewise for c
 
     Args:
         cell: the cell inside.
@@ -72,7 +79,8 @@ class Zoneout(Wrapper):
     Raises:
         ArgumentError: a rate is outside [0, 1), or `c` is given for a cell without one.
 
-    Source: Krueger et al. (2016), arXiv:1606.01305: new_h is made from the c before its own zoneout.
+    Source: Krueger et al. (2016), arXiv:1606.01305: new_h is made from the c before its own
+        zoneout.
 
     >>> from recurra.cells.lstm import LSTM
     >>> list(Zoneout(LSTM(), h=0.1, c=0.05).noises())
@@ -89,14 +97,19 @@ class Zoneout(Wrapper):
             if not 0 <= rate < 1:
                 raise ArgumentError(f"{name} must be in [0, 1), got {rate}")
             if rate and name not in self.cell.state:
-                raise ArgumentError(f"{name} must be 0 for a cell whose state is {self.cell.state}, got {rate}")
+                raise ArgumentError(
+                    f"{name} must be 0 for a cell whose state is {self.cell.state}, got {rate}"
+                )
 
     def rates(self) -> dict[str, float]:
         """The rates that are not zero, by state."""
         return {name: rate for name, rate in (("h", self.h), ("c", self.c)) if rate}
 
     def phases(self) -> tuple[Phase, ...]:
-        return (*self.cell.phases(), *(Phase(_Keep(name, rate)) for name, rate in self.rates().items()))
+        return (
+            *self.cell.phases(),
+            *(Phase(_Keep(name, rate)) for name, rate in self.rates().items()),
+        )
 
     def noises(self) -> dict[str, Noise]:
         own = self.cell.noises()
@@ -126,10 +139,10 @@ class _Keep:
 class RecurrentDropout(Wrapper):
     """Dropout of the operand of the recurrent product only, with one mask for the whole sequence.
 
-        v = W_hh (m * h) + b_hh             m = 0 with chance `rate`, else 1 / (1 - rate); 1 at evaluation
+        v = W_hh (m * h) + b_hh       m = 0 with chance `rate`, else 1 / (1 - rate); 1 at evaluation
 
-    Only the product sees the mask: masking h itself would compound through z * h. In the textbook GRU the
-    operand r * h of its second product is masked too.
+    Only the product sees the mask: masking h itself would compound through z * h. In the textbook
+    GRU the operand r * h of its second product is masked too.
 
     Args:
         cell: the cell inside.
@@ -153,11 +166,17 @@ class RecurrentDropout(Wrapper):
         if not 0 <= self.rate < 1:
             raise ArgumentError(f"rate must be in [0, 1), got {self.rate}")
         if not self.cell.blocks("weight_hh"):
-            raise ArgumentError(f"cell must have a recurrent product, whose operand is dropped, got {self.cell!r}; use Zoneout")
+            raise ArgumentError(
+                f"cell must have a recurrent product, whose operand is dropped, got {self.cell!r};"
+                " use Zoneout"
+            )
 
     def phases(self) -> tuple[Phase, ...]:
         inner = self.cell.phases()
-        return tuple(p._replace(operand=_Masked(p.operand)) if p.gates and p.weight == "weight_hh" else p for p in inner)
+        return tuple(
+            p._replace(operand=_Masked(p.operand)) if p.gates and p.weight == "weight_hh" else p
+            for p in inner
+        )
 
     def noises(self) -> dict[str, Noise]:
         noise = Noise("h", zero=self.rate, value=1 / (1 - self.rate), lasting=True)
@@ -178,13 +197,15 @@ class _Masked:
 
 @dataclass(frozen=True)
 class Probed(Wrapper):
-    """Adds a probe to every value of the state at every step: the gradients at the probes are dL/dh_t and dL/dc_t, without hooks.
+    """Adds a probe to every value of the state at every step: the gradients at the probes are
+    dL/dh_t and dL/dc_t, without hooks.
 
-        h' = new_h + probe_h                handed to the scan as noise["probe_h"], (T, B, width), and so on; absent:
+        h' = new_h + probe_h         handed to the scan as noise["probe_h"], (T, B, width); absent:
         c' = new_c + probe_c                nothing is added
 
-    The probe of c reaches only the c that is carried on, not the h of its own step. So the gradient of h_t at the probe
-    of h_k, and of c_t at that of c_k, are blocks of the Jacobian of the state (h, c) at t by the state at k.
+    The probe of c reaches only the c that is carried on, not the h of its own step. So the gradient
+    of h_t at the probe of h_k, and of c_t at that of c_k, are blocks of the Jacobian of the state
+    (h, c) at t by the state at k.
 
     >>> from recurra.cells.lstm import LSTM
     >>> list(Probed(LSTM()).noises())

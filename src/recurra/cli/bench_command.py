@@ -14,26 +14,61 @@ from recurra.strict_json import dumps
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.epilog = "example: recurra bench --cells lstm --threads 2 --json bench.json --plot bench.png"
+    parser.epilog = (
+        "example: recurra bench --cells lstm --threads 2 --json bench.json --plot bench.png"
+    )
     every, quiet = "every one if left out", argparse.SUPPRESS
-    parser.add_argument("--quick", action="store_true", help="a look in under 20 seconds: fewer shapes and rounds, one number of threads")
-    parser.add_argument("--cells", nargs="+", metavar="CELL", default=quiet, help=f"lstm, gru, rnn; {every}")
     parser.add_argument(
-        "--parts", nargs="+", metavar="PART", default=quiet, help=f"cells, variants, ragged, long, memory, flat, step; {every}"
+        "--quick",
+        action="store_true",
+        help="a look in under 20 seconds: fewer shapes and rounds, one number of threads",
     )
     parser.add_argument(
-        "--shapes", nargs="+", metavar="T,B,I,H,L", default=quiet, help="steps, rows, input, hidden, layers; seven shapes if left out"
+        "--cells", nargs="+", metavar="CELL", default=quiet, help=f"lstm, gru, rnn; {every}"
     )
-    parser.add_argument("--threads", nargs="+", type=int, metavar="N", default=quiet, help="one after another; 1 and 2 if left out")
-    parser.add_argument("--busy", action="store_true", help="measure the cells also beside one busy process")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        metavar="PART",
+        default=quiet,
+        help=f"cells, variants, ragged, long, memory, flat, step; {every}",
+    )
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        metavar="T,B,I,H,L",
+        default=quiet,
+        help="steps, rows, input, hidden, layers; seven shapes if left out",
+    )
+    parser.add_argument(
+        "--threads",
+        nargs="+",
+        type=int,
+        metavar="N",
+        default=quiet,
+        help="one after another; 1 and 2 if left out",
+    )
+    parser.add_argument(
+        "--busy", action="store_true", help="measure the cells also beside one busy process"
+    )
     parser.add_argument("--method", default="auto", help="how our side runs")
     parser.add_argument(
-        "--rounds", type=int, metavar="N", default=quiet, help="times that each side runs, at least; 9 (quick: 3) if left out"
+        "--rounds",
+        type=int,
+        metavar="N",
+        default=quiet,
+        help="times that each side runs, at least; 9 (quick: 3) if left out",
     )
     parser.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE", help="write the record with all raw times there; without FILE print it alone"
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write the record with all raw times there; without FILE print it alone",
     )
-    parser.add_argument("--plot", metavar="FILE", help="draw GFLOP/s by shape there; the ending says the format")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw GFLOP/s by shape there; the ending says the format"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -80,7 +115,11 @@ def _check_file(argument: str, name: str | None) -> None:
         return
     file = Path(name)
     folder = file.parent
-    if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
+    if (
+        file.is_dir()
+        or not folder.is_dir()
+        or not os.access(file if file.exists() else folder, os.W_OK)
+    ):
         raise ArgumentError(f"{argument} must be a file that can be written, got {name!r}")
 
 
@@ -91,7 +130,9 @@ def _check_plot(plan: Any, name: str) -> None:
     from recurra.errors import ArgumentError
 
     if Path(name).suffix.removeprefix(".") not in FigureCanvasBase.get_supported_filetypes():
-        raise ArgumentError(f"plot must end with a format that can be drawn, got {name!r}; use .png, .svg or .pdf")
+        raise ArgumentError(
+            f"plot must end with a format that can be drawn, got {name!r}; use .png, .svg or .pdf"
+        )
     if "cells" not in plan.parts:
         raise ArgumentError(f"parts must hold 'cells' for a plot, got {', '.join(plan.parts)}")
 
@@ -102,4 +143,6 @@ def _check_installed(*packages: str) -> None:
 
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise MissingDependency(f'bench needs {package}; install it with: pip install "recurra[train]"')
+            raise MissingDependency(
+                f'bench needs {package}; install it with: pip install "recurra[train]"'
+            )

@@ -20,7 +20,11 @@ ENOUGH = 100_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra demo --out runs/demo"
-    parser.add_argument("--out", metavar="FOLDER", help="a new folder for the run; runs/demo, or the next free number, if left out")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="a new folder for the run; runs/demo, or the next free number, if left out",
+    )
     parser.add_argument("--seconds", type=float, default=90.0, help="how long to train, about")
     parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and the sample")
     add_json(parser)
@@ -41,15 +45,28 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)
     model = LanguageModel(len(corpus.vocabulary), 64, 192, 2, "lstm", 0.1, False, corpus.vocabulary)
     folder = Path(args.out) if args.out else next_free(Path("runs"))
-    recipe = train.Recipe(epochs=_epochs(model, corpus, args.seconds), lr=4e-3, schedule="cosine", batch=32, window=64, seed=args.seed)
+    recipe = train.Recipe(
+        epochs=_epochs(model, corpus, args.seconds),
+        lr=4e-3,
+        schedule="cosine",
+        batch=32,
+        window=64,
+        seed=args.seed,
+    )
     many = torch.get_num_threads()
     passes = f"{count_text(recipe.epochs, 'pass')}, on {count_text(many, 'thread')}"
-    say(f"A 2 x 192 LSTM learns to foretell each character of {len(corpus.train.tokens):,}, in {passes}.\n")
+    say(
+        f"A 2 x 192 LSTM learns to foretell each character of {len(corpus.train.tokens):,}, in"
+        f" {passes}.\n"
+    )
     done = train.fit(model, corpus, recipe, out=folder, show=not args.json)
     if done.stopped:
         return 1
     bits = done.best_loss / math.log(2)
-    say(f"\nValidation: {done.best_loss:.3f} nats, {bits:.3f} bits a character (each letter alike: {math.log(model.vocab_size):.3f} nats)")
+    say(
+        f"\nValidation: {done.best_loss:.3f} nats, {bits:.3f} bits a character (each letter alike:"
+        f" {math.log(model.vocab_size):.3f} nats)"
+    )
     text = sample(model, "The ", 300, temperature=0.7, seed=args.seed)
     say(f"\nWhat it writes:\n\nThe {text}\n")
     tokens = torch.from_numpy(corpus.validation.tokens)
@@ -60,16 +77,26 @@ def run(args: argparse.Namespace) -> int:
     say(f"A first look inside, the last window's end seen from each step:\n\n{flow}\n")
     plot_history(done.history, folder / "loss.png")
     plot_flow(flow, folder / "gradient.png")
-    say(f'Pictures: {folder / "loss.png"}, {folder / "gradient.png"}\nGo on: recurra sample {folder} --prompt "The "')
+    say(
+        f"Pictures: {folder / 'loss.png'}, {folder / 'gradient.png'}\nGo on: recurra sample"
+        f' {folder} --prompt "The "'
+    )
     holds = all(row.holds for row in rows)
-    record = {"folder": str(folder), "validation_loss": done.best_loss, "sample": text, "parity_holds": holds}
+    record = {
+        "folder": str(folder),
+        "validation_loss": done.best_loss,
+        "sample": text,
+        "parity_holds": holds,
+    }
     if args.json:
         answer(args, record, "")
     return 0 if holds else 1
 
 
 def prose() -> list[str]:
-    """Prose that every CPython carries: the help topics, or where they are missing the library's docstrings."""
+    """Prose that every CPython carries: the help topics, or where they are missing the library's
+    docstrings.
+    """
     try:
         from pydoc_data.topics import topics
 
@@ -110,15 +137,17 @@ def next_free(root: Path) -> Path:
 def _epochs(model: Any, corpus: Any, seconds: float) -> int:
     """How many passes fit into the time, measured on a few steps; between 1 and 10.
 
-    Leaves torch with the quicker number of threads, all or one: with another busy process, threads that wait for each
-    other at every step can be many times slower than one.
+    Leaves torch with the quicker number of threads, all or one: with another busy process, threads
+    that wait for each other at every step can be many times slower than one.
     """
     import torch
 
     step = {threads: _step_s(model, threads) for threads in (1, torch.get_num_threads())}
     quickest = min(step, key=lambda threads: step[threads])
     torch.set_num_threads(quickest)
-    return max(1, min(10, int(seconds / (step[quickest] * 1.15 * len(corpus.train.tokens) / (64 * 32)))))
+    return max(
+        1, min(10, int(seconds / (step[quickest] * 1.15 * len(corpus.train.tokens) / (64 * 32))))
+    )
 
 
 def _step_s(model: Any, threads: int) -> float:

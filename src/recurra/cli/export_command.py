@@ -13,7 +13,12 @@ from recurra.wording import count_text
 if TYPE_CHECKING:
     from recurra.network import Network
 
-FORMS = {".rcr": "the runtime's file", ".onnx": "an ONNX model", ".pt2": "a program of torch.export", ".h": "a C99 header"}
+FORMS = {
+    ".rcr": "the runtime's file",
+    ".onnx": "an ONNX model",
+    ".pt2": "a program of torch.export",
+    ".h": "a C99 header",
+}
 GRAPHS = (".onnx", ".pt2")
 STEPS = 10_000
 """Over which the largest difference of a quantised model is found."""
@@ -27,14 +32,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--to",
         required=True,
         metavar="FILE",
-        help=".rcr for the runtime, .onnx, .pt2 for torch.export, or .h for C (all in it is named after the file)",
+        help=(
+            ".rcr for the runtime, .onnx, .pt2 for torch.export, or .h for C (all in it is named"
+            " after the file)"
+        ),
     )
     kept = parser.add_mutually_exclusive_group()
-    kept.add_argument("--int8", action="store_true", help="weights of one byte, with a scale for each row")
+    kept.add_argument(
+        "--int8", action="store_true", help="weights of one byte, with a scale for each row"
+    )
     kept.add_argument("--bf16", action="store_true", help="weights of two bytes")
-    parser.add_argument("--sequence", action="store_true", help=".onnx, .pt2: a graph of a whole sequence, not of one step")
+    parser.add_argument(
+        "--sequence",
+        action="store_true",
+        help=".onnx, .pt2: a graph of a whole sequence, not of one step",
+    )
     parser.add_argument("--output", metavar="NAME", help=OUTPUT)
-    parser.add_argument("--text", nargs="+", metavar="FILE", help="held-out text: with --int8 or --bf16, the loss before and after")
+    parser.add_argument(
+        "--text",
+        nargs="+",
+        metavar="FILE",
+        help="held-out text: with --int8 or --bf16, the loss before and after",
+    )
     parser.add_argument("--licence", help="written into the file")
     add_cells(parser)
     add_json(parser)
@@ -51,9 +70,14 @@ def run(args: argparse.Namespace) -> int:
         names = ", ".join(f"{suffix} ({what})" for suffix, what in FORMS.items())
         raise ArgumentError(f"--to must end in one of {names}, got {args.to!r}")
     if args.sequence and form not in GRAPHS:
-        raise ArgumentError(f"--sequence must go with a .onnx or .pt2 file, got {args.to!r}; leave it out")
+        raise ArgumentError(
+            f"--sequence must go with a .onnx or .pt2 file, got {args.to!r}; leave it out"
+        )
     if args.text and not (args.int8 or args.bf16):
-        raise ArgumentError("--text must go with --int8 or --bf16, whose cost it measures, got neither; leave it out")
+        raise ArgumentError(
+            "--text must go with --int8 or --bf16, whose cost it measures, got neither; leave"
+            " it out"
+        )
     network = open_network(args.run_folder, open_cells(args), args.output)
     if args.licence:
         network = replace(network, facts={**network.facts, "licence": args.licence})
@@ -93,7 +117,10 @@ def _cost(network: Network, made: Network, tokens: Any) -> dict[str, Any]:
     from recurra.runtime.quality import largest_difference, loss
 
     before, after = Model(network), Model(made)
-    record: dict[str, Any] = {"largest_difference": largest_difference(before, after, tokens, STEPS), "steps": STEPS}
+    record: dict[str, Any] = {
+        "largest_difference": largest_difference(before, after, tokens, STEPS),
+        "steps": STEPS,
+    }
     if tokens is not None:
         losses = loss(before, tokens), loss(after, tokens)
         record |= {"nats_before": losses[0], "nats_after": losses[1], "tokens": len(tokens) - 1}
@@ -110,9 +137,13 @@ def _tokens(network: Network, files: list[str] | None) -> Any:
     from recurra.vocabulary import from_record
 
     if network.vocabulary is None:
-        raise ArgumentError("--text must go with a model that has a vocabulary, got one without; leave it out")
+        raise ArgumentError(
+            "--text must go with a model that has a vocabulary, got one without; leave it out"
+        )
     vocabulary = from_record(network.vocabulary)
-    tokens = np.concatenate([vocabulary.encode(vocabulary.fit_breaks(text)) for text in read_text(files)])
+    tokens = np.concatenate(
+        [vocabulary.encode(vocabulary.fit_breaks(text)) for text in read_text(files)]
+    )
     if len(tokens) < 2:
         raise DataError(f"text must have at least two tokens, got {len(tokens)}")
     return tokens
@@ -120,10 +151,16 @@ def _tokens(network: Network, files: list[str] | None) -> Any:
 
 def _cost_text(record: dict[str, Any]) -> str:
     over = f"over {count_text(record['steps'], 'step')}"
-    lines = [f"largest difference of an output from {record['before']} {over}: {record['largest_difference']:.2e}"]
+    lines = [
+        f"largest difference of an output from {record['before']} {over}:"
+        f" {record['largest_difference']:.2e}"
+    ]
     if "nats_before" in record:
         change = record["nats_after"] / record["nats_before"] - 1
-        losses = f"{record['nats_before']:.4f} nats a token before, {record['nats_after']:.4f} after ({change:+.2%})"
+        losses = (
+            f"{record['nats_before']:.4f} nats a token before, {record['nats_after']:.4f} after"
+            f" ({change:+.2%})"
+        )
         lines.append(f"held-out loss: {losses}, over {count_text(record['tokens'], 'token')}")
     else:
         lines.append("held-out loss: not measured; give --text FILE")

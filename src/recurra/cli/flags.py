@@ -13,7 +13,13 @@ class HelpAll(argparse.Action):
     """--help-all: every option, those that --help leaves out too."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
-        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help="every option, then exit")
+        super().__init__(
+            option_strings,
+            dest=argparse.SUPPRESS,
+            default=argparse.SUPPRESS,
+            nargs=0,
+            help="every option, then exit",
+        )
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
         for action in parser._actions:
@@ -23,7 +29,8 @@ class HelpAll(argparse.Action):
 
 
 def add_fields(parser: Any, owner: Any, main: Mapping[str, str], skip: Sequence[str] = ()) -> None:
-    """Add a flag for each argument of a class; one that is not given stays None, so that a file's value holds.
+    """Add a flag for each argument of a class; one that is not given stays None, so that a file's
+    value holds.
 
     Args:
         parser: a parser, or a group of one.
@@ -37,18 +44,28 @@ def add_fields(parser: Any, owner: Any, main: Mapping[str, str], skip: Sequence[
             continue
         default = parameter.default
         text = main.get(name) or said.get(name, "")
-        whole = f"{text} (default: {_plain(default)})" if default is not inspect.Parameter.empty else text
+        whole = (
+            f"{text} (default: {_plain(default)})"
+            if default is not inspect.Parameter.empty
+            else text
+        )
         action = parser.add_argument(
-            f"--{name.replace('_', '-')}", dest=name, default=None, type=read, metavar=name.upper().split("_")[-1],
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            default=None,
+            type=read,
+            metavar=name.upper().split("_")[-1],
             help=whole.replace("%", "%%") if name in main else argparse.SUPPRESS,
-        )  # fmt: skip
+        )
         action.whole_help = whole.replace("%", "%%")
 
 
 def described(doc: str) -> dict[str, str]:
     """What a docstring says of each argument, on one line each.
 
-    >>> described("A thing.\\n\\nArgs:\\n    size: how big;\\n        in steps.\\n    a, b: two.\\n\\nRaises: no.")
+    >>> described(
+    ...     "A thing.\\n\\nArgs:\\n    size: how big;\\n        in steps.\\n    a, b: two."
+    ... )
     {'size': 'how big; in steps.', 'a': 'two.', 'b': 'two.'}
     """
     found: dict[str, str] = {}
@@ -72,7 +89,8 @@ def given(args: argparse.Namespace, owner: Any, skip: Sequence[str] = ()) -> dic
 
 
 def read(text: str) -> Any:
-    """A flag's text as TOML would hold it: a number, true or false, a list with commas between, or a word.
+    """A flag's text as TOML would hold it: a number, true or false, a list with commas between, or
+    a word.
 
     >>> read("3"), read("1e-3"), read("1150,1150,400"), read("cosine"), read("none")
     (3, 0.001, [1150, 1150, 400], 'cosine', 'none')

@@ -15,20 +15,30 @@ from recurra.wording import size_text
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.epilog = "example: recurra info runs/a"
-    parser.add_argument("run_folder", nargs="?", metavar="RUN", help=f"{HELP}; none: the installation")
+    parser.add_argument(
+        "run_folder", nargs="?", metavar="RUN", help=f"{HELP}; none: the installation"
+    )
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts."""
     record = _model(args.run_folder) if args.run_folder else _installation()
-    shown = record | {"bytes": f"{size_text(record['bytes'])} ({record['bytes']:,} bytes)"} if "bytes" in record else record
+    shown = (
+        record | {"bytes": f"{size_text(record['bytes'])} ({record['bytes']:,} bytes)"}
+        if "bytes" in record
+        else record
+    )
     answer(args, record, table_text(shown))
     return 0
 
 
 def _installation() -> dict[str, Any]:
-    record: dict[str, Any] = {"recurra": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    record: dict[str, Any] = {
+        "recurra": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
     try:
         from recurra import native
 
@@ -38,7 +48,11 @@ def _installation() -> dict[str, Any]:
     try:
         import torch
 
-        record |= {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}
+        record |= {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "cuda": torch.cuda.is_available(),
+        }
     except ImportError:
         record["torch"] = "missing"
     return record
@@ -50,10 +64,25 @@ def _network(path: str) -> dict[str, Any]:
     from recurra.network.network import walk
 
     network = open_network(path)
-    layers = [layer.program.cell if isinstance(layer, Recurrent) else type(layer).__name__ for layer in walk(network.layers)]
-    record: dict[str, Any] = {"layers": layers, "input": network.input_size, "output": network.output_size, "precision": network.precision}
+    layers = [
+        layer.program.cell if isinstance(layer, Recurrent) else type(layer).__name__
+        for layer in walk(network.layers)
+    ]
+    record: dict[str, Any] = {
+        "layers": layers,
+        "input": network.input_size,
+        "output": network.output_size,
+        "precision": network.precision,
+    }
     record |= {"bytes": network.nbytes, "state": sum(spec.width for spec in network.states)}
-    return record | {"level": (network.vocabulary or {}).get("level", "tokens" if network.reads_tokens else "features"), **network.facts}
+    return record | {
+        "level": (
+            (network.vocabulary or {}).get(
+                "level", "tokens" if network.reads_tokens else "features"
+            )
+        ),
+        **network.facts,
+    }
 
 
 def _model(path: str) -> dict[str, Any]:
@@ -65,13 +94,24 @@ def _model(path: str) -> dict[str, Any]:
         from recurra.train.folder import model_file
 
     header, tensors = read_header(model_file(path))  # so that a cell of one's own need not be given
-    record = {"model": header["model"], **header["options"] | {"cell": class_of(header["options"]["cell"])}}
+    record = {
+        "model": header["model"],
+        **header["options"] | {"cell": class_of(header["options"]["cell"])},
+    }
     record["parameters"] = sum(tensor.numel() for tensor in tensors.values())
     record["level"] = header["vocabulary"]["level"] if header["vocabulary"] else "tokens"
-    validations = [row for row in _history(path) if row.get("kind") == "validation" and _number(row, "validation_loss") and "epoch" in row]
+    validations = [
+        row
+        for row in _history(path)
+        if row.get("kind") == "validation" and _number(row, "validation_loss") and "epoch" in row
+    ]
     if validations:
         best = min(validations, key=lambda row: row["validation_loss"])
-        record |= {"epochs": len(validations), "best_epoch": best["epoch"], "validation_loss": best["validation_loss"]}
+        record |= {
+            "epochs": len(validations),
+            "best_epoch": best["epoch"],
+            "validation_loss": best["validation_loss"],
+        }
     return record
 
 

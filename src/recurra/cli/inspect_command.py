@@ -20,10 +20,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples: recurra inspect runs/a --out report.html
           recurra inspect runs/a --text test.txt --json"""
     parser.add_argument("run_folder", metavar="RUN", help="a run's folder, or a model's file")
-    text = "UTF-8 text to run on, .gz too; each file is a document; without one the model samples its own"
+    text = (
+        "UTF-8 text to run on, .gz too; each file is a document; without one the model samples"
+        " its own"
+    )
     parser.add_argument("--text", nargs="+", metavar="FILE", help=text)
     parser.add_argument("--out", metavar="HTML", help="write one self-contained page with charts")
-    parser.add_argument("--steps", type=int, metavar="T", help=f"steps of each row; twice the window if left out, at most {MOST_STEPS}")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="T",
+        help=f"steps of each row; twice the window if left out, at most {MOST_STEPS}",
+    )
     parser.add_argument("--rows", type=int, default=8, metavar="B", help="rows side by side")
     add_cells(parser)
     add_json(parser)
@@ -35,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from recurra.errors import ArgumentError
 
     if args.rows < 1 or (args.steps is not None and args.steps < 2):
-        raise ArgumentError(f"rows must be at least 1 and steps at least 2, got {args.rows} and {args.steps}")
+        raise ArgumentError(
+            f"rows must be at least 1 and steps at least 2, got {args.rows} and {args.steps}"
+        )
     model = train.open_run(args.run_folder, open_cells(args))
     recipe, history, why = _record(args.run_folder)
     window = None if recipe is None else recipe.window
@@ -47,7 +57,13 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         facts = {"run": str(args.run_folder), "text": source, "measured on": size}
         facts |= {"naive baseline": why} if why else {}
-        inspection.write_report(found, args.out, history=history or (), title=f"recurra inspect {args.run_folder}", facts=facts)
+        inspection.write_report(
+            found,
+            args.out,
+            history=history or (),
+            title=f"recurra inspect {args.run_folder}",
+            facts=facts,
+        )
     lines = [str(found), f"text: {source}, {size}"]
     lines += [f"naive baseline: {why}"] * bool(why) + [f"written to {args.out}"] * bool(args.out)
     text = "\n".join(lines)
@@ -56,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _record(folder: str) -> tuple[Any, list[dict[str, Any]] | None, str]:
-    """A run's recipe, its history with the naive baseline's row, and why there is none; a model's file has neither."""
+    """A run's recipe, its history with the naive baseline's row, and why there is none; a model's
+    file has neither.
+    """
     from recurra import train
     from recurra.errors import RecurraError
 
@@ -84,9 +102,18 @@ def _batch(model: Any, files: Sequence[str], steps: int, rows: int) -> tuple[Any
     starts: list[int] = []
     if files:
         if model.vocabulary is None:
-            raise ArgumentError("run must hold a model with a vocabulary to read text, got one without; leave --text out")
-        parts = [model.vocabulary.encode(model.vocabulary.fit_breaks(text)) for text in train.read_text(files)]
-        tokens, starts = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:-1].tolist()
+            raise ArgumentError(
+                "run must hold a model with a vocabulary to read text, got one without; leave"
+                " --text out"
+            )
+        parts = [
+            model.vocabulary.encode(model.vocabulary.fit_breaks(text))
+            for text in train.read_text(files)
+        ]
+        tokens, starts = (
+            np.concatenate(parts),
+            np.cumsum([len(part) for part in parts])[:-1].tolist(),
+        )
         if len(tokens) < 3:
             raise DataError(f"text must have at least three tokens, got {len(tokens)}")
     else:

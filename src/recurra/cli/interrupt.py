@@ -12,9 +12,10 @@ from types import FrameType
 class Interrupts:
     """What Ctrl-C does from the first import to the end of the process.
 
-    While the command is loaded it ends the process at once: libraries swallow an interrupt in the middle of an import, and go on
-    half loaded. While it runs, the first is a KeyboardInterrupt, so that files are put in order; another ends the process at once.
-    When all is said, it does nothing more: what is left is Python's own leave-taking.
+    While the command is loaded it ends the process at once: libraries swallow an interrupt in the
+    middle of an import, and go on half loaded. While it runs, the first is a KeyboardInterrupt, so
+    that files are put in order; another ends the process at once. When all is said, it does nothing
+    more: what is left is Python's own leave-taking.
 
     Args:
         command: what the line names.
@@ -45,4 +46,6 @@ class Interrupts:
         """Hear nothing from here on."""
         self.over = True
         if self.here:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler would be gone before Python has left
+            signal.signal(
+                signal.SIGINT, signal.SIG_IGN
+            )  # a handler would be gone before Python has left

@@ -29,18 +29,22 @@ COMMANDS = {
     "bench": "this machine against torch.nn: speed, share of the peak, memory",
     "demo": "train, sample, stream and look inside, in about two minutes",
 }
-DESCRIPTION = "Recurrent networks that one trains, sees into and streams, where the three give the same numbers."
+DESCRIPTION = (
+    "Recurrent networks that one trains, sees into and streams, where the three give the same"
+    " numbers."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: the arguments; those of the process if None: then it is the command's own, and ends after it.
+        argv: the arguments; those of the process if None: then it is the command's own, and ends
+            after it.
 
     Returns:
-        0 if all went well, 1 if it failed or was interrupted, 2 if an option was given what it does not take; what the command line
-        does not know exits with 2.
+        0 if all went well, 1 if it failed or was interrupted, 2 if an option was given what it does
+        not take; what the command line does not know exits with 2.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     name = " ".join(["recurra", *words[:1]])
@@ -64,20 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _why(error: BaseException, interrupts: Interrupts | None) -> list[str]:
     """What to say of an error; one that no user can make goes on up."""
-    if isinstance(error, KeyboardInterrupt) or (interrupts and interrupts.heard):  # libraries swallow an interrupt, and fail of it
+    if isinstance(error, KeyboardInterrupt) or (
+        interrupts and interrupts.heard
+    ):  # libraries swallow an interrupt, and fail of it
         return ["interrupted"]
     if isinstance(error, RecurraError):
         return str(error).splitlines()
     if isinstance(error, ModuleNotFoundError) and error.name in INSTALL:
         return [str(missing_dependency("this command", error.name))]
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
+    if (
+        isinstance(error, OSError)
+        and error.errno in (errno.ENOSPC, errno.EIO)
+        and error.filename is None
+    ):
         _mute()
         return [f"standard output must take what is written, got an error ({error.strerror})"]
     raise error
 
 
 def _mute() -> None:
-    """Let what is still to be written to standard output go nowhere: Python tries again at the end."""
+    """Let what is still to be written to standard output go nowhere: Python tries again at the
+    end.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -101,11 +113,15 @@ def _run(words: list[str], interrupts: Interrupts | None) -> int:
 
 def _parsers(command: str | None) -> tuple[Parser, Parser]:
     """The program's parser and the command's; only the command that is called is loaded."""
-    parser = Parser("recurra", description=DESCRIPTION, epilog="example: recurra train corpus.txt --out runs/a")
+    parser = Parser(
+        "recurra", description=DESCRIPTION, epilog="example: recurra train corpus.txt --out runs/a"
+    )
     parser.add_argument("--version", action="version", version=f"recurra {__version__}")
     commands, called = parser.add_subparsers(dest="command", metavar="command"), parser
     for name, what in COMMANDS.items():
-        child = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", formatter_class=_Formatter)
+        child = commands.add_parser(
+            name, help=what, description=f"{what[0].upper()}{what[1:]}.", formatter_class=_Formatter
+        )
         if name == command:
             module = importlib.import_module(f"recurra.cli.{name}_command")
             module.configure(child)

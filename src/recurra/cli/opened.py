@@ -1,4 +1,6 @@
-"""What a RUN on the command line is: a network's file, or a run's folder or model's file, which recurra trained; and a --cell."""
+"""What a RUN on the command line is: a network's file, or a run's folder or model's file, which
+recurra trained; and a --cell.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,21 @@ if TYPE_CHECKING:
     from recurra.network import Network
 
 RUNTIME, ONNX, PYTHON = ".rcr", ".onnx", ".py"
-HELP = "a run's folder, a model's file, a .rcr or .onnx file, or FILE.py:NAME, a PyTorch module or a function that makes one"
-CELL_HELP = """a class of cells that the run is made of, FILE.py:NAME or package.module:NAME; its code is run; once for each class"""
+HELP = (
+    "a run's folder, a model's file, a .rcr or .onnx file, or FILE.py:NAME, a PyTorch module or a"
+    " function that makes one"
+)
+CELL_HELP = (
+    "a class of cells that the run is made of, FILE.py:NAME or package.module:NAME; its code is"
+    " run; once for each class"
+)
 
 
 def add_cells(parser: argparse.ArgumentParser) -> None:
     """Give a command the flag --cell."""
-    parser.add_argument("--cell", action="append", default=[], dest="cells", metavar="FILE.py:NAME", help=CELL_HELP)
+    parser.add_argument(
+        "--cell", action="append", default=[], dest="cells", metavar="FILE.py:NAME", help=CELL_HELP
+    )
 
 
 def open_cells(args: argparse.Namespace) -> list[Any]:
@@ -36,7 +46,10 @@ def open_cells(args: argparse.Namespace) -> list[Any]:
     if args.cells and is_network(args.run_folder):
         from recurra.errors import ArgumentError
 
-        raise ArgumentError(f"--cell must go with a run or a model's file, got {args.run_folder!r}, which needs none; leave it out")
+        raise ArgumentError(
+            f"--cell must go with a run or a model's file, got {args.run_folder!r}, which needs"
+            " none; leave it out"
+        )
     return [open_cell(path) for path in args.cells]
 
 
@@ -50,7 +63,8 @@ def is_cell(path: Any) -> bool:
 
 
 def open_cell(path: str) -> Any:
-    """The class of cells, or the cell, that FILE.py:NAME or package.module:NAME names; a function is called without arguments.
+    """The class of cells, or the cell, that FILE.py:NAME or package.module:NAME names; a function
+    is called without arguments.
 
     Raises:
         DataError: there is none.
@@ -70,13 +84,18 @@ def open_cell(path: str) -> Any:
         found = getattr(source, name, None)
         if callable(found) and not isinstance(found, (type, Cell)):
             found = found()
-        if not isinstance(found, Cell) and not (isinstance(found, type) and issubclass(found, Cell)):
-            raise DataError(f"--cell must name a subclass of recurra.Cell, or a cell, in {where}, got {path!r}")
+        if not isinstance(found, Cell) and not (
+            isinstance(found, type) and issubclass(found, Cell)
+        ):
+            raise DataError(
+                f"--cell must name a subclass of recurra.Cell, or a cell, in {where}, got {path!r}"
+            )
     return found
 
 
 def make_own_cell(path: str) -> Any:
-    """The cell that FILE.py:NAME or package.module:NAME names; of a class, one made without options.
+    """The cell that FILE.py:NAME or package.module:NAME names; of a class, one made without
+    options.
 
     Raises:
         DataError: there is none.
@@ -86,25 +105,32 @@ def make_own_cell(path: str) -> Any:
         return found() if isinstance(found, type) else found
 
 
-OUTPUT = "which of several outputs: of an ONNX file its name, of a module its place, 0 the first, or its key"
+OUTPUT = (
+    "which of several outputs: of an ONNX file its name, of a module its place, 0 the first, or"
+    " its key"
+)
 
 
 def is_network(path: str) -> bool:
     """Whether a path names a network, and not a run.
 
-    >>> is_network("a/model.rcr"), is_network("model.onnx"), is_network("nets.py:tagger"), is_network("runs/a")
+    >>> is_network("a/model.rcr"), is_network("model.onnx"), is_network(
+    ...     "nets.py:tagger"
+    ... ), is_network("runs/a")
     (True, True, True, False)
     """
     return Path(path).suffix in (RUNTIME, ONNX, PYTHON) or _python(path) is not None
 
 
 def open_network(path: str, cells: Sequence[Any] = (), output: str | None = None) -> Network:
-    """The network of a `.rcr` file, which needs no PyTorch, of an ONNX file, of a PyTorch module, or of a run.
+    """The network of a `.rcr` file, which needs no PyTorch, of an ONNX file, of a PyTorch module,
+    or of a run.
 
     Args:
         path: of it.
         cells: the classes of cells of one's own that a run is made of.
-        output: which output of an ONNX file or a module, as for `recurra.export.network_of`; a number is a place.
+        output: which output of an ONNX file or a module, as for `recurra.export.network_of`; a
+            number is a place.
 
     Raises:
         ArgumentError: there is no such output, or the run needs a cell that was not given.
@@ -114,7 +140,10 @@ def open_network(path: str, cells: Sequence[Any] = (), output: str | None = None
     if output is not None and not (Path(path).suffix == ONNX or is_module(path)):
         from recurra.errors import ArgumentError
 
-        raise ArgumentError(f"--output must go with an ONNX file or FILE.py:NAME, got {path!r}, which has one output; leave it out")
+        raise ArgumentError(
+            f"--output must go with an ONNX file or FILE.py:NAME, got {path!r}, which has one"
+            " output; leave it out"
+        )
     if Path(path).suffix == RUNTIME:
         from recurra.network.file import read
 
@@ -166,7 +195,9 @@ def needing_pytorch(path: str) -> Iterator[None]:
         hint = "or make of it, where that is, a file that needs none"
         if hint in str(error):
             raise
-        raise MissingDependency(f"{error}, {hint}: recurra export {path} --to {made_of(path)}", name=error.name) from None
+        raise MissingDependency(
+            f"{error}, {hint}: recurra export {path} --to {made_of(path)}", name=error.name
+        ) from None
 
 
 def is_module(path: str) -> bool:
@@ -196,7 +227,10 @@ def _made(path: str, file: str, name: str) -> Any:
     with _own_code("RUN", "a module", path):
         found = getattr(_run_file("RUN", path, file), name, None)
         if not callable(found):
-            raise DataError(f"RUN must name a torch.nn.Module or a function in {file}, as FILE.py:NAME, got {path!r}")
+            raise DataError(
+                f"RUN must name a torch.nn.Module or a function in {file}, as FILE.py:NAME, got"
+                f" {path!r}"
+            )
         from torch import nn
 
         return found if isinstance(found, nn.Module) else found()
@@ -208,7 +242,9 @@ def _run_file(argument: str, path: str, file: str) -> ModuleType:
 
     spec = importlib.util.spec_from_file_location(f"recurra_cli_{Path(file).stem}", file)
     if not Path(file).is_file() or spec is None or spec.loader is None:
-        raise DataError(f"{argument} must begin with a file of Python that can be read, got {path!r}")
+        raise DataError(
+            f"{argument} must begin with a file of Python that can be read, got {path!r}"
+        )
     source = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = source
     with _first_on_path(Path(file).parent):
@@ -237,5 +273,8 @@ def _own_code(argument: str, what: str, path: str) -> Iterator[None]:
         raise
     except Exception as error:
         line = (str(error).strip().splitlines() or ["no reason given"])[0]
-        text = f"{argument} must give {what} without an error, got {path!r}, which raises {type(error).__name__}: {line}"
+        text = (
+            f"{argument} must give {what} without an error, got {path!r}, which raises"
+            f" {type(error).__name__}: {line}"
+        )
         raise DataError(text) from error

@@ -19,19 +19,35 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def answer(args: argparse.Namespace, record: Mapping[str, Any], text: str) -> None:
-    """Print a result: `record` as JSON if asked for, else `text`, in which nothing steers the terminal."""
+    """Print a result: `record` as JSON if asked for, else `text`, in which nothing steers the
+    terminal.
+    """
     print(dumps(record) if args.json else printable(text))
 
 
 def write_text(text: str) -> None:
-    """Write a model's own text to standard output: as it is, but for what a terminal would obey, and for halves of characters."""
-    sys.stdout.write(printable(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode())
+    """Write a model's own text to standard output: as it is, but for what a terminal would obey,
+    and for halves of characters.
+    """
+    sys.stdout.write(
+        printable(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode()
+    )
 
 
 def table_text(record: Mapping[str, Any]) -> str:
-    """Facts as a table, a line each: nested ones by a dotted name, lists with commas between, numbers with their thousands apart.
+    """Facts as a table, a line each: nested ones by a dotted name, lists with commas between,
+    numbers with their thousands apart.
 
-    >>> print(table_text({"cell": "lstm", "native": {"tile": 1280, "isas": ["v2", "v3"]}, "tied": True, "loss": 2.349593792}))
+    >>> print(
+    ...     table_text(
+    ...         {
+    ...             "cell": "lstm",
+    ...             "native": {"tile": 1280, "isas": ["v2", "v3"]},
+    ...             "tied": True,
+    ...             "loss": 2.349593792,
+    ...         }
+    ...     )
+    ... )
     cell         lstm
     native.tile  1,280
     native.isas  v2, v3
@@ -65,7 +81,8 @@ def _fact(value: Any) -> str:
 
 
 def check_output() -> None:
-    """Raise where nothing can be said; without a standard error stream what goes there goes nowhere.
+    """Raise where nothing can be said; without a standard error stream what goes there goes
+    nowhere.
 
     Raises:
         RunError: standard output is closed.
@@ -73,4 +90,6 @@ def check_output() -> None:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
-        raise RunError("standard output must be open, got a closed one; send it to a file, or to /dev/null")
+        raise RunError(
+            "standard output must be open, got a closed one; send it to a file, or to /dev/null"
+        )

@@ -13,10 +13,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = 'example: recurra sample runs/a --prompt "To be" --length 500 --temperature 0.8'
     parser.add_argument("run_folder", metavar="RUN", help=HELP)
     parser.add_argument("--prompt", default="", help="the text to continue")
-    parser.add_argument("--length", type=int, default=500, metavar="N", help="characters, or bytes, to draw")
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0: always the most likely")
+    parser.add_argument(
+        "--length", type=int, default=500, metavar="N", help="characters, or bytes, to draw"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="0: always the most likely"
+    )
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the most likely tokens of chance P together")
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="draw from the most likely tokens of chance P together",
+    )
     parser.add_argument("--seed", type=int, help="of the draws; another text each time if left out")
     add_cells(parser)
     add_json(parser)
@@ -28,7 +37,12 @@ def run(args: argparse.Namespace) -> int:
     if is_network(args.run_folder):
         from recurra import runtime
 
-        text = runtime.sample(runtime.Model(open_network(args.run_folder, open_cells(args))), args.prompt, args.length, **options)
+        text = runtime.sample(
+            runtime.Model(open_network(args.run_folder, open_cells(args))),
+            args.prompt,
+            args.length,
+            **options,
+        )
     else:
         model = open_run(args.run_folder, open_cells(args))
         from recurra import models

@@ -27,15 +27,31 @@ FORMATS = ("auto", "text", "json", "csv", "f32", "s16")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.epilog = "example: tail -f app.log | recurra stream runs/a\nstatus 1 if a line was passed over"
+    parser.epilog = (
+        "example: tail -f app.log | recurra stream runs/a\nstatus 1 if a line was passed over"
+    )
     parser.add_argument("run_folder", metavar="RUN", help=HELP)
-    form = "lines of text, JSON lists or CSV rows (a model of tokens: their numbers), or raw little-endian samples (s16: 32768 times the "
+    form = (
+        "lines of text, JSON lists or CSV rows (a model of tokens: their numbers), or raw"
+        " little-endian samples (s16: 32768 times the "
+    )
     form += "value); auto: text for a model with a vocabulary, else csv"
     parser.add_argument("--format", choices=FORMATS, default="auto", help=form)
-    parser.add_argument("--fresh", action="store_true", help="begin anew at each line of text; else the state is carried on")
-    parser.add_argument("--bad", choices=("skip", "stop"), default="skip", help="what a line does that cannot be read")
     parser.add_argument(
-        "--save-state", metavar="FILE", help="at the end, also after Ctrl-C, SIGTERM or a closed pipe, write the state there"
+        "--fresh",
+        action="store_true",
+        help="begin anew at each line of text; else the state is carried on",
+    )
+    parser.add_argument(
+        "--bad",
+        choices=("skip", "stop"),
+        default="skip",
+        help="what a line does that cannot be read",
+    )
+    parser.add_argument(
+        "--save-state",
+        metavar="FILE",
+        help="at the end, also after Ctrl-C, SIGTERM or a closed pipe, write the state there",
     )
     parser.add_argument("--load-state", metavar="FILE", help="go on from a state that was saved")
     add_cells(parser)
@@ -43,21 +59,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer each step or line at once; a bad one is reported on the standard error stream by its number.
+    """Answer each step or line at once; a bad one is reported on the standard error stream by its
+    number.
 
-    Text: the nats a token that the model pays for a line, high for what it did not expect. Else the outputs, as the input lies;
-    raw input gives raw float32.
+    Text: the nats a token that the model pays for a line, high for what it did not expect. Else the
+    outputs, as the input lies; raw input gives raw float32.
     """
     from recurra.errors import ArgumentError, RunError
     from recurra.runtime import Model
 
     if sys.stdin is None:
-        raise RunError("standard input must be open, got a closed one; give the lines, or /dev/null")
+        raise RunError(
+            "standard input must be open, got a closed one; give the lines, or /dev/null"
+        )
     model = Model(open_network(args.run_folder, open_cells(args)))
     tokens, words = model.network.reads_tokens, model.network.vocabulary is not None
     form = ("text" if words else "csv") if args.format == "auto" else args.format
     if form not in (("text", "json", "csv") if tokens else ("json", "csv", "f32", "s16")):
-        need = "text, json or csv, since the model reads tokens" if tokens else "json, csv, f32 or s16, since the model reads features"
+        need = (
+            "text, json or csv, since the model reads tokens"
+            if tokens
+            else "json, csv, f32 or s16, since the model reads features"
+        )
         raise ArgumentError(f"--format must be {need}, got {form}")
     for option, instead in (("fresh", "leave it out"), ("json", "use --format json")):
         if getattr(args, option) and form != "text":
@@ -107,7 +130,10 @@ def _steps(args: argparse.Namespace, model: Model, form: str) -> int:
                 if not isinstance(x, DataError):
                     y = session.push(x if tokens else x[None])[0]
             except ArgumentError:
-                x = DataError(f"{'step' if form in RAW else 'line'} {number} must keep the state and the output finite, got an overflow")
+                x = DataError(
+                    f"{'step' if form in RAW else 'line'} {number} must keep the state and the"
+                    " output finite, got an overflow"
+                )
             if y is None:
                 bad += 1
                 if _report(args, str(x)):
@@ -121,7 +147,11 @@ def _steps(args: argparse.Namespace, model: Model, form: str) -> int:
 def _report(args: argparse.Namespace, what: str) -> bool:
     """Say what was bad; whether to stop."""
     stops = bool(args.bad == "stop")
-    print(f"recurra stream: {printable(what)}; {'stopped' if stops else 'passed over'}", file=sys.stderr, flush=True)
+    print(
+        f"recurra stream: {printable(what)}; {'stopped' if stops else 'passed over'}",
+        file=sys.stderr,
+        flush=True,
+    )
     return stops
 
 
@@ -133,13 +163,17 @@ def _load(path: str | None, load: Callable[[bytes], Any]) -> None:
     try:
         blob = read_regular(path, MOST_STATE)
     except OSError as error:
-        raise DataError(f"--load-state must be a file that can be read, got {path!r} ({error.strerror})") from None
+        raise DataError(
+            f"--load-state must be a file that can be read, got {path!r} ({error.strerror})"
+        ) from None
     load(blob)
 
 
 @contextmanager
 def _kept(path: str | None, save: Callable[[], bytes]) -> Iterator[None]:
-    """A block after which the state is in a file, however it ends; where no file can be, it does not begin."""
+    """A block after which the state is in a file, however it ends; where no file can be, it does
+    not begin.
+    """
     if path is None:
         yield
         return
@@ -168,4 +202,6 @@ def _writable(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"--save-state must be a file that can be written, got {path!r} ({error.strerror})") from None
+        raise RunError(
+            f"--save-state must be a file that can be written, got {path!r} ({error.strerror})"
+        ) from None

@@ -1,4 +1,6 @@
-"""Wrong usage: what was wrong and what may have been meant, under the usage of the command that was called. Status 2."""
+"""Wrong usage: what was wrong and what may have been meant, under the usage of the command that was
+called. Status 2.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class Parser(argparse.ArgumentParser):
     """A parser, of the program or of a command, that says what a mistyped word may have meant."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse does; but a command refuses itself what it does not know, so that its own usage is shown."""
+        """As argparse does; but a command refuses itself what it does not know, so that its own
+        usage is shown.
+        """
         words = list(args or ())
         for word in words[: self._end(words)]:
             if self._is_unknown(word):
@@ -31,19 +35,29 @@ class Parser(argparse.ArgumentParser):
 
     def _end(self, words: list[str]) -> int:
         """Where what this parser is to judge ends: at --, and for the program at the command."""
-        ends = [place for place, word in enumerate(words) if word == "--" or (self._subparsers and not word.startswith("-"))]
+        ends = [
+            place
+            for place, word in enumerate(words)
+            if word == "--" or (self._subparsers and not word.startswith("-"))
+        ]
         return min(ends, default=len(words))
 
     def _is_unknown(self, word: str) -> bool:
-        """Whether a word is an option, written so that it cannot be a value, and no option here begins like it."""
+        """Whether a word is an option, written so that it cannot be a value, and no option here
+        begins like it.
+        """
         if not re.match("--|-[a-zA-Z]", word) or " " in word:
             return False
-        return not any(option.startswith(word.partition("=")[0]) for option in self._option_string_actions)
+        return not any(
+            option.startswith(word.partition("=")[0]) for option in self._option_string_actions
+        )
 
     def _near(self, word: str) -> str:
         options = [option for option in self._option_string_actions if option.startswith("--")]
         near = difflib.get_close_matches(word.partition("=")[0], options, n=1)
-        return f"; did you mean {near[0]}?" if near else f"; {self.prog} --help lists those there are"
+        return (
+            f"; did you mean {near[0]}?" if near else f"; {self.prog} --help lists those there are"
+        )
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -58,7 +72,9 @@ class Parser(argparse.ArgumentParser):
     def say_wrong(self, message: str) -> None:
         """Print the usage and each line of a message, to the standard error stream."""
         message = re.sub(
-            r"^argument (.+): invalid (int|float) value: ", lambda found: f"{found[1]} must be {KINDS[found[2]]}, got ", message
+            r"^argument (.+): invalid (int|float) value: ",
+            lambda found: f"{found[1]} must be {KINDS[found[2]]}, got ",
+            message,
         )
         self.print_usage(sys.stderr)
         for line in message.splitlines():
@@ -66,11 +82,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def concerns_options(error: ArgumentError, words: Sequence[str]) -> bool:
-    """Whether an error is about a value that an option was given: its message begins with the option's name.
+    """Whether an error is about a value that an option was given: its message begins with the
+    option's name.
 
-    >>> concerns_options(ArgumentError("top_k must be positive, got 0"), ["sample", "runs/a", "--top-k", "0"])
+    >>> concerns_options(
+    ...     ArgumentError("top_k must be positive, got 0"), ["sample", "runs/a", "--top-k", "0"]
+    ... )
     True
     """
-    options = tuple(word.partition("=")[0].lstrip("-").replace("-", "_") for word in words if word.startswith("--"))
-    subjects = [line.split()[0].lstrip("-").replace("-", "_") for line in str(error).splitlines() if line.strip()]
+    options = tuple(
+        word.partition("=")[0].lstrip("-").replace("-", "_")
+        for word in words
+        if word.startswith("--")
+    )
+    subjects = [
+        line.split()[0].lstrip("-").replace("-", "_")
+        for line in str(error).splitlines()
+        if line.strip()
+    ]
     return any(option and subject.startswith(option) for subject in subjects for option in options)

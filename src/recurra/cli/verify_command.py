@@ -30,19 +30,31 @@ def run(args: argparse.Namespace) -> int:
     from recurra.errors import ArgumentError
 
     if args.steps < 3 or args.rows < 1:
-        raise ArgumentError(f"steps must be at least 3 and rows at least 1, got {args.steps} and {args.rows}")
+        raise ArgumentError(
+            f"steps must be at least 3 and rows at least 1, got {args.steps} and {args.rows}"
+        )
     if args.output and not is_network(args.run_folder):
-        raise ArgumentError(f"--output must go with an ONNX file or FILE.py:NAME, got {args.run_folder!r}; leave it out")
+        raise ArgumentError(
+            f"--output must go with an ONNX file or FILE.py:NAME, got {args.run_folder!r}; leave"
+            " it out"
+        )
     cells = open_cells(args)
     with telling() as tell:
-        rows = _of_network(args, tell) if is_network(args.run_folder) else _of_run(args, cells, tell)
-    record = {"holds": all(row.holds for row in rows), "rows": [row._asdict() | {"holds": row.holds} for row in rows]}
+        rows = (
+            _of_network(args, tell) if is_network(args.run_folder) else _of_run(args, cells, tell)
+        )
+    record = {
+        "holds": all(row.holds for row in rows),
+        "rows": [row._asdict() | {"holds": row.holds} for row in rows],
+    }
     answer(args, record, table(rows))
     return 0 if record["holds"] else 1
 
 
 def _of_network(args: argparse.Namespace, tell: Callable[[str], object]) -> list[Any]:
-    """The rows of a network, its own precision standing for float32 and the coarser ones; of a module before them what it gives itself."""
+    """The rows of a network, its own precision standing for float32 and the coarser ones; of a
+    module before them what it gives itself.
+    """
     import numpy as np
 
     from recurra.cli.opened import is_module, open_module, open_network, place_of
@@ -57,7 +69,11 @@ def _of_network(args: argparse.Namespace, tell: Callable[[str], object]) -> list
         network = network_of(module, output=place_of(args.output))
     draws, shape = np.random.default_rng(0), (args.steps, args.rows)
     tokens = network.reads_tokens
-    x = draws.integers(0, network.input_size, shape) if tokens else draws.standard_normal((*shape, network.input_size)).astype(np.float32)
+    x = (
+        draws.integers(0, network.input_size, shape)
+        if tokens
+        else draws.standard_normal((*shape, network.input_size)).astype(np.float32)
+    )
     if module is None:
         return verify_exports(network, x, tell)
     from recurra.parity import verify_module
@@ -74,7 +90,9 @@ def _of_run(args: argparse.Namespace, cells: list[Any], tell: Callable[[str], ob
     from recurra.export import network_of
 
     model = train.open_run(args.run_folder, cells)
-    x = torch.randint(model.vocab_size, (args.steps, args.rows), generator=torch.Generator().manual_seed(0))
+    x = torch.randint(
+        model.vocab_size, (args.steps, args.rows), generator=torch.Generator().manual_seed(0)
+    )
     rows = parity.verify(model, x, tell)
     try:
         return rows + parity.verify_exports(network_of(model), x.numpy(), tell)
@@ -84,7 +102,9 @@ def _of_run(args: argparse.Namespace, cells: list[Any], tell: Callable[[str], ob
 
 @contextmanager
 def telling() -> Iterator[Callable[[str], object]]:
-    """Something to tell which path is run next: a line on a terminal's standard error stream, which is gone afterwards."""
+    """Something to tell which path is run next: a line on a terminal's standard error stream, which
+    is gone afterwards.
+    """
     if not sys.stderr.isatty():
         yield str
         return
@@ -110,7 +130,18 @@ def table(rows: list[Any]) -> str:
             lines.append(f"{row.path:<{wide}}  not run: {row.note}")
         else:
             mark = "holds" if row.holds else "FAILS"
-            lines.append(f"{row.path:<{wide}}  {row.difference:<18.2e}  {row.bound:<8.2e}  {row.steps:<5}  {mark}")
+            lines.append(
+                f"{row.path:<{wide}}  {row.difference:<18.2e}  {row.bound:<8.2e}  {row.steps:<5} "
+                f" {mark}"
+            )
     good = sum(row.holds and row.bound is not None for row in rows)
     ran = sum(row.bound is not None for row in rows)
-    return "\n".join([*lines, f"{good} of {count_text(ran, 'path')} equal{'s' if ran == 1 else ''} the float64 loop within the bound"])
+    return "\n".join(
+        [
+            *lines,
+            (
+                f"{good} of {count_text(ran, 'path')} equal{'s' if ran == 1 else ''} the float64"
+                " loop within the bound"
+            ),
+        ]
+    )

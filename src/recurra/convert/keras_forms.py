@@ -1,4 +1,6 @@
-"""What a Keras layer's options and arrays mean: its cell, and the arrays of CuDNN layers as those of the plain ones."""
+"""What a Keras layer's options and arrays mean: its cell, and the arrays of CuDNN layers as those
+of the plain ones.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,17 @@ from recurra.convert.onnx_cells import SIGMOID, TANH, Activation, OnnxGRU, OnnxL
 from recurra.errors import ConversionError, choice_text
 
 GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
-FUNCTIONS = {"tanh": TANH, "sigmoid": SIGMOID, "relu": Activation("Relu"), "linear": Activation("Affine", 1.0, 0.0)}
+FUNCTIONS = {
+    "tanh": TANH,
+    "sigmoid": SIGMOID,
+    "relu": Activation("Relu"),
+    "linear": Activation("Affine", 1.0, 0.0),
+}
 HARD_SIGMOID = {2: Activation("HardSigmoid", 0.2, 0.5), 3: Activation("HardSigmoid", 1 / 6, 0.5)}
 """By Keras' version: clip(0.2 x + 0.5, 0, 1), and relu6(x + 3) / 6."""
-DEFAULTS = "'hard_sigmoid' is the default up to Keras 2.2, 'sigmoid' of later ones and of tf.keras 2"
+DEFAULTS = (
+    "'hard_sigmoid' is the default up to Keras 2.2, 'sigmoid' of later ones and of tf.keras 2"
+)
 
 
 def function(option: str, name: Any, keras: int | None) -> Activation:
@@ -35,7 +44,9 @@ def function(option: str, name: Any, keras: int | None) -> Activation:
     if name == "hard_sigmoid":
         if keras not in HARD_SIGMOID:
             both = "keras=2 for clip(0.2 x + 0.5, 0, 1), keras=3 for relu6(x + 3) / 6"
-            raise ConversionError(f"keras must say whose hard_sigmoid it is, 2 or 3, got {keras!r}; {both}")
+            raise ConversionError(
+                f"keras must say whose hard_sigmoid it is, 2 or 3, got {keras!r}; {both}"
+            )
         return HARD_SIGMOID[keras]
     if not isinstance(name, str) or name not in FUNCTIONS:
         raise ConversionError(choice_text(option, name, [*FUNCTIONS, "hard_sigmoid"]))
@@ -47,7 +58,14 @@ def version(layer: Any) -> int | None:
     for option in ("recurrent_activation", "activation"):
         if layer.get_config().get(option) == "hard_sigmoid":
             value = float(getattr(layer, option)(np.float32(1)))
-            return next((keras for keras, known in HARD_SIGMOID.items() if abs(value - known.alpha - known.beta) < 1e-3), None)
+            return next(
+                (
+                    keras
+                    for keras, known in HARD_SIGMOID.items()
+                    if abs(value - known.alpha - known.beta) < 1e-3
+                ),
+                None,
+            )
     return None
 
 
@@ -60,7 +78,9 @@ def cell_of(kind: str, gate: Activation, inner: Activation, reset_after: bool) -
         inner: its activation.
         reset_after: the form of a GRU.
 
-    >>> cell_of("GRU", SIGMOID, TANH, reset_after=False), cell_of("LSTM", SIGMOID, FUNCTIONS["relu"], reset_after=False).h
+    >>> cell_of("GRU", SIGMOID, TANH, reset_after=False), cell_of(
+    ...     "LSTM", SIGMOID, FUNCTIONS["relu"], reset_after=False
+    ... ).h
     (ResetBeforeGRU(), Relu)
     """
     usual = gate == SIGMOID and inner == TANH
@@ -83,17 +103,26 @@ def form(cell: Cell) -> tuple[str, bool]:
     (('GRU', True), ('LSTM', False))
     """
     kinds: dict[type, tuple[str, bool]] = {
-        Elman: ("SimpleRNN", False), OnnxRNN: ("SimpleRNN", False), LSTM: ("LSTM", False), OnnxLSTM: ("LSTM", False), GRU: ("GRU", True),
-        ResetBeforeGRU: ("GRU", False), OnnxGRU: ("GRU", getattr(cell, "linear_before_reset", False)),
-    }  # fmt: skip
+        Elman: ("SimpleRNN", False),
+        OnnxRNN: ("SimpleRNN", False),
+        LSTM: ("LSTM", False),
+        OnnxLSTM: ("LSTM", False),
+        GRU: ("GRU", True),
+        ResetBeforeGRU: ("GRU", False),
+        OnnxGRU: ("GRU", getattr(cell, "linear_before_reset", False)),
+    }
     known = type(cell) in kinds
     if known and isinstance(cell, (OnnxRNN, OnnxLSTM, OnnxGRU)):
         inner = cell.f if isinstance(cell, OnnxRNN) else cell.g
         functions = {*FUNCTIONS.values(), *HARD_SIGMOID.values()}
-        known = {inner, cell.f} <= functions and cell == cell_of(kinds[type(cell)][0], cell.f, inner, kinds[type(cell)][1])
+        known = {inner, cell.f} <= functions and cell == cell_of(
+            kinds[type(cell)][0], cell.f, inner, kinds[type(cell)][1]
+        )
     if not known:
         names = ", ".join(each.__name__ for each in (Elman, LSTM, GRU, ResetBeforeGRU))
-        raise ConversionError(f"cell must be one that Keras has ({names}, with its activations), got {cell!r}")
+        raise ConversionError(
+            f"cell must be one that Keras has ({names}, with its activations), got {cell!r}"
+        )
     return kinds[type(cell)]
 
 
@@ -106,8 +135,8 @@ def of_cudnn(kind: str, weights: Sequence[np.ndarray]) -> bool:
 def plain(kind: str, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The arrays of a CuDNN layer as Keras' plain layer has them.
 
-    Each gate's block of the kernel is written column by column, each of the recurrent kernel transposed; the LSTM's two biases
-    are added, the GRU's put one over the other.
+    Each gate's block of the kernel is written column by column, each of the recurrent kernel
+    transposed; the LSTM's two biases are added, the GRU's put one over the other.
 
     Source: the conversion that Keras 2 and tf.keras 2 do as they load a file's weights.
     """

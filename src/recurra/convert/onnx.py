@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from recurra.cells import GRU, LSTM, Cell, Elman, PeepholeLSTM, ResetBeforeGRU
-from recurra.convert.onnx_cells import FUNCTIONS, TAKES_ALPHA, TAKES_BETA, Activation, OnnxGRU, OnnxLSTM, OnnxRNN
+from recurra.convert.onnx_cells import (
+    FUNCTIONS,
+    TAKES_ALPHA,
+    TAKES_BETA,
+    Activation,
+    OnnxGRU,
+    OnnxLSTM,
+    OnnxRNN,
+)
 from recurra.convert.onnx_layer import OnnxLayer
 from recurra.convert.weights import layer_with, reorder
 from recurra.errors import ConversionError, MissingDependency, choice_text, shape_text
@@ -21,7 +29,8 @@ class Form(NamedTuple):
     """What an operator looks like.
 
     Attributes:
-        theirs, ours: the gates' letters in the order of ONNX's rows and of ours (ONNX writes c for g, h for n).
+        theirs, ours: the gates' letters in the order of ONNX's rows and of ours (ONNX writes c for
+            g, h for n).
         activations: the default ones of one direction.
         own: the attributes that only this operator has.
         inputs: the inputs' names, in order.
@@ -37,15 +46,26 @@ class Form(NamedTuple):
 FIRST = ("X", "W", "R", "B", "sequence_lens", "initial_h")
 FORMS = {
     "RNN": Form("h", "h", ("Tanh",), (), FIRST),
-    "LSTM": Form("iofg", "ifgo", ("Sigmoid", "Tanh", "Tanh"), ("input_forget",), (*FIRST, "initial_c", "P")),
+    "LSTM": Form(
+        "iofg", "ifgo", ("Sigmoid", "Tanh", "Tanh"), ("input_forget",), (*FIRST, "initial_c", "P")
+    ),
     "GRU": Form("zrn", "rzn", ("Sigmoid", "Tanh"), ("linear_before_reset",), FIRST),
 }
-COMMON = ("activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout")
+COMMON = (
+    "activation_alpha",
+    "activation_beta",
+    "activations",
+    "clip",
+    "direction",
+    "hidden_size",
+    "layout",
+)
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 ALPHA = {"LeakyRelu": 0.01, "ThresholdedRelu": 1.0, "HardSigmoid": 0.2, "Elu": 1.0}
 BETA = {"HardSigmoid": 0.5, "Affine": 0.0}
-"""ONNX's default constants. Affine has no default alpha and ScaledTanh none at all. ONNX Runtime's own default
-threshold of ThresholdedRelu is 0, against ONNX's text; the text is followed."""
+"""ONNX's default constants. Affine has no default alpha and ScaledTanh none at all. ONNX Runtime's
+own default threshold of ThresholdedRelu is 0, against ONNX's text; the text is followed.
+"""
 
 
 FED = ("sequence_lens", "initial_h", "initial_c")
@@ -55,18 +75,19 @@ FED = ("sequence_lens", "initial_h", "initial_c")
 def from_onnx_node(node: Any, initializers: Any) -> OnnxLayer:
     """Make the layer of an ONNX RNN, LSTM or GRU node, exactly.
 
-    Rows go from ONNX's order to ours: i o f c -> i f g o, z r h -> r z n. A node with the standard activations
-    and no clip or input_forget becomes a built-in cell, which every method can run: Elman, LSTM, PeepholeLSTM,
-    GRU (linear_before_reset=1) or ResetBeforeGRU (0; z's rows are negated, since ours takes the new with z
-    where ONNX keeps the old, and sigmoid(-a) = 1 - sigmoid(a)). Any other becomes an `OnnxRNN`, `OnnxLSTM` or
-    `OnnxGRU`. `clip` bounds the gates' inputs; `layout` says how the node's initial states lie, while the layer
-    always takes (T, B, I).
+    Rows go from ONNX's order to ours: i o f c -> i f g o, z r h -> r z n. A node with the standard
+    activations and no clip or input_forget becomes a built-in cell, which every method can run:
+    Elman, LSTM, PeepholeLSTM, GRU (linear_before_reset=1) or ResetBeforeGRU (0; z's rows are
+    negated, since ours takes the new with z where ONNX keeps the old, and sigmoid(-a) = 1 -
+    sigmoid(a)). Any other becomes an `OnnxRNN`, `OnnxLSTM` or `OnnxGRU`. `clip` bounds the gates'
+    inputs; `layout` says how the node's initial states lie, while the layer always takes (T, B, I).
 
     Args:
         node: an onnx.NodeProto.
-        initializers: by name, NumPy arrays or TensorProtos; or a list of TensorProtos, as a graph holds them.
-            All inputs but X must be here, and but sequence_lens, initial_h and initial_c: what of these is an input of
-            the graph must be given at each call, as `lengths` and `state`.
+        initializers: by name, NumPy arrays or TensorProtos; or a list of TensorProtos, as a graph
+            holds them. All inputs but X must be here, and but sequence_lens, initial_h and
+            initial_c: what of these is an input of the graph must be given at each call, as
+                `lengths` and `state`.
 
     Returns:
         An `OnnxLayer`: y (T, B, D*H), state (D, B, H), for an LSTM (h, c).
@@ -84,17 +105,37 @@ def from_onnx_node(node: Any, initializers: Any) -> OnnxLayer:
     """
     onnx = require_onnx("from_onnx_node")
     if node.op_type not in FORMS or node.domain not in ("", "ai.onnx"):
-        raise ConversionError(choice_text("op_type", node.op_type if not node.domain else f"{node.domain}.{node.op_type}", FORMS))
+        raise ConversionError(
+            choice_text(
+                "op_type",
+                node.op_type if not node.domain else f"{node.domain}.{node.op_type}",
+                FORMS,
+            )
+        )
     form = FORMS[node.op_type]
     attributes = _attributes(node, form, onnx)
-    known = initializers if isinstance(initializers, Mapping) else {tensor.name: tensor for tensor in initializers}
+    known = (
+        initializers
+        if isinstance(initializers, Mapping)
+        else {tensor.name: tensor for tensor in initializers}
+    )
     inputs = _inputs(node, form, known, onnx)
     _check_shapes(form, attributes, inputs)
     cells = _cells(node.op_type, attributes, "P" in inputs)
-    layers = [layer_with(cell, _weights(form, cell, inputs, number)) for number, cell in enumerate(cells)]
+    layers = [
+        layer_with(cell, _weights(form, cell, inputs, number)) for number, cell in enumerate(cells)
+    ]
     axes = (1, 0, 2) if attributes["layout"] else (0, 1, 2)
-    states = {name[-1]: inputs[name].permute(axes).contiguous() for name in ("initial_h", "initial_c") if name in inputs}
-    fed = [role for role, name in zip(form.inputs, node.input) if name and role in FED and role not in inputs]
+    states = {
+        name[-1]: inputs[name].permute(axes).contiguous()
+        for name in ("initial_h", "initial_c")
+        if name in inputs
+    }
+    fed = [
+        role
+        for role, name in zip(form.inputs, node.input)
+        if name and role in FED and role not in inputs
+    ]
     return OnnxLayer(layers, attributes["direction"], states, inputs.get("sequence_lens"), fed)
 
 
@@ -105,7 +146,9 @@ def require_onnx(what: str) -> ModuleType:
         import onnx.helper
         import onnx.numpy_helper
     except ImportError:
-        raise MissingDependency(f"recurra.convert.{what} needs the onnx package; install it with: pip install onnx") from None
+        raise MissingDependency(
+            f"recurra.convert.{what} needs the onnx package; install it with: pip install onnx"
+        ) from None
     return onnx
 
 
@@ -114,13 +157,17 @@ def _attributes(node: Any, form: Form, onnx: ModuleType) -> dict[str, Any]:
     found: dict[str, Any] = {"direction": "forward", "layout": 0, "clip": None}
     for attribute in node.attribute:
         if attribute.name not in (*COMMON, *form.own):
-            raise ConversionError(choice_text(f"attribute of {node.op_type}", attribute.name, (*COMMON, *form.own)))
+            raise ConversionError(
+                choice_text(f"attribute of {node.op_type}", attribute.name, (*COMMON, *form.own))
+            )
         value = onnx.helper.get_attribute_value(attribute)
         found[attribute.name] = value.decode() if isinstance(value, bytes) else value
     if found["direction"] not in DIRECTIONS:
         raise ConversionError(choice_text("direction", found["direction"], DIRECTIONS))
     if found["clip"] is not None and not found["clip"] > 0:
-        raise ConversionError(f"clip must be positive, got {found['clip']}; leave it out for no clip")
+        raise ConversionError(
+            f"clip must be positive, got {found['clip']}; leave it out for no clip"
+        )
     for name in ("layout", *form.own):
         if found.setdefault(name, 0) not in (0, 1):
             raise ConversionError(f"{name} must be 0 or 1, got {found[name]}")
@@ -128,7 +175,9 @@ def _attributes(node: Any, form: Form, onnx: ModuleType) -> dict[str, Any]:
 
 
 def _inputs(node: Any, form: Form, known: Mapping[str, Any], onnx: ModuleType) -> dict[str, Tensor]:
-    """The node's inputs but X, and but those that a graph gives, as tensors of our own, by ONNX's names."""
+    """The node's inputs but X, and but those that a graph gives, as tensors of our own, by ONNX's
+    names.
+    """
     names = {role: name for role, name in zip(form.inputs, node.input) if name and role != "X"}
     found = {}
     for role, name in names.items():
@@ -137,7 +186,9 @@ def _inputs(node: Any, form: Form, known: Mapping[str, Any], onnx: ModuleType) -
         if name not in known:
             raise ConversionError(f"{role} must be an initializer, got {name!r}, which is none")
         value = known[name]
-        array = np.array(onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value)
+        array = np.array(
+            onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+        )
         kinds = ("int32", "int64") if role == "sequence_lens" else ("float16", "float32", "float64")
         if array.dtype.name not in kinds:
             raise ConversionError(f"{role} must be {' or '.join(kinds)}, got {array.dtype.name}")
@@ -152,29 +203,48 @@ def _check_shapes(form: Form, attributes: dict[str, Any], inputs: dict[str, Tens
     """Raise unless the inputs fit each other, the direction and hidden_size."""
     directions, hidden = DIRECTIONS[attributes["direction"]], inputs["R"].shape[-1]
     if attributes.get("hidden_size", hidden) != hidden:
-        raise ConversionError(f"hidden_size must be {hidden}, as R has it, got {attributes['hidden_size']}")
+        raise ConversionError(
+            f"hidden_size must be {hidden}, as R has it, got {attributes['hidden_size']}"
+        )
     rows = len(form.theirs) * hidden
-    batch: Iterable[int | str] = ("B", directions, hidden) if attributes["layout"] else (directions, "B", hidden)
+    batch: Iterable[int | str] = (
+        ("B", directions, hidden) if attributes["layout"] else (directions, "B", hidden)
+    )
     wanted: dict[str, Iterable[int | str]] = {
-        "W": (directions, rows, "I"), "R": (directions, rows, hidden), "B": (directions, 2 * rows), "P": (directions, 3 * hidden),
-        "sequence_lens": ("B",), "initial_h": batch, "initial_c": batch,
-    }  # fmt: skip
+        "W": (directions, rows, "I"),
+        "R": (directions, rows, hidden),
+        "B": (directions, 2 * rows),
+        "P": (directions, 3 * hidden),
+        "sequence_lens": ("B",),
+        "initial_h": batch,
+        "initial_c": batch,
+    }
     for name, tensor in inputs.items():
         shape = tuple(wanted[name])
-        if tensor.ndim != len(shape) or any(want != got for want, got in zip(shape, tensor.shape) if isinstance(want, int)):
+        if tensor.ndim != len(shape) or any(
+            want != got for want, got in zip(shape, tensor.shape) if isinstance(want, int)
+        ):
             raise ConversionError(
-                f"{name} must have shape {shape_text(shape)} for direction {attributes['direction']!r}, got {shape_text(tensor.shape)}"
+                f"{name} must have shape {shape_text(shape)} for direction"
+                f" {attributes['direction']!r}, got {shape_text(tensor.shape)}"
             )
         if name != "sequence_lens" and tensor.dtype != inputs["W"].dtype:
-            raise ConversionError(f"{name} must have the dtype of W, {inputs['W'].dtype}, got {tensor.dtype}")
+            raise ConversionError(
+                f"{name} must have the dtype of W, {inputs['W'].dtype}, got {tensor.dtype}"
+            )
 
 
 def _cells(op: str, attributes: dict[str, Any], peepholes: bool) -> list[Cell]:
     """The cell of each direction: a built-in one where its equations are the node's."""
-    return [_cell(op, functions, attributes, peepholes) for functions in read_activations(op, attributes)]
+    return [
+        _cell(op, functions, attributes, peepholes)
+        for functions in read_activations(op, attributes)
+    ]
 
 
-def _cell(op: str, functions: tuple[Activation, ...], attributes: dict[str, Any], peepholes: bool) -> Cell:
+def _cell(
+    op: str, functions: tuple[Activation, ...], attributes: dict[str, Any], peepholes: bool
+) -> Cell:
     clip = attributes["clip"]
     standard = clip is None and functions == tuple(map(Activation, FORMS[op].activations))
     if op == "RNN":
@@ -194,23 +264,31 @@ def _cell(op: str, functions: tuple[Activation, ...], attributes: dict[str, Any]
 def read_activations(op: str, attributes: dict[str, Any]) -> list[tuple[Activation, ...]]:
     """The activations of each direction.
 
-    Constants are consumed in order by the activations that take one, as ONNX Runtime does it; ONNX's defaults
-    stand where the lists end.
+    Constants are consumed in order by the activations that take one, as ONNX Runtime does it;
+    ONNX's defaults stand where the lists end.
 
     Raises:
         ConversionError: the number of activations or constants does not fit; names the attribute.
 
-    >>> read_activations("RNN", {"direction": "forward", "activations": [b"LeakyRelu"], "activation_alpha": [0.5]})
+    >>> read_activations(
+    ...     "RNN",
+    ...     {"direction": "forward", "activations": [b"LeakyRelu"], "activation_alpha": [0.5]},
+    ... )
     [(LeakyRelu(0.5),)]
     """
     default, directions = FORMS[op].activations, DIRECTIONS[attributes["direction"]]
-    given = [name.decode() if isinstance(name, bytes) else name for name in attributes.get("activations", ())]
+    given = [
+        name.decode() if isinstance(name, bytes) else name
+        for name in attributes.get("activations", ())
+    ]
     names = [_canonical(name) for name in given] or [*default] * directions
     if op == "RNN" and directions == 1 and names == ["Tanh", "Tanh"]:
         names = names[:1]  # the schema's own default, spelt out, has two for any direction
     if len(names) != len(default) * directions:
         wanted = f"{len(default)} for each of {directions}" if directions > 1 else str(len(default))
-        raise ConversionError(f"activations of {op} must be {wanted}, got {len(names)}: {', '.join(names)}")
+        raise ConversionError(
+            f"activations of {op} must be {wanted}, got {len(names)}: {', '.join(names)}"
+        )
     alphas, betas = (list(attributes.get(f"activation_{kind}", ())) for kind in ("alpha", "beta"))
     functions = [
         Activation(
@@ -223,7 +301,8 @@ def read_activations(op: str, attributes: dict[str, Any]) -> list[tuple[Activati
     for kind, left in (("alpha", alphas), ("beta", betas)):
         if left:
             raise ConversionError(
-                f"activation_{kind} must have one value for each activation that takes one, got {len(left)} more for {', '.join(names)}"
+                f"activation_{kind} must have one value for each activation that takes one, got"
+                f" {len(left)} more for {', '.join(names)}"
             )
     return [tuple(functions[i : i + len(default)]) for i in range(0, len(functions), len(default))]
 
@@ -240,8 +319,12 @@ def _constant(kind: str, name: str, given: list[float], defaults: Mapping[str, f
     if given:
         return given.pop(0)
     if name not in defaults:
-        raise ConversionError(f"activation_{kind} must be given for {name}, which has no default, got none")
-    return float(np.float32(defaults[name]))  # attributes are float32: a default must equal the same value spelt out
+        raise ConversionError(
+            f"activation_{kind} must be given for {name}, which has no default, got none"
+        )
+    return float(
+        np.float32(defaults[name])
+    )  # attributes are float32: a default must equal the same value spelt out
 
 
 def _weights(form: Form, cell: Cell, inputs: dict[str, Tensor], number: int) -> dict[str, Tensor]:
@@ -250,7 +333,10 @@ def _weights(form: Form, cell: Cell, inputs: dict[str, Tensor], number: int) -> 
     found = {"weight_ih": inputs["W"][number], "weight_hh": inputs["R"][number]}
     if "B" in inputs:
         found["bias_ih"], found["bias_hh"] = inputs["B"][number].chunk(2)
-    weights = {name: reorder(rows, form.theirs, "".join(cell.blocks(name)), negate) for name, rows in found.items()}
+    weights = {
+        name: reorder(rows, form.theirs, "".join(cell.blocks(name)), negate)
+        for name, rows in found.items()
+    }
     if "P" in inputs:
         weights |= dict(zip(("p_i", "p_o", "p_f"), inputs["P"][number].chunk(3)))
     return weights

@@ -38,9 +38,9 @@ class Activation:
     """One activation function of ONNX with its constants.
 
         Relu max(0, x)      Tanh tanh(x)    Sigmoid 1 / (1 + e^-x)      Softsign x / (1 + |x|)
-        Softplus log(1 + e^x)               Affine alpha x + beta       ScaledTanh alpha tanh(beta x)
-        LeakyRelu x if x >= 0 else alpha x                              Elu x if x >= 0 else alpha (e^x - 1)
-        ThresholdedRelu x if x >= alpha else 0                          HardSigmoid min(max(alpha x + beta, 0), 1)
+        Softplus log(1 + e^x)            Affine alpha x + beta       ScaledTanh alpha tanh(beta x)
+        LeakyRelu x if x >= 0 else alpha x         Elu x if x >= 0 else alpha (e^x - 1)
+        ThresholdedRelu x if x >= alpha else 0     HardSigmoid min(max(alpha x + beta, 0), 1)
 
     Args:
         name: one of these.
@@ -65,7 +65,11 @@ class Activation:
         return FUNCTIONS[self.name](x, self.alpha, self.beta)
 
     def __repr__(self) -> str:
-        constants = [f"{value:g}" for value, taken in ((self.alpha, TAKES_ALPHA), (self.beta, TAKES_BETA)) if self.name in taken]
+        constants = [
+            f"{value:g}"
+            for value, taken in ((self.alpha, TAKES_ALPHA), (self.beta, TAKES_BETA))
+            if self.name in taken
+        ]
         return f"{self.name}({', '.join(constants)})" if constants else self.name
 
 
@@ -144,7 +148,9 @@ class OnnxLSTM(Cell):
 
     def pointwise(self, a: Pre, s: Known) -> Values:
         def gate(name: str, c: Tensor) -> Tensor:
-            seen = getattr(a, name) + s.values[f"p_{name}"] * c if self.peepholes else getattr(a, name)
+            seen = (
+                getattr(a, name) + s.values[f"p_{name}"] * c if self.peepholes else getattr(a, name)
+            )
             return self.f(clipped(seen, self.clip))
 
         i = gate("i", s.c)
@@ -187,7 +193,9 @@ class OnnxGRU(Cell):
     def phases(self) -> tuple[Phase, ...]:
         if self.linear_before_reset:
             return (Phase(self.pointwise, self.gates),)
-        return Phase(self.open, ("r", "z")), Phase(self.write, ("n",), operand=lambda s: s.new.r * s.h)
+        return Phase(self.open, ("r", "z")), Phase(
+            self.write, ("n",), operand=lambda s: s.new.r * s.h
+        )
 
     def pointwise(self, a: Pre, s: Known) -> Values:
         found = self.open(a, s)

@@ -11,7 +11,16 @@ from torch import nn
 
 from recurra.cells import GRU, LSTM, Cell, Elman, PeepholeLSTM, ResetBeforeGRU
 from recurra.convert.onnx import FED, FORMS, require_onnx
-from recurra.convert.onnx_cells import SIGMOID, TAKES_ALPHA, TAKES_BETA, TANH, Activation, OnnxGRU, OnnxLSTM, OnnxRNN
+from recurra.convert.onnx_cells import (
+    SIGMOID,
+    TAKES_ALPHA,
+    TAKES_BETA,
+    TANH,
+    Activation,
+    OnnxGRU,
+    OnnxLSTM,
+    OnnxRNN,
+)
 from recurra.convert.onnx_layer import OnnxLayer
 from recurra.convert.weights import Part, both_biases, reorder, single_layer
 from recurra.errors import ArgumentError, ConversionError, choice_text
@@ -21,33 +30,39 @@ LSTM_ACTIVATIONS, GRU_ACTIVATIONS = (SIGMOID, TANH, TANH), (SIGMOID, TANH)
 
 
 class Equations(NamedTuple):
-    """A cell in ONNX's terms: the operator, its activations for one direction, its other attributes."""
+    """A cell in ONNX's terms: the operator, its activations for one direction, its other
+    attributes.
+    """
 
     op: str
     activations: tuple[Activation, ...]
     attributes: dict[str, Any]
 
 
-def to_onnx_node(module: nn.Module, name: str = "", *, feeds: Iterable[str] = (), layout: int = 0) -> tuple[Any, dict[str, np.ndarray]]:
+def to_onnx_node(
+    module: nn.Module, name: str = "", *, feeds: Iterable[str] = (), layout: int = 0
+) -> tuple[Any, dict[str, np.ndarray]]:
     """Make the ONNX node of one layer, and its initializers.
 
         Elman -> RNN        LSTM, PeepholeLSTM -> LSTM      rows i f g o -> i o f c
         GRU -> GRU, linear_before_reset=1                   rows r z n -> z r h
-        ResetBeforeGRU -> GRU, linear_before_reset=0        z's rows negated: sigmoid(-a) = 1 - sigmoid(a)
+        ResetBeforeGRU -> GRU, linear_before_reset=0  z's rows negated: sigmoid(-a) = 1 - sigmoid(a)
 
     Args:
-        module: a recurra RNN, LSTM or GRU of one layer; a `Recurrent` of these cells, or a `Bidirectional` of
-            two; an `OnnxLayer`, with all of its attributes.
+        module: a recurra RNN, LSTM or GRU of one layer; a `Recurrent` of these cells, or a
+            `Bidirectional` of two; an `OnnxLayer`, with all of its attributes.
         name: of the node; also begins the names of its initializers and outputs.
-        feeds: optional inputs that the graph feeds, by name: "sequence_lens", "initial_h", "initial_c"; those of an `OnnxLayer`'s
-            `fed` are fed too.
+        feeds: optional inputs that the graph feeds, by name: "sequence_lens", "initial_h",
+            "initial_c"; those of an `OnnxLayer`'s `fed` are fed too.
         layout: 0, X is (T, B, I); or 1, (B, T, I), which ONNX Runtime refuses.
 
     Returns:
-        The NodeProto, with inputs X, W, R, ... and outputs Y, Y_h and, for an LSTM, Y_c; and the arrays by name.
+        The NodeProto, with inputs X, W, R, ... and outputs Y, Y_h and, for an LSTM, Y_c; and the
+        arrays by name.
 
     Raises:
-        ConversionError: ONNX has no such operator, or one node cannot hold the layer; names what is in the way.
+        ConversionError: ONNX has no such operator, or one node cannot hold the layer; names what is
+            in the way.
         ArgumentError: `feeds` or `layout` is out of range.
         MissingDependency: the onnx package is not installed.
 
@@ -62,20 +77,34 @@ def to_onnx_node(module: nn.Module, name: str = "", *, feeds: Iterable[str] = ()
     first = equations[0]
     for other in equations[1:]:
         if (other.op, other.attributes) != (first.op, first.attributes):
-            raise ConversionError(f"cell must be of one kind both ways in one node, got {parts[0].cell!r} and {parts[1].cell!r}")
+            raise ConversionError(
+                f"cell must be of one kind both ways in one node, got {parts[0].cell!r} and"
+                f" {parts[1].cell!r}"
+            )
     arrays = {**_arrays(first.op, parts), **arrays}
     prefix = f"{name}_" if name else ""
     roles = FORMS[first.op].inputs
     if unknown := [role for role in feeds if role not in roles]:
-        raise ArgumentError(choice_text(f"feeds of {first.op}", unknown[0], [role for role in FED if role in roles]))
-    inputs = [prefix + role if role == "X" or role in arrays or role in feeds else "" for role in roles]
+        raise ArgumentError(
+            choice_text(f"feeds of {first.op}", unknown[0], [role for role in FED if role in roles])
+        )
+    inputs = [
+        prefix + role if role == "X" or role in arrays or role in feeds else "" for role in roles
+    ]
     while not inputs[-1]:
         inputs.pop()
     outputs = [prefix + role for role in ("Y", "Y_h", "Y_c")[: 3 if first.op == "LSTM" else 2]]
-    attributes = {"hidden_size": arrays["R"].shape[-1], "direction": direction, "layout": layout, **first.attributes}
+    attributes = {
+        "hidden_size": arrays["R"].shape[-1],
+        "direction": direction,
+        "layout": layout,
+        **first.attributes,
+    }
     if not layout:
         del attributes["layout"]  # the attribute came with version 14
-    node = onnx.helper.make_node(first.op, inputs, outputs, name=name, **attributes, **_spelt(first.op, equations))
+    node = onnx.helper.make_node(
+        first.op, inputs, outputs, name=name, **attributes, **_spelt(first.op, equations)
+    )
     return node, {prefix + role: array for role, array in arrays.items() if role not in feeds}
 
 
@@ -95,12 +124,20 @@ def _take_apart(module: nn.Module, layout: int) -> tuple[list[Part], str, dict[s
         parts = single_layer(module, "one ONNX node")
         return parts, "bidirectional" if len(parts) == 2 else "forward", {}
     held = {f"initial_{state}": getattr(module, f"initial_{state}") for state in module.names}
-    arrays = {role: value.transpose(0, 1) if layout else value for role, value in held.items() if value is not None}
+    arrays = {
+        role: value.transpose(0, 1) if layout else value
+        for role, value in held.items()
+        if value is not None
+    }
     if module.sequence_lens is not None:
         arrays["sequence_lens"] = module.sequence_lens.to(torch.int32)
     compute_weights(module, at_evaluation=True)
     parts = [Part(layer.cell, layer.weights()) for layer in module.directions]
-    return parts, module.direction, {role: value.detach().cpu().numpy() for role, value in arrays.items()}
+    return (
+        parts,
+        module.direction,
+        {role: value.detach().cpu().numpy() for role, value in arrays.items()},
+    )
 
 
 def _equations(cell: Cell) -> Equations:
@@ -115,9 +152,13 @@ def _equations(cell: Cell) -> Equations:
     if type(cell) is OnnxRNN:
         return Equations("RNN", (cell.f,), clip)
     if type(cell) is OnnxLSTM:
-        return Equations("LSTM", (cell.f, cell.g, cell.h), clip | {"input_forget": int(cell.input_forget)})
+        return Equations(
+            "LSTM", (cell.f, cell.g, cell.h), clip | {"input_forget": int(cell.input_forget)}
+        )
     if type(cell) is OnnxGRU:
-        return Equations("GRU", (cell.f, cell.g), clip | {"linear_before_reset": int(cell.linear_before_reset)})
+        return Equations(
+            "GRU", (cell.f, cell.g), clip | {"linear_before_reset": int(cell.linear_before_reset)}
+        )
     known = "Elman, LSTM, PeepholeLSTM, GRU, ResetBeforeGRU"
     raise ConversionError(f"cell must be one that ONNX has an operator for ({known}), got {cell!r}")
 
@@ -130,7 +171,11 @@ def _spelt(op: str, equations: list[Equations]) -> dict[str, Any]:
     found: dict[str, Any] = {"activations": [function.name for function in functions]}
     alphas = [function.alpha for function in functions if function.name in TAKES_ALPHA]
     betas = [function.beta for function in functions if function.name in TAKES_BETA]
-    return found | ({"activation_alpha": alphas} if alphas else {}) | ({"activation_beta": betas} if betas else {})
+    return (
+        found
+        | ({"activation_alpha": alphas} if alphas else {})
+        | ({"activation_beta": betas} if betas else {})
+    )
 
 
 def _arrays(op: str, parts: list[Part]) -> dict[str, np.ndarray]:
@@ -139,15 +184,31 @@ def _arrays(op: str, parts: list[Part]) -> dict[str, np.ndarray]:
 
     def rows(part: Part, name: str, tensor: torch.Tensor) -> torch.Tensor:
         have = "".join(part.cell.blocks(name))
-        return reorder(tensor, have, form.theirs, "z" if isinstance(part.cell, ResetBeforeGRU) else "")
+        return reorder(
+            tensor, have, form.theirs, "z" if isinstance(part.cell, ResetBeforeGRU) else ""
+        )
 
     named = {"W": "weight_ih", "R": "weight_hh"}
-    found = {role: [rows(part, name, part.weights[name]) for part in parts] for role, name in named.items()}
+    found = {
+        role: [rows(part, name, part.weights[name]) for part in parts]
+        for role, name in named.items()
+    }
     if any("bias_ih" in part.weights for part in parts):
-        found["B"] = [torch.cat(list(map(rows, (part, part), named.values(), both_biases(part)))) for part in parts]
+        found["B"] = [
+            torch.cat(list(map(rows, (part, part), named.values(), both_biases(part))))
+            for part in parts
+        ]
     if any("p_i" in part.weights for part in parts):
         zero = torch.zeros(3 * found["R"][0].shape[-1]).to(found["R"][0])
         found["P"] = [
-            torch.cat([part.weights[name] for name in ("p_i", "p_o", "p_f")]) if "p_i" in part.weights else zero for part in parts
+            (
+                torch.cat([part.weights[name] for name in ("p_i", "p_o", "p_f")])
+                if "p_i" in part.weights
+                else zero
+            )
+            for part in parts
         ]
-    return {role: torch.stack([tensor.detach() for tensor in tensors]).cpu().numpy() for role, tensors in found.items()}
+    return {
+        role: torch.stack([tensor.detach() for tensor in tensors]).cpu().numpy()
+        for role, tensors in found.items()
+    }

@@ -15,7 +15,9 @@ from recurra.errors import ConversionError, DtypeError, ShapeError, shape_text
 
 ELMAN = ("W_h", "W_x", "b")
 JOINED: dict[str, tuple[type[Cell], str]] = {"LSTM": (LSTM, "ifco"), "GRU": (ResetBeforeGRU, "rzh")}
-"""The forms whose W act on [h, x]: their cell, and the printed letter of each of its gates, in the cell's order."""
+"""The forms whose W act on [h, x]: their cell, and the printed letter of each of its gates, in the
+cell's order.
+"""
 
 PRINTED = {
     "RNN": ELMAN,
@@ -26,7 +28,8 @@ OUTPUT = {"W_y", "b_y"}
 
 
 def from_textbook(**weights: Any) -> tuple[Cell, dict[str, Tensor]]:
-    """Take over the weights of a recurrent network as textbooks print them; the form is recognised by the names.
+    """Take over the weights of a recurrent network as textbooks print them; the form is recognised
+    by the names.
 
         RNN     h_t  = tanh(W_h h_{t-1} + W_x x_t + b)
 
@@ -46,22 +49,24 @@ def from_textbook(**weights: Any) -> tuple[Cell, dict[str, Tensor]]:
     y_t = softmax(W_y h_t + b_y), is no part of the cell; its weights go into a torch.nn.Linear.
 
     Args:
-        **weights: NumPy arrays, nested lists or tensors, by their printed names.  RNN: `W_h` (H, H),
-            `W_x` (H, I), `b` (H,).  LSTM: `W_f`, `W_i`, `W_c`, `W_o` (H, H + I), h first, and `b_f`, `b_i`,
-            `b_c`, `b_o` (H,).  GRU: `W_z`, `W_r`, `W_h` (H, H + I), h first, and `b_z`, `b_r`, `b_h` (H,).
+        **weights: NumPy arrays, nested lists or tensors, by their printed names.
+            RNN: `W_h` (H, H), `W_x` (H, I), `b` (H,).
+            LSTM: `W_f`, `W_i`, `W_c`, `W_o` (H, H + I), h first; `b_f`, `b_i`, `b_c`, `b_o` (H,).
+            GRU: `W_z`, `W_r`, `W_h` (H, H + I), h first; `b_z`, `b_r`, `b_h` (H,).
 
     Returns:
-        The cell (`Elman`, `LSTM` or `ResetBeforeGRU`) and its weights with one bias: `weight_ih` (G*H, I),
-        `weight_hh` (G*H, H) and `bias_ih` (G*H,), copies in the widest dtype given; lists and integers
-        count as float64.
+        The cell (`Elman`, `LSTM` or `ResetBeforeGRU`) and its weights with one bias: `weight_ih`
+        (G*H, I), `weight_hh` (G*H, H) and `bias_ih` (G*H,), copies in the widest dtype given; lists
+        and integers count as float64.
 
     Raises:
         ConversionError: a name is missing, or belongs to no form or to another one.
         ShapeError: a weight does not fit; names it and both shapes.
         DtypeError: a weight does not hold real numbers, or lies on another device than the rest.
 
-    Source: Elman (1990), doi:10.1207/s15516709cog1402_1; Gers et al. (2000), doi:10.1162/089976600300015015;
-        Chung et al. (2014), arXiv:1412.3555; with [h, x] joined as in Olah (2015), Understanding LSTM Networks.
+    Source: Elman (1990), doi:10.1207/s15516709cog1402_1; Gers et al. (2000),
+        doi:10.1162/089976600300015015; Chung et al. (2014), arXiv:1412.3555; with [h, x] joined as
+        in Olah (2015), Understanding LSTM Networks.
 
     >>> cell, weights = from_textbook(W_h=[[0.5]], W_x=[[1.0, 2.0]], b=[0.0])
     >>> cell, {name: tuple(weight.shape) for name, weight in weights.items()}
@@ -78,22 +83,43 @@ def from_textbook(**weights: Any) -> tuple[Cell, dict[str, Tensor]]:
 def _form(weights: dict[str, Any]) -> str:
     """The form that the names belong to."""
     given = set(weights)
-    form = max(PRINTED, key=lambda name: (len(given & set(PRINTED[name])), -len(set(PRINTED[name]) - given)))
+    form = max(
+        PRINTED,
+        key=lambda name: (len(given & set(PRINTED[name])), -len(set(PRINTED[name]) - given)),
+    )
     names = PRINTED[form]
     if not given & set(names):
         forms = "; ".join(f"{', '.join(printed)} ({name})" for name, printed in PRINTED.items())
-        raise ConversionError(f"weights must be named as one printed form, got {_listed(weights)}; the forms are {forms}")
+        raise ConversionError(
+            f"weights must be named as one printed form, got {_listed(weights)}; the forms are"
+            f" {forms}"
+        )
     missing = [name for name in names if name not in given]
     for name in weights:
         if name in OUTPUT:
-            raise ConversionError(f"weights must be the recurrent layer's alone, got {name!r}; load W_y and b_y into a torch.nn.Linear")
+            raise ConversionError(
+                f"weights must be the recurrent layer's alone, got {name!r}; load W_y and b_y into"
+                " a torch.nn.Linear"
+            )
         if name not in names:
             near = difflib.get_close_matches(name, missing, n=1, cutoff=0.5)
             advice = f"did you mean {near[0]!r}?" if near else "leave it out"
-            raise ConversionError(f"weights of the {form} must be named {', '.join(names)}, got {name!r}; {advice}")
+            raise ConversionError(
+                f"weights of the {form} must be named {', '.join(names)}, got {name!r}; {advice}"
+            )
     if missing:
-        got, zeros = _listed(weights), " (a bias that is not there is zeros)" if all(name[0] == "b" for name in missing) else ""
-        raise ConversionError(f"weights of the {form} must be {', '.join(names)}, got {got}; add {', '.join(missing)}{zeros}")
+        got, zeros = (
+            _listed(weights),
+            (
+                " (a bias that is not there is zeros)"
+                if all(name[0] == "b" for name in missing)
+                else ""
+            ),
+        )
+        raise ConversionError(
+            f"weights of the {form} must be {', '.join(names)}, got {got}; add"
+            f" {', '.join(missing)}{zeros}"
+        )
     return form
 
 
@@ -108,7 +134,10 @@ def _tensors(weights: dict[str, Any]) -> dict[str, Tensor]:
     dtype = tensors[first].dtype
     for name in rest:
         if tensors[name].device != tensors[first].device:
-            raise DtypeError(f"{name} must be on {tensors[first].device} like {first}, got {tensors[name].device}; move it with .to()")
+            raise DtypeError(
+                f"{name} must be on {tensors[first].device} like {first}, got"
+                f" {tensors[name].device}; move it with .to()"
+            )
         dtype = torch.promote_types(dtype, tensors[name].dtype)
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
@@ -121,7 +150,10 @@ def _tensor(name: str, value: Any) -> Tensor:
         try:
             array = np.array(value)
         except ValueError:
-            raise ShapeError(f"{name} must have rows of one length, got ragged ones; fill them up or leave the longer ones out") from None
+            raise ShapeError(
+                f"{name} must have rows of one length, got ragged ones; fill them up or leave the"
+                " longer ones out"
+            ) from None
         if array.dtype.kind not in "fiu":
             raise DtypeError(f"{name} must hold real numbers, got {array.dtype}; pass floats")
         tensor = torch.from_numpy(array.astype(_native(array.dtype), order="C"))
@@ -131,8 +163,14 @@ def _tensor(name: str, value: Any) -> Tensor:
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """A dtype that torch has, too: float16 to float64 in this machine's byte order; float64 for all others."""
-    return dtype.newbyteorder("=") if dtype.kind == "f" and dtype.itemsize <= 8 else np.dtype(np.float64)
+    """A dtype that torch has, too: float16 to float64 in this machine's byte order; float64 for all
+    others.
+    """
+    return (
+        dtype.newbyteorder("=")
+        if dtype.kind == "f" and dtype.itemsize <= 8
+        else np.dtype(np.float64)
+    )
 
 
 def _elman(p: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -145,11 +183,17 @@ def _elman(p: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _joined(p: dict[str, Tensor], letters: str) -> dict[str, Tensor]:
-    """Split each W (H, H + I) into what acts on h and what acts on x; stack the gates in the cell's order."""
+    """Split each W (H, H + I) into what acts on h and what acts on x; stack the gates in the cell's
+    order.
+    """
     first, *rest = [name for name in p if name.startswith("W")]
     shape = tuple(p[first].shape)
     if len(shape) != 2 or not 0 < shape[0] < shape[1]:
-        turned = "transpose it" if len(shape) == 2 and shape[0] > shape[1] > 0 else "its columns are those of h, then those of x"
+        turned = (
+            "transpose it"
+            if len(shape) == 2 and shape[0] > shape[1] > 0
+            else "its columns are those of h, then those of x"
+        )
         raise ShapeError(f"{first} must have shape (H, H + I), got {shape_text(shape)}; {turned}")
     units = shape[0]
     for name in rest:
@@ -158,10 +202,16 @@ def _joined(p: dict[str, Tensor], letters: str) -> dict[str, Tensor]:
         _check(f"b_{letter}", p[f"b_{letter}"], (units,))
     stacked = torch.cat([p[f"W_{letter}"] for letter in letters])
     bias = torch.cat([p[f"b_{letter}"] for letter in letters])
-    return {"weight_ih": stacked[:, units:].contiguous(), "weight_hh": stacked[:, :units].contiguous(), "bias_ih": bias}
+    return {
+        "weight_ih": stacked[:, units:].contiguous(),
+        "weight_hh": stacked[:, :units].contiguous(),
+        "bias_ih": bias,
+    }
 
 
 def _check(name: str, tensor: Tensor, shape: Sequence[int | str]) -> None:
     """Refuse a tensor of another shape than this one."""
     if tuple(tensor.shape) != tuple(shape):
-        raise ShapeError(f"{name} must have shape {shape_text(shape)}, got {shape_text(tensor.shape)}")
+        raise ShapeError(
+            f"{name} must have shape {shape_text(shape)}, got {shape_text(tensor.shape)}"
+        )

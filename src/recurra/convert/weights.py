@@ -1,4 +1,6 @@
-"""What every conversion does to weights: put blocks of rows into another order, make a layer, take one apart."""
+"""What every conversion does to weights: put blocks of rows into another order, make a layer, take
+one apart.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class Part(NamedTuple):
 
 
 def reorder(rows: Tensor, have: str, want: str, negate: str = "") -> Tensor:
-    """Put the blocks of a weight or bias, one letter each, into another order; some change sign, and one that was not there is zero.
+    """Put the blocks of a weight or bias, one letter each, into another order; some change sign,
+    and one that was not there is zero.
 
     Args:
         rows: (G*H, ...), in blocks in the order `have`.
@@ -39,7 +42,9 @@ def reorder(rows: Tensor, have: str, want: str, negate: str = "") -> Tensor:
 def layer_with(cell: Cell, weights: dict[str, Tensor]) -> Recurrent:
     """Make a `Recurrent` layer that holds these weights.
 
-    >>> layer_with(recurra.cells.Elman(), {"weight_ih": torch.ones(2, 3), "weight_hh": torch.ones(2, 2)})
+    >>> layer_with(
+    ...     recurra.cells.Elman(), {"weight_ih": torch.ones(2, 3), "weight_hh": torch.ones(2, 2)}
+    ... )
     Recurrent(Elman(nonlinearity='tanh'), 3, 2, biases=0)
     """
     rows, inputs = weights["weight_ih"].shape
@@ -48,7 +53,9 @@ def layer_with(cell: Cell, weights: dict[str, Tensor]) -> Recurrent:
         layer = Recurrent(cell, inputs, rows // len(cell.gates), biases, init=lambda _: None)
     layer.init = "orthogonal"
     for name in layer.weights():
-        layer.register_parameter(name, nn.Parameter(weights[name].detach().clone(memory_format=torch.contiguous_format)))
+        layer.register_parameter(
+            name, nn.Parameter(weights[name].detach().clone(memory_format=torch.contiguous_format))
+        )
     return layer
 
 
@@ -67,14 +74,20 @@ def single_layer(module: nn.Module, target: str) -> list[Part]:
     parts = [Part(cell, weights) for cell, weights in _parts(module, target)]
     for part in parts:
         if learned := [name for name in part.weights if name.startswith("initial_")]:
-            raise ConversionError(f"learned_state must be False for {target}, got a layer with {learned[0]}; give the state to each call")
+            raise ConversionError(
+                f"learned_state must be False for {target}, got a layer with {learned[0]}; give the"
+                " state to each call"
+            )
     return parts
 
 
 def _parts(module: Any, target: str) -> list[tuple[Cell, dict[str, Tensor]]]:
     if type(module) in (RNN, LSTM, GRU):
         if module.num_layers != 1:
-            raise ConversionError(f"num_layers must be 1 for {target}, got {module.num_layers}; convert each layer alone")
+            raise ConversionError(
+                f"num_layers must be 1 for {target}, got {module.num_layers}; convert each layer"
+                " alone"
+            )
         return list(module.parts())
     if type(module) is Bidirectional:
         pair = (("forward", module.forward_layer), ("backward", module.backward_layer))
@@ -85,11 +98,16 @@ def _parts(module: Any, target: str) -> list[tuple[Cell, dict[str, Tensor]]]:
 def direction(layer: nn.Module, what: str, target: str) -> tuple[Cell, dict[str, Tensor]]:
     """The cell and weights of a `Recurrent` layer; anything else is refused."""
     if type(layer) is not Recurrent:
-        raise ConversionError(f"{what} must be a Recurrent, RNN, LSTM or GRU layer for {target}, got {type(layer).__name__}")
+        raise ConversionError(
+            f"{what} must be a Recurrent, RNN, LSTM or GRU layer for {target}, got"
+            f" {type(layer).__name__}"
+        )
     return layer.cell, layer.weights()
 
 
 def both_biases(part: Part) -> tuple[Tensor, Tensor]:
     """`bias_ih` and `bias_hh`, zero where the layer has none."""
-    zeros = [part.weights[name].new_zeros(len(part.weights[name])) for name in ("weight_ih", "weight_hh")]
+    zeros = [
+        part.weights[name].new_zeros(len(part.weights[name])) for name in ("weight_ih", "weight_hh")
+    ]
     return part.weights.get("bias_ih", zeros[0]), part.weights.get("bias_hh", zeros[1])

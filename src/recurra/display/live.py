@@ -8,7 +8,9 @@ from typing import Any
 from recurra.display.elements import Html, card, note, safe
 
 OFTEN = 0.25
-"""Seconds from one drawing to the next: what a reader can follow, and little for a notebook's server to pass on."""
+"""Seconds from one drawing to the next: what a reader can follow, and little for a notebook's
+server to pass on.
+"""
 
 
 class NotebookBar:
@@ -51,7 +53,11 @@ class NotebookBar:
         """Put what is known in the place of what was shown."""
         from IPython.display import display
 
-        shown = {"text/plain": "", "text/html": ""} if ended and self.transient else {"text/plain": str(self), "text/html": self.html()}
+        shown = (
+            {"text/plain": "", "text/html": ""}
+            if ended and self.transient
+            else {"text/plain": str(self), "text/html": self.html()}
+        )
         if self.handle is None:
             self.handle = display(shown, raw=True, display_id=True)
         else:

@@ -1,4 +1,6 @@
-"""The engine: one scan, several methods that must give the same numbers. `loop.py` is the definition."""
+"""The engine: one scan, several methods that must give the same numbers. `loop.py` is the
+definition.
+"""
 
 from recurra.errors import import_for
 

@@ -1,4 +1,6 @@
-"""Exact gradients over very long sequences: keep the state at the start of each segment, recompute the rest."""
+"""Exact gradients over very long sequences: keep the state at the start of each segment, recompute
+the rest.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +48,8 @@ def join(parts: list[Scan], final: object) -> Scan:
         if first is None or isinstance(first, Tensor):
             return None if first is None else torch.cat([getattr(part, name) for part in parts])
         columns = zip(*(getattr(part, name) for part in parts))
-        return type(first)(*(None if column[0] is None else torch.cat(column) for column in columns))
+        return type(first)(
+            *(None if column[0] is None else torch.cat(column) for column in columns)
+        )
 
     return Scan(along("h"), final, along("states"), along("gates"))  # type: ignore[arg-type]

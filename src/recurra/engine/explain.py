@@ -41,7 +41,9 @@ class Explanation(Text):
 
     def __new__(cls, scans: Iterable[ExplainedScan]) -> Explanation:
         scans = tuple(scans)
-        made = super().__new__(cls, "\n".join(map(_paragraph, range(1, len(scans) + 1), scans)) or "no scan was run")
+        made = super().__new__(
+            cls, "\n".join(map(_paragraph, range(1, len(scans) + 1), scans)) or "no scan was run"
+        )
         made.scans = scans
         return made
 
@@ -51,11 +53,21 @@ class Explanation(Text):
     def _repr_html_(self) -> str:
         heads = ["", "cell", "sizes", "method", "why", "why not"]
         lines = [
-            [number, scan.cell, scan.sizes, scan.method, scan.why, "\n".join(f"{name}: {why}" for name, why in scan.refused.items())]
+            [
+                number,
+                scan.cell,
+                scan.sizes,
+                scan.method,
+                scan.why,
+                "\n".join(f"{name}: {why}" for name, why in scan.refused.items()),
+            ]
             for number, scan in enumerate(self.scans, 1)
         ]
         columns = len(heads) if any(scan.refused for scan in self.scans) else -1
-        return card("Which method runs", table(heads[:columns], [line[:columns] for line in lines]) or note(self))
+        return card(
+            "Which method runs",
+            table(heads[:columns], [line[:columns] for line in lines]) or note(self),
+        )
 
 
 def explain(module: nn.Module, *args: Any, **options: Any) -> Explanation:
@@ -66,7 +78,8 @@ def explain(module: nn.Module, *args: Any, **options: Any) -> Explanation:
         *args, **options: what it is called with.
 
     Returns:
-        The text, a paragraph for each scan, which a prompt shows as it is and a notebook as a table.
+        The text, a paragraph for each scan, which a prompt shows as it is and a notebook as a
+        table.
 
     >>> import torch, recurra
     >>> print(explain(recurra.Recurrent(recurra.cells.MinGRU(), 3, 4), torch.zeros(5, 1, 3)))
@@ -82,10 +95,15 @@ def explain(module: nn.Module, *args: Any, **options: Any) -> Explanation:
 def _explained(job: Job, choice: Any) -> ExplainedScan:
     steps, rows, width = job.x.shape
     dtype = str(job.x.dtype).removeprefix("torch.")
-    where = f"T {steps}, B {rows}, I {width}, H {job.hidden_size}, {dtype}, {job.x.device}{', backward' if job.reverse else ''}"
+    where = (
+        f"T {steps}, B {rows}, I {width}, H {job.hidden_size}, {dtype},"
+        f" {job.x.device}{', backward' if job.reverse else ''}"
+    )
     return ExplainedScan(repr(job.cell), where, choice.method, choice.why, dict(choice.refused))
 
 
 def _paragraph(number: int, scan: ExplainedScan) -> str:
     refused = [f"     not {name}: {why}" for name, why in scan.refused.items()]
-    return "\n".join([f"{number}. {scan.cell} ({scan.sizes})", f"   {scan.method}: {scan.why}", *refused])
+    return "\n".join(
+        [f"{number}. {scan.cell} ({scan.sizes})", f"   {scan.method}: {scan.why}", *refused]
+    )

@@ -19,7 +19,9 @@ def reason(job: Job) -> str | None:
 
 def run(job: Job) -> Scan:
     """Run the cell's `step` over time, the state carried along."""
-    x = job.clean_x.view(1, *job.x.shape[1:]) if tracing() else job.clean_x  # the recorded graph then refuses any other number of steps
+    x = (
+        job.clean_x.view(1, *job.x.shape[1:]) if tracing() else job.clean_x
+    )  # the recorded graph then refuses any other number of steps
     u = job.cell.project(job.weights, x)
     resets = [None] * len(u) if job.resets is None else job.resets
     valid = [None] * len(u) if job.valid is None else job.valid
@@ -55,17 +57,27 @@ def choose(mask: Tensor | None, yes: Any, no: Any) -> Any:
     """
     if mask is None:
         return no
-    values = [n if y is n else torch.where(mask[:, None], y, n).to(n.dtype) for y, n in zip(yes, no)]
+    values = [
+        n if y is n else torch.where(mask[:, None], y, n).to(n.dtype) for y, n in zip(yes, no)
+    ]
     return type(no)(*values) if hasattr(no, "_fields") else tuple(values)
 
 
 def zero_unless(mask: Tensor | None, value: Tensor) -> Tensor:
     """The value, zero in the rows where mask (B,) is False."""
-    return value if mask is None else torch.where(mask[:, None], value, torch.zeros((), dtype=value.dtype, device=value.device))
+    return (
+        value
+        if mask is None
+        else torch.where(
+            mask[:, None], value, torch.zeros((), dtype=value.dtype, device=value.device)
+        )
+    )
 
 
 def stack(kind: Any, steps: Sequence[Sequence[Tensor]], fields: int) -> Any:
-    """Stack named values over time, (T, B, width) each; masks that ride along are None. None for no steps."""
+    """Stack named values over time, (T, B, width) each; masks that ride along are None. None for no
+    steps.
+    """
     if not steps:
         return None
     values = [torch.stack([step[i] for step in steps]) for i in range(fields)]

@@ -18,9 +18,11 @@ def reason(job: Job) -> str | None:
 
 
 def run(job: Job) -> Scan:
-    """Compute keep and write for all steps at once, then h = keep * h + write by an associative scan.
+    """Compute keep and write for all steps at once, then h = keep * h + write by an associative
+    scan.
 
-    A step past a row's length keeps all and writes nothing; a reset folds the layer's own state into `write`.
+    A step past a row's length keeps all and writes nothing; a reset folds the layer's own state
+    into `write`.
     """
     u = job.cell.project(job.weights, job.clean_x)
     blocks = dict(zip(job.cell.gates, u.chunk(len(job.cell.gates), -1)))
@@ -28,7 +30,10 @@ def run(job: Job) -> Scan:
     first, initial, resets = job.state.h, job.initial.h, job.resets
     if job.valid is not None:
         valid = job.valid[..., None]
-        keep, write = torch.where(valid, keep, torch.ones_like(keep)), torch.where(valid, write, torch.zeros_like(write))
+        keep, write = (
+            torch.where(valid, keep, torch.ones_like(keep)),
+            torch.where(valid, write, torch.zeros_like(write)),
+        )
     if job.reverse:
         keep, write, resets = keep.flip(0), write.flip(0), _after(resets)
     if resets is not None:
@@ -46,14 +51,19 @@ def run(job: Job) -> Scan:
         h if job.valid is None else torch.where(job.valid[..., None], h, torch.zeros_like(h)),
         state_type(final),
         state_type(h) if "states" in job.keep else None,
-        gates_type(*(_zero(job.valid, gates[name]) for name in job.cell.gates)) if "gates" in job.keep else None,
+        (
+            gates_type(*(_zero(job.valid, gates[name]) for name in job.cell.gates))
+            if "gates" in job.keep
+            else None
+        ),
     )
 
 
 def associative_scan(keep: Tensor, write: Tensor) -> Tensor:
     """All h_t = keep_t * h_(t-1) + write_t with h_(-1) = 0, in work linear in T and depth log2(T).
 
-    Only sums and products of the coefficients are formed, so nothing overflows that the loop keeps finite.
+    Only sums and products of the coefficients are formed, so nothing overflows that the loop keeps
+    finite.
 
     Args:
         keep, write: (T, ...).

@@ -1,7 +1,8 @@
-"""One step of a few rows without gradients: the cell's program, handed to the native module at once.
+"""One step of a few rows without gradients: the cell's program, handed to the native module at
+once.
 
-What runs here, "auto" would run fused, to the same bits. The checks that remain are comparisons; whatever does not pass
-them is left to the general way, which gives its result or its error.
+What runs here, "auto" would run fused, to the same bits. The checks that remain are comparisons;
+whatever does not pass them is left to the general way, which gives its result or its error.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ def run(cell: Cell, weights: Weights, x: Tensor, state: Any) -> Scan | None:
         state: the state before; the layer's own if None.
 
     Returns:
-        What `scan` gives, h in the form of `x`, in fresh memory; None where a gradient, a graph, a transform or a
-        listener is wanted, where there are more steps or rows, and where an argument is not as it must be.
+        What `scan` gives, h in the form of `x`, in fresh memory; None where a gradient, a graph, a
+        transform or a listener is wanted, where there are more steps or rows, and where an argument
+        is not as it must be.
 
     >>> from recurra.cells import Elman
     >>> weights = {"weight_ih": torch.eye(2), "weight_hh": torch.zeros(2, 2)}
@@ -85,13 +87,17 @@ def run(cell: Cell, weights: Weights, x: Tensor, state: Any) -> Scan | None:
         return None
     if state is None:
         state = initial_state(cell, weights, x.view(1, *x.shape[-2:]), {})
-    elif type(state) is not ready.kind and (type(state) is not tuple or len(state) - len(ready.widths) not in (0, len(ready.masks))):
+    elif type(state) is not ready.kind and (
+        type(state) is not tuple or len(state) - len(ready.widths) not in (0, len(ready.masks))
+    ):
         return None
     done = _run([(ready, weights)], x, state, ())
     return None if done is None else Scan(done[0], ready.kind(*done[1], *ready.masks))
 
 
-def run_layers(cell: Cell, layers: Sequence[Weights], x: Tensor, state: Sequence[Any]) -> tuple[Tensor, list[Tensor]] | None:
+def run_layers(
+    cell: Cell, layers: Sequence[Weights], x: Tensor, state: Sequence[Any]
+) -> tuple[Tensor, list[Tensor]] | None:
     """Run one step of layers of one cell, each over the output of the one before.
 
     Args:
@@ -110,7 +116,10 @@ def run_layers(cell: Cell, layers: Sequence[Weights], x: Tensor, state: Sequence
 
 
 def _run(
-    layers: Sequence[tuple[Ready | None, Weights]], x: Tensor, state: Sequence[Any], lead: tuple[int, ...]
+    layers: Sequence[tuple[Ready | None, Weights]],
+    x: Tensor,
+    state: Sequence[Any],
+    lead: tuple[int, ...],
 ) -> tuple[Tensor, list[Tensor]] | None:
     """Run the layers; `lead` are the axes of the state in front of the batch's."""
     first, axes, dtype, recording = layers[0][0], x.shape[:-1], x.dtype, torch.is_grad_enabled()
@@ -120,34 +129,70 @@ def _run(
     if (before := _values(first, state, (*lead, *axes[-1:]), dtype, recording)) is None:
         return None
     h, after = x.contiguous(), [torch.empty_like(value) for value in before]
-    threads, old, new = pool(), [value.data_ptr() for value in before], [value.data_ptr() for value in after]
+    threads, old, new = (
+        pool(),
+        [value.data_ptr() for value in before],
+        [value.data_ptr() for value in after],
+    )
     sizes = [rows * width for width in first.widths]
     for number, (ready, weights) in enumerate(layers):
         if number:
-            old, new = ([at + x.element_size() * size for at, size in zip(each, sizes)] for each in (old, new))
-        if ready is None or h.shape[-1] != ready.input_size or (at := _addresses(ready, weights, dtype, recording)) is None:
+            old, new = (
+                [at + x.element_size() * size for at, size in zip(each, sizes)]
+                for each in (old, new)
+            )
+        if (
+            ready is None
+            or h.shape[-1] != ready.input_size
+            or (at := _addresses(ready, weights, dtype, recording)) is None
+        ):
             return None
         u, h = h, h.new_empty((*axes, ready.widths[0]))
         ready.forward(
-            program=ready.program, dtype=DTYPES[dtype], sizes=(1, rows), reverse=False, x=place(u), h=place(h),
-            state=([*zip(old, sizes)], (), [*zip(new, sizes)]), kept=((), ()), held=False, saved=NONE,
-            weights=[(at[i], at[j], at[k]) for i, j, k in ready.parts], noise=(),
-            params=[at[i] for i in ready.params] if ready.params else (), lengths=NONE, resets=NONE, pool=threads,
-        )  # fmt: skip
+            program=ready.program,
+            dtype=DTYPES[dtype],
+            sizes=(1, rows),
+            reverse=False,
+            x=place(u),
+            h=place(h),
+            state=([*zip(old, sizes)], (), [*zip(new, sizes)]),
+            kept=((), ()),
+            held=False,
+            saved=NONE,
+            weights=[(at[i], at[j], at[k]) for i, j, k in ready.parts],
+            noise=(),
+            params=[at[i] for i in ready.params] if ready.params else (),
+            lengths=NONE,
+            resets=NONE,
+            pool=threads,
+        )
     return h, after
 
 
 def _ordinary(x: Any) -> bool:
-    """Whether an input is one step of numbers on the CPU, and nothing is at work that must see, or changes, what is done."""
+    """Whether an input is one step of numbers on the CPU, and nothing is at work that must see, or
+    changes, what is done.
+    """
     return (
-        not torch.compiler.is_compiling() and type(x) in PLAIN and x.is_cpu and x.dtype in DTYPES and x.layout is torch.strided
-        and not tracing() and (x.ndim < 3 or x.shape[0] == 1) and not watched() and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._len_torch_function_stack() and not torch.is_autocast_enabled("cpu") and not transform_active()
-    )  # fmt: skip
+        not torch.compiler.is_compiling()
+        and type(x) in PLAIN
+        and x.is_cpu
+        and x.dtype in DTYPES
+        and x.layout is torch.strided
+        and not tracing()
+        and (x.ndim < 3 or x.shape[0] == 1)
+        and not watched()
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._len_torch_function_stack()
+        and not torch.is_autocast_enabled("cpu")
+        and not transform_active()
+    )
 
 
 def _find(cell: Cell, weights: Weights) -> Ready | None:
-    """What is known for a cell and its weights' names and sizes; None where they do not fit, or there is no program."""
+    """What is known for a cell and its weights' names and sizes; None where they do not fit, or
+    there is no program.
+    """
     try:
         key = (cell, weights["weight_ih"].shape, *weights)
         return _KEPT[key]
@@ -179,30 +224,59 @@ def _ready(cell: Cell, weights: Weights) -> Ready | None:
     names = list(weights)
     places = [names.index(name) if name in names else -1 for name in code.names] + [-1]
     return Ready(
-        native.forward, code.native, native.UNPACKED, input_size, widths, tuple([weight.shape for weight in weights.values()]),
-        tuple([(places[i], places[j], places[k]) for i, j, k in code.parts]), tuple([names.index(name) for name in code.params]),
-        cell.state_type(), (None,) * len(cell.lasting()),
-    )  # fmt: skip
+        native.forward,
+        code.native,
+        native.UNPACKED,
+        input_size,
+        widths,
+        tuple([weight.shape for weight in weights.values()]),
+        tuple([(places[i], places[j], places[k]) for i, j, k in code.parts]),
+        tuple([names.index(name) for name in code.params]),
+        cell.state_type(),
+        (None,) * len(cell.lasting()),
+    )
 
 
-def _addresses(ready: Ready, weights: Weights, dtype: torch.dtype, recording: bool) -> list[Array] | None:
-    """Where the weights are now, and last what stands for none; None where one is not as it must be, or asks for a gradient."""
+def _addresses(
+    ready: Ready, weights: Weights, dtype: torch.dtype, recording: bool
+) -> list[Array] | None:
+    """Where the weights are now, and last what stands for none; None where one is not as it must
+    be, or asks for a gradient.
+    """
     at: list[Array] = []
     for weight, shape in zip(weights.values(), ready.shapes):
-        if type(weight) not in PLAIN or weight.dtype is not dtype or weight.shape != shape or not weight.is_cpu:
+        if (
+            type(weight) not in PLAIN
+            or weight.dtype is not dtype
+            or weight.shape != shape
+            or not weight.is_cpu
+        ):
             return None
-        if weight.layout is not torch.strided or not weight.is_contiguous() or (recording and weight.requires_grad):
+        if (
+            weight.layout is not torch.strided
+            or not weight.is_contiguous()
+            or (recording and weight.requires_grad)
+        ):
             return None
         at.append(place(weight))
     at.append(NONE)
     return at
 
 
-def _values(ready: Ready, state: Sequence[Any], axes: tuple[int, ...], dtype: torch.dtype, recording: bool) -> list[Tensor] | None:
-    """The values of a state, contiguous; None where one is not as it must be, or asks for a gradient."""
+def _values(
+    ready: Ready, state: Sequence[Any], axes: tuple[int, ...], dtype: torch.dtype, recording: bool
+) -> list[Tensor] | None:
+    """The values of a state, contiguous; None where one is not as it must be, or asks for a
+    gradient.
+    """
     values = []
     for width, value in zip(ready.widths, state):
-        if type(value) not in PLAIN or value.dtype is not dtype or value.shape != (*axes, width) or not value.is_cpu:
+        if (
+            type(value) not in PLAIN
+            or value.dtype is not dtype
+            or value.shape != (*axes, width)
+            or not value.is_cpu
+        ):
             return None
         if value.layout is not torch.strided or (recording and value.requires_grad):
             return None

@@ -1,4 +1,6 @@
-"""Is the call inside a function transform (vmap, grad, jvp), forward-mode differentiation or torch.jit.trace?"""
+"""Is the call inside a function transform (vmap, grad, jvp), forward-mode differentiation or
+torch.jit.trace?
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,14 @@ from torch.autograd import forward_ad
 
 from recurra.compiling import constant
 
-# What recurra compares while torch.jit.trace records are sizes, which it checks; PyTorch does the same for its own modules.
+# What recurra compares while torch.jit.trace records are sizes, which it checks; PyTorch does the
+# same for its own modules.
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"recurra\.")
 
 
 def transform_active() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work: operators without rules for it are then wrong.
+    """Whether torch.func or forward-mode differentiation is at work: operators without rules for it
+    are then wrong.
 
     >>> torch.func.vmap(lambda x: x * transform_active())(torch.ones(1))
     tensor([1.])
@@ -43,7 +47,8 @@ def batched(value: Tensor) -> bool:
 
 
 def tracing() -> bool:
-    """Whether torch.jit.trace, or torch.onnx.export(dynamo=False) by it, records what is done: a Python loop's steps are then fixed.
+    """Whether torch.jit.trace, or torch.onnx.export(dynamo=False) by it, records what is done: a
+    Python loop's steps are then fixed.
 
     >>> tracing()
     False

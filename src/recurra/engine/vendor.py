@@ -31,12 +31,24 @@ def reason(job: Job) -> str | None:
     if transform_active():
         return "PyTorch's operator has no rules for function transforms and forward mode"
     if tracing() and job.resets is not None:
-        return "the steps at which rows are reset depend on data, which torch.jit.trace does not see"
+        return (
+            "the steps at which rows are reset depend on data, which torch.jit.trace does not see"
+        )
     if torch.compiler.is_compiling() and (job.lengths is not None or job.resets is not None):
         return "lengths and resets depend on data, which torch.compile does not see"
-    if torch.compiler.is_compiling() and type(job.cell) is LSTM and job.x.device.type == "cpu" and torch.is_grad_enabled():
+    if (
+        torch.compiler.is_compiling()
+        and type(job.cell) is LSTM
+        and job.x.device.type == "cpu"
+        and torch.is_grad_enabled()
+    ):
         return "torch.compile has no backward for oneDNN's LSTM"
-    if type(job.cell) is LSTM and job.x.device.type == "cpu" and state_dtype(job.x) == torch.bfloat16 and not _bfloat16():
+    if (
+        type(job.cell) is LSTM
+        and job.x.device.type == "cpu"
+        and state_dtype(job.x) == torch.bfloat16
+        and not _bfloat16()
+    ):
         return "oneDNN's LSTM has no bfloat16 on this processor"
     return None
 
@@ -81,25 +93,39 @@ def _run_ragged(job: Job, lengths: Tensor) -> Scan:
     width = job.state[0].shape[-1]
     if not some.shape[0]:
         if tracing():
-            raise ArgumentError("lengths must hold a row with a step while torch.jit.trace records, got only zeros")
+            raise ArgumentError(
+                "lengths must hold a row with a step while torch.jit.trace records, got only zeros"
+            )
         zero = _zero_of((job.x, *job.weights.values()))
         h = job.x.new_zeros(steps, rows, width, dtype=job.state[0].dtype)
-        return Scan(h + zero.to(h.dtype), type(job.state)(*(value + zero.to(value.dtype) for value in job.state)))
+        return Scan(
+            h + zero.to(h.dtype),
+            type(job.state)(*(value + zero.to(value.dtype) for value in job.state)),
+        )
     packed = pack_padded_sequence(job.x[:, some], lengths[lengths > 0], enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
     state = type(job.state)(*(value[some][order] for value in job.state))
     data, final = _operator(job, packed.data, state, packed.batch_sizes)
     h, _ = pad_packed_sequence(packed._replace(data=data), total_length=steps)
     whole = h.new_zeros(steps, rows, width).index_copy(1, some, h)
-    return Scan(whole, type(job.state)(*(old.index_copy(0, some, new[back]) for old, new in zip(job.state, final))))
+    return Scan(
+        whole,
+        type(job.state)(
+            *(old.index_copy(0, some, new[back]) for old, new in zip(job.state, final))
+        ),
+    )
 
 
 def _zero_of(tensors: Iterable[Tensor]) -> Tensor:
-    """Zero, with a graph to these tensors, through which their gradients are zero; no number of theirs is read."""
+    """Zero, with a graph to these tensors, through which their gradients are zero; no number of
+    theirs is read.
+    """
     return torch.stack([tensor.flatten()[:0].sum() for tensor in tensors]).sum()
 
 
-def _operator(job: Job, x: Tensor, state: Any, batch_sizes: Tensor | None = None) -> tuple[Tensor, Any]:
+def _operator(
+    job: Job, x: Tensor, state: Any, batch_sizes: Tensor | None = None
+) -> tuple[Tensor, Any]:
     """Call PyTorch with one layer, one direction."""
     operator = OPERATORS.get(type(job.cell)) or getattr(torch, f"rnn_{job.cell.nonlinearity}")  # type: ignore[attr-defined]
     weights, has_biases = _flat(job)

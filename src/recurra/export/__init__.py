@@ -1,4 +1,6 @@
-"""Networks as files that others run: the runtime's own, graphs for ONNX and PyTorch, C headers. PyTorch is loaded when it is used."""
+"""Networks as files that others run: the runtime's own, graphs for ONNX and PyTorch, C headers.
+PyTorch is loaded when it is used.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,14 @@ if TYPE_CHECKING:
     from recurra.export.torch_graph import to_pt2
 
 _HOME = {
-    "to_c": "c_header", "write_c": "c_header", "network_of": "from_torch", "to_onnx": "onnx_graph", "initial_states": "signature",
-    "runtime": "to_runtime", "to_pt2": "torch_graph",
-}  # fmt: skip
+    "to_c": "c_header",
+    "write_c": "c_header",
+    "network_of": "from_torch",
+    "to_onnx": "onnx_graph",
+    "initial_states": "signature",
+    "runtime": "to_runtime",
+    "to_pt2": "torch_graph",
+}
 
 __all__ = ["initial_states", "network_of", "runtime", "to_c", "to_onnx", "to_pt2", "write_c"]
 

@@ -67,15 +67,19 @@ def to_c(network: Network, name: str = "model") -> str:
 
         name_state                          a struct, all that the network remembers
         name_init(name_state*)              before the first step
-        name_step(name_state*, x, y)        float x[I] to float y[O]; int32_t token to float y[V], nonzero where it is out of range
+        name_step(name_state*, x, y)        float x[I] to float y[O]; int32_t token to float y[V],
+                                            nonzero where it is out of range
         name_reset(name_state*)             where a new sequence begins
 
-    Every function is `static inline`; there is no malloc, no library but math.h, and nothing that two threads share but the
-    constant weights. The header compiles as C++ too. `sigmoid`, `tanh` and `exp` are its own, within 3 units in the last place.
+    Every function is `static inline`; there is no malloc, no library but math.h, and nothing that
+    two threads share but the constant weights. The header compiles as C++ too. `sigmoid`, `tanh`
+    and `exp` are its own, within 3 units in the last place.
 
     Args:
-        network: the network; its matrices are written in the precision in which it holds them, those that layers share once.
-        name: a C identifier that begins with a letter; the name of everything in the header begins with it.
+        network: the network; its matrices are written in the precision in which it holds them,
+            those that layers share once.
+        name: a C identifier that begins with a letter; the name of everything in the header begins
+            with it.
 
     Returns:
         The header's text, ASCII.
@@ -90,17 +94,39 @@ def to_c(network: Network, name: str = "model") -> str:
     ['static inline void sum_step(sum_state* s, const float* x, float* y)']
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise ArgumentError(f"name must be a C identifier, got {name!r}; begin with a letter and use letters, digits and underscores")
+        raise ArgumentError(
+            f"name must be a C identifier, got {name!r}; begin with a letter and use letters,"
+            " digits and underscores"
+        )
     collection = Collection(name, _upright(network))
     layers = Layers(collection)
     body = _body(network, layers)
     upper = name.upper()
-    sizes = f"#define {upper}_INPUT_SIZE {network.input_size}\n#define {upper}_OUTPUT_SIZE {network.output_size}\n"
-    step = (TOKENS if network.reads_tokens else FEATURES).format(name=name, upper=upper, body="\n".join(f"    {line}" for line in body))
-    brought = [OPEN.format(name=name), *(text.replace("@", name) for text in functions(collection.used))]
-    parts = [_head(network, name), sizes, *brought, *collection.arrays, _state(name, layers), *layers.functions, step]
-    text = "\n".join([part if part.endswith("\n") else f"{part}\n" for part in parts] + [CLOSE.format(name=name)])
-    # Two models of one name are then an error of the compiler's; under one guard the second would be passed over in silence.
+    sizes = (
+        f"#define {upper}_INPUT_SIZE {network.input_size}\n#define {upper}_OUTPUT_SIZE"
+        f" {network.output_size}\n"
+    )
+    step = (TOKENS if network.reads_tokens else FEATURES).format(
+        name=name, upper=upper, body="\n".join(f"    {line}" for line in body)
+    )
+    brought = [
+        OPEN.format(name=name),
+        *(text.replace("@", name) for text in functions(collection.used)),
+    ]
+    parts = [
+        _head(network, name),
+        sizes,
+        *brought,
+        *collection.arrays,
+        _state(name, layers),
+        *layers.functions,
+        step,
+    ]
+    text = "\n".join(
+        [part if part.endswith("\n") else f"{part}\n" for part in parts] + [CLOSE.format(name=name)]
+    )
+    # Two models of one name are then an error of the compiler's; under one guard the second would
+    # be passed over in silence.
     return text.replace("@SUM@", f"{zlib.crc32(text.encode()):08x}")
 
 
@@ -110,7 +136,8 @@ def write_c(network: Network, path: str | PathLike[str], name: str | None = None
     Args:
         network: as for `to_c`.
         path: where; an older file there is replaced once the new one is complete.
-        name: as for `to_c`; after the file if None, so that several headers stand in one program: "2 nets.h" gives "model_2_nets".
+        name: as for `to_c`; after the file if None, so that several headers stand in one program:
+            "2 nets.h" gives "model_2_nets".
 
     Raises:
         ArgumentError: as `to_c`.
@@ -127,13 +154,17 @@ def write_c(network: Network, path: str | PathLike[str], name: str | None = None
     try:
         write_durably(Path(path), lambda beside: beside.write_text(text, encoding="ascii"))
     except OSError as error:
-        raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+        raise RunError(
+            f"path must be a file that can be written, got {str(path)!r} ({error})"
+        ) from None
 
 
 def _upright(network: Network) -> frozenset[int]:
     """The table, if no layer multiplies with it."""
     first, rest = network.layers[0], [id(matrix) for matrix in network.matrices()][1:]
-    return frozenset({id(first.weight)} - set(rest)) if isinstance(first, Embedding) else frozenset()
+    return (
+        frozenset({id(first.weight)} - set(rest)) if isinstance(first, Embedding) else frozenset()
+    )
 
 
 def _body(network: Network, layers: Layers) -> list[str]:
@@ -143,7 +174,11 @@ def _body(network: Network, layers: Layers) -> list[str]:
     lines = layers.chain(network.layers, "", source, "made" if lone else "y")
     if lone:
         count = network.output_size
-        lines = [f"float made[{count}];", *lines, f"for (int j = 0; j < {count}; ++j) y[j] = made[j];"]
+        lines = [
+            f"float made[{count}];",
+            *lines,
+            f"for (int j = 0; j < {count}; ++j) y[j] = made[j];",
+        ]
     return lines if layers.fields else [*lines, "(void)s;"]
 
 
@@ -154,7 +189,10 @@ def _head(network: Network, name: str) -> str:
         (f"{name}_state state;", "all that it remembers; one for each stream"),
         (f"{name}_init(&state);", "before the first step"),
         (f"float {y};" if network.reads_tokens else f"float x[{upper}_INPUT_SIZE], {y};", ""),
-        (f"{name}_step(&state, {'token' if network.reads_tokens else 'x'}, y);", "y may be x" * (not network.reads_tokens)),
+        (
+            f"{name}_step(&state, {'token' if network.reads_tokens else 'x'}, y);",
+            "y may be x" * (not network.reads_tokens),
+        ),
         (f"{name}_reset(&state);", "where a new sequence begins"),
     ]
     widest = max(len(line) for line, why in usage if why)
@@ -166,8 +204,21 @@ def _head(network: Network, name: str) -> str:
 def _state(name: str, layers: Layers) -> str:
     declared = [field.declared for field in layers.fields] or ["int32_t nothing;"]
     first = [field.first for field in layers.fields] or ["s->nothing = 0;"]
-    return "\n".join([
-        "typedef struct {", *(f"    {line}" for line in declared), f"}} {name}_state;", "",
-        "/* Back to the first state. */", f"static inline void {name}_reset({name}_state* s)", "{", *(f"    {line}" for line in first), "}",
-        "", f"static inline void {name}_init({name}_state* s)", "{", f"    {name}_reset(s);", "}",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "typedef struct {",
+            *(f"    {line}" for line in declared),
+            f"}} {name}_state;",
+            "",
+            "/* Back to the first state. */",
+            f"static inline void {name}_reset({name}_state* s)",
+            "{",
+            *(f"    {line}" for line in first),
+            "}",
+            "",
+            f"static inline void {name}_init({name}_state* s)",
+            "{",
+            f"    {name}_reset(s);",
+            "}",
+        ]
+    )

@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 from recurra.export.c_maths import KEPT
 from recurra.export.c_program import Step
 from recurra.export.c_text import Collection, at, comment, number
-from recurra.network import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Matrix, Recurrent, Residual
+from recurra.network import (
+    Activation,
+    AdaptiveSoftmax,
+    Conv,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Matrix,
+    Recurrent,
+    Residual,
+)
 
 
 class Field(NamedTuple):
@@ -36,7 +47,8 @@ class Layers:
         self.fields: list[Field] = []
 
     def chain(self, layers: tuple[Layer, ...], place: str, source: str, target: str) -> list[str]:
-        """Statements that run layers one after another, `source` the first's input and `target` the last's output.
+        """Statements that run layers one after another, `source` the first's input and `target` the
+        last's output.
 
         Raises:
             ArgumentError: a weight is not finite.
@@ -59,7 +71,11 @@ class Layers:
         state = f"{self.collection.name}_state* s, " if stateful(layer) else ""
         taken = "int32_t token" if isinstance(layer, Embedding) else "const float* x"
         made = f"float* {self.collection.name}_RESTRICT y"
-        head = [f"/* {said(layer, here)} */", f"static inline void {name}({state}{taken}, {made})", "{"]
+        head = [
+            f"/* {said(layer, here)} */",
+            f"static inline void {name}({state}{taken}, {made})",
+            "{",
+        ]
         self.functions.append("\n".join([*head, *(f"    {line}" for line in lines), "}"]))
         return name
 
@@ -68,7 +84,9 @@ class Layers:
         if isinstance(layer, Embedding):
             yield from self._embedding(layer.weight, place)
         elif isinstance(layer, Linear):
-            yield from self.collection.fill("y", f"{place}_weight", layer.weight, self._vector(place, "bias", layer.bias), "x")
+            yield from self.collection.fill(
+                "y", f"{place}_weight", layer.weight, self._vector(place, "bias", layer.bias), "x"
+            )
         elif isinstance(layer, Activation):
             value = self.collection.operation(layer.kind, ["x[j]"])
             yield f"for (int j = 0; j < {width}; ++j) y[j] = {value};"
@@ -90,25 +108,44 @@ class Layers:
 
     def _embedding(self, matrix: Matrix, place: str) -> Iterator[str]:
         tokens, width = matrix.shape
-        weights, scales = self.collection.matrix(f"{place}_weight", matrix), self.collection.scales(f"{place}_weight", matrix)
-        first, step = (f"(long)token * {width}", "j") if id(matrix) in self.collection.upright else ("token", f"(long)j * {tokens}")
+        weights, scales = (
+            self.collection.matrix(f"{place}_weight", matrix),
+            self.collection.scales(f"{place}_weight", matrix),
+        )
+        first, step = (
+            (f"(long)token * {width}", "j")
+            if id(matrix) in self.collection.upright
+            else ("token", f"(long)j * {tokens}")
+        )
         read = self.collection.read(matrix, f"weight[{step}]")
         yield f"const {KEPT[matrix.precision]}* weight = {weights} + {first};"
-        yield f"for (int j = 0; j < {width}; ++j) y[j] = {read}{f' * {scales}[token]' if scales else ''};"
+        yield (
+            f"for (int j = 0; j < {width}; ++j) y[j] ="
+            f" {read}{f' * {scales}[token]' if scales else ''};"
+        )
 
     def _layer_norm(self, layer: LayerNorm, place: str) -> Iterator[str]:
-        width, gain, bias = layer.width, self._vector(place, "gain", layer.gain), self._vector(place, "bias", layer.bias)
+        width, gain, bias = (
+            layer.width,
+            self._vector(place, "gain", layer.gain),
+            self._vector(place, "bias", layer.bias),
+        )
         yield f"float square[{width}];"
         yield f"for (int j = 0; j < {width}; ++j) y[j] = x[j];"
         yield f"{self.collection.call('norm')}(y, square, {width}, {number(layer.eps)});"
         if gain or bias:
-            yield f"for (int j = 0; j < {width}; ++j) y[j] = y[j]{f' * {at(gain)}' if gain else ''}{f' + {at(bias)}' if bias else ''};"
+            yield (
+                f"for (int j = 0; j < {width}; ++j) y[j] ="
+                f" y[j]{f' * {at(gain)}' if gain else ''}{f' + {at(bias)}' if bias else ''};"
+            )
 
     def _adaptive(self, layer: AdaptiveSoftmax, place: str) -> Iterator[str]:
         fill, normal = self.collection.fill, self.collection.call("log_softmax")
         rows, words = layer.weight.shape[0], layer.words
         yield f"float head[{rows}], narrow[{max(narrow.shape[0] for narrow, _ in layer.clusters)}];"
-        yield from fill("head", f"{place}_weight", layer.weight, self._vector(place, "bias", layer.bias), "x")
+        yield from fill(
+            "head", f"{place}_weight", layer.weight, self._vector(place, "bias", layer.bias), "x"
+        )
         yield f"{normal}(head, {rows}, 0.0f);"
         yield f"for (int j = 0; j < {words}; ++j) y[j] = head[j];"
         yield f"y += {words};"
@@ -125,27 +162,50 @@ class Layers:
             field = step.fields[name]
             first = self._vector(place, f"initial_{name}", layer.vectors.get(f"initial_{name}"))
             value = at(first) if first else "0.0f"
-            self.fields.append(Field(f"float {field}[{width}];", f"for (int j = 0; j < {width}; ++j) s->{field}[j] = {value};"))
+            self.fields.append(
+                Field(
+                    f"float {field}[{width}];",
+                    f"for (int j = 0; j < {width}; ++j) s->{field}[j] = {value};",
+                )
+            )
         yield from step.lines()
 
     def _conv(self, layer: Conv, place: str) -> Iterator[str]:
         """The earlier inputs lie in a ring; the oldest is at `at`, where the newest goes."""
         wide, past, width = layer.widths[1], layer.past, layer.width
-        bias, scales = self._vector(place, "bias", layer.bias), self.collection.scales(f"{place}_weight", layer.weight)
-        yield f"for (int j = 0; j < {wide}; ++j) y[j] = {at(bias) if bias and not scales else '0.0f'};"
+        bias, scales = (
+            self._vector(place, "bias", layer.bias),
+            self.collection.scales(f"{place}_weight", layer.weight),
+        )
+        yield (
+            f"for (int j = 0; j < {wide}; ++j) y[j] ="
+            f" {at(bias) if bias and not scales else '0.0f'};"
+        )
         if past:
             size = past * width
             first = f"for (int j = 0; j < {size}; ++j) s->{place}_past[j] = 0.0f;"
-            self.fields += [Field(f"float {place}_past[{size}];", first), Field(f"int32_t {place}_at;", f"s->{place}_at = 0;")]
+            self.fields += [
+                Field(f"float {place}_past[{size}];", first),
+                Field(f"int32_t {place}_at;", f"s->{place}_at = 0;"),
+            ]
             yield f"for (int tap = 0; tap < {layer.kernel - 1}; ++tap) {{"
-            yield f"    const float* seen = s->{place}_past + ((s->{place}_at + tap * {layer.dilation}) % {past}) * {width};"
+            yield (
+                f"    const float* seen = s->{place}_past + ((s->{place}_at + tap *"
+                f" {layer.dilation}) % {past}) * {width};"
+            )
             yield from (f"    {line}" for line in self._tap(layer, place, "seen", "tap"))
             yield "}"
         yield from self._tap(layer, place, "x", str(layer.kernel - 1))
         if scales:
-            yield f"for (int j = 0; j < {wide}; ++j) y[j] = y[j] * {at(scales)}{f' + {at(bias)}' if bias else ''};"
+            yield (
+                f"for (int j = 0; j < {wide}; ++j) y[j] = y[j] *"
+                f" {at(scales)}{f' + {at(bias)}' if bias else ''};"
+            )
         if past:
-            yield f"for (int j = 0; j < {width}; ++j) s->{place}_past[s->{place}_at * {width} + j] = x[j];"
+            yield (
+                f"for (int j = 0; j < {width}; ++j) s->{place}_past[s->{place}_at * {width} + j] ="
+                " x[j];"
+            )
             yield f"s->{place}_at = (s->{place}_at + 1) % {past};"
 
     def _tap(self, layer: Conv, place: str, source: str, tap: str) -> Iterator[str]:
@@ -162,7 +222,10 @@ class Layers:
             yield f"{add}(y, {wide}, {weights}, {wide}, {source}, {inputs});"
             return
         yield f"for (int g = 0; g < {layer.groups}; ++g)"
-        yield f"    {add}(y + g * {outputs}, {outputs}, {weights} + g * {outputs}, {wide}, {source} + g * {inputs}, {inputs});"
+        yield (
+            f"    {add}(y + g * {outputs}, {outputs}, {weights} + g * {outputs}, {wide}, {source} +"
+            f" g * {inputs}, {inputs});"
+        )
 
 
 def stateful(layer: Layer) -> bool:
@@ -178,6 +241,9 @@ def said(layer: Layer, here: str) -> str:
     if isinstance(layer, Recurrent):
         return f"layer {here.replace('_', '.')}: {comment(layer.program.cell)}, {size}"
     if isinstance(layer, Conv):
-        return f"layer {here.replace('_', '.')}: Conv of {layer.kernel} taps, {layer.dilation} apart, {layer.groups} groups, {size}"
+        return (
+            f"layer {here.replace('_', '.')}: Conv of {layer.kernel} taps, {layer.dilation} apart,"
+            f" {layer.groups} groups, {size}"
+        )
     kind = f" {layer.kind}" if isinstance(layer, Activation) else ""
     return f"layer {here.replace('_', '.')}: {type(layer).__name__}{kind}, {size}"

@@ -1,7 +1,8 @@
 """The functions that a C header brings with it, and how each operation of a program is said in C.
 
-`@` stands for the header's name. Whatever runs once for each unit is free of branches, so that compilers turn its loop into
-vector instructions without -ffast-math; the polynomial of e^x is that of Cephes (Moshier, expf.c).
+`@` stands for the header's name. Whatever runs once for each unit is free of branches, so that
+compilers turn its loop into vector instructions without -ffast-math; the polynomial of e^x is that
+of Cephes (Moshier, expf.c).
 """
 
 from __future__ import annotations
@@ -9,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
-    "bits": ((), """\
-typedef union { float number; uint32_t bits; int32_t order; } @_bits;"""),
-    "power": (("bits",), """\
+    "bits": (
+        (),
+        """\
+typedef union { float number; uint32_t bits; int32_t order; } @_bits;""",
+    ),
+    "power": (
+        ("bits",),
+        """\
 /* 2^n, -126 <= n <= 127 */
 static inline float @_power(int32_t n)
 {
     @_bits made;
     made.bits = (uint32_t)(n + 127) << 23;
     return made.number;
-}"""),
-    "least": (("bits",), """\
+}""",
+    ),
+    "least": (
+        ("bits",),
+        """\
 /* min(|x|, most); most where x is NaN */
 static inline float @_least(float x, float most)
 {
@@ -29,8 +38,11 @@ static inline float @_least(float x, float most)
     here.bits &= 0x7FFFFFFFu;
     here.order = here.order < there.order ? here.order : there.order;
     return here.number;
-}"""),
-    "known": (("bits",), """\
+}""",
+    ),
+    "known": (
+        ("bits",),
+        """\
 /* y; NaN where x is NaN */
 static inline float @_known(float y, float x)
 {
@@ -39,8 +51,11 @@ static inline float @_known(float y, float x)
     there.number = x;
     here.bits |= 0u - ((0x7F800000u - (there.bits & 0x7FFFFFFFu)) >> 31);
     return here.number;
-}"""),
-    "choose": (("bits",), """\
+}""",
+    ),
+    "choose": (
+        ("bits",),
+        """\
 /* a where the sign of t is minus, else b */
 static inline float @_choose(float t, float a, float b)
 {
@@ -50,14 +65,20 @@ static inline float @_choose(float t, float a, float b)
     other.number = b;
     other.bits ^= (other.bits ^ one.bits) & (0u - (sign.bits >> 31));
     return other.number;
-}"""),
-    "left": ((), """\
+}""",
+    ),
+    "left": (
+        (),
+        """\
 /* x - n ln 2, ln 2 in two parts of which n times the first is exact */
 static inline float @_left(float x, int32_t n)
 {
     return x - (float)n * 0.693359375f + (float)n * 2.12194440e-4f;
-}"""),
-    "curve": ((), """\
+}""",
+    ),
+    "curve": (
+        (),
+        """\
 /* e^r - 1, |r| <= ln(2) / 2 */
 static inline float @_curve(float r)
 {
@@ -68,8 +89,11 @@ static inline float @_curve(float r)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     return r + r * r * p;
-}"""),
-    "exp": (("least", "known", "left", "curve", "power"), """\
+}""",
+    ),
+    "exp": (
+        ("least", "known", "left", "curve", "power"),
+        """\
 /* e^x */
 static inline float @_exp(float x)
 {
@@ -77,8 +101,11 @@ static inline float @_exp(float x)
     const int32_t n = (int32_t)(c * 1.44269504f + copysignf(0.5f, x));
     const int32_t half = n / 2;
     return @_known((1.0f + @_curve(@_left(c, n))) * @_power(half) * @_power(n - half), x);
-}"""),
-    "sigmoid": (("least", "known", "choose", "left", "curve", "power"), """\
+}""",
+    ),
+    "sigmoid": (
+        ("least", "known", "choose", "left", "curve", "power"),
+        """\
 /* 1 / (1 + e^-x), by e^-|x| */
 static inline float @_sigmoid(float x)
 {
@@ -87,8 +114,11 @@ static inline float @_sigmoid(float x)
     const int32_t half = n / 2;
     const float e = (1.0f + @_curve(@_left(c, n))) * @_power(half) * @_power(n - half);
     return @_known(@_choose(x, e, 1.0f) / (1.0f + e), x);
-}"""),
-    "tanh": (("least", "known", "choose", "left", "curve", "power"), """\
+}""",
+    ),
+    "tanh": (
+        ("least", "known", "choose", "left", "curve", "power"),
+        """\
 /* tanh(|x|) = 1 - 2e / (1 + e), e = e^(-2|x|); (1 - e) / (1 + e) where that is more exact */
 static inline float @_tanh(float x)
 {
@@ -98,38 +128,59 @@ static inline float @_tanh(float x)
     const float e = s + p, less = (s - 1.0f) + p, far = c + 1.1f;
     const float y = @_choose(far, 1.0f, 0.0f) - @_choose(far, 2.0f * e, less) / (1.0f + e);
     return @_known(copysignf(y, x), x);
-}"""),
-    "relu": ((), """\
+}""",
+    ),
+    "relu": (
+        (),
+        """\
 static inline float @_relu(float x)
 {
     return x <= 0.0f ? 0.0f : x;
-}"""),
-    "sign": ((), """\
+}""",
+    ),
+    "sign": (
+        (),
+        """\
 static inline float @_sign(float x)
 {
     return x != x ? x : (float)((x > 0.0f) - (x < 0.0f));
-}"""),
-    "maximum": ((), """\
+}""",
+    ),
+    "maximum": (
+        (),
+        """\
 static inline float @_maximum(float x, float y)
 {
     return x > y || x != x ? x : y;
-}"""),
-    "minimum": ((), """\
+}""",
+    ),
+    "minimum": (
+        (),
+        """\
 static inline float @_minimum(float x, float y)
 {
     return x < y || x != x ? x : y;
-}"""),
-    "gelu": ((), """\
+}""",
+    ),
+    "gelu": (
+        (),
+        """\
 static inline float @_gelu(float x)
 {
     return x / 2.0f * (1.0f + erff(x / 1.41421354f));
-}"""),
-    "gelu_tanh": (("tanh",), """\
+}""",
+    ),
+    "gelu_tanh": (
+        ("tanh",),
+        """\
 static inline float @_gelu_tanh(float x)
 {
     return x / 2.0f * (1.0f + @_tanh(0.797884583f * (x + 0.0447149985f * x * x * x)));
-}"""),
-    "mean": ((), """\
+}""",
+    ),
+    "mean": (
+        (),
+        """\
 /* the mean of x (n), summed in eight parts */
 static inline float @_mean(const float* x, int n)
 {
@@ -138,10 +189,15 @@ static inline float @_mean(const float* x, int n)
     for (; j + 8 <= n; j += 8)
         for (int k = 0; k < 8; ++k) part[k] += x[j + k];
     for (int k = 0; j < n; ++j, ++k) part[k] += x[j];
-    return (((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))) / (float)n;
-}"""),
-    "norm": (("mean",), """\
-/* v (n) = (v - mean) / sqrt(variance + eps), made smaller where squares would overflow; square (n) is working memory */
+    return (((part[0] + part[1]) + (part[2] + part[3])) +
+            ((part[4] + part[5]) + (part[6] + part[7]))) / (float)n;
+}""",
+    ),
+    "norm": (
+        ("mean",),
+        """\
+/* v (n) = (v - mean) / sqrt(variance + eps), made smaller where squares would overflow;
+   square (n) is working memory */
 static inline void @_norm(float* v, float* square, int n, float eps)
 {
     float most = 0.0f;
@@ -153,8 +209,11 @@ static inline void @_norm(float* v, float* square, int n, float eps)
     for (int j = 0; j < n; ++j) square[j] = v[j] * v[j];
     const float deviation = sqrtf(@_mean(square, n) + eps * shrink * shrink);
     for (int j = 0; j < n; ++j) v[j] /= deviation;
-}"""),
-    "log_softmax": (("exp",), """\
+}""",
+    ),
+    "log_softmax": (
+        ("exp",),
+        """\
 /* v (n) = v - log(sum exp(v)) + above */
 static inline void @_log_softmax(float* v, int n, float above)
 {
@@ -164,13 +223,15 @@ static inline void @_log_softmax(float* v, int n, float above)
     for (int j = 0; j < n; ++j) sum += (double)@_exp(v[j] - most);
     const float rest = logf((float)sum) - above;
     for (int j = 0; j < n; ++j) v[j] = v[j] - most - rest;
-}"""),
-}  # fmt: skip
+}""",
+    ),
+}
 """By name: the functions that it calls, and its text. A function comes after all that it calls."""
 
 ADD = """\
 /* y (n) += w x; w holds a row of n weights for each of the inputs, `stride` apart */
-static inline void @_add_{precision}(float* @_RESTRICT y, int n, const {kept}* w, int stride, const float* x, int inputs)
+static inline void @_add_{precision}(float* @_RESTRICT y, int n, const {kept}* w, int stride,
+                                        const float* x, int inputs)
 {{
     int k = 0;
     for (; k + 4 <= inputs; k += 4) {{
@@ -188,27 +249,52 @@ KEPT = {"float32": "float", "bfloat16": "uint16_t", "int8": "int8_t"}
 READ = {"float32": "{}", "bfloat16": "@_wide({})", "int8": "(float){}"}
 """How a weight is read in C; an int8 is then scaled."""
 
-FUNCTIONS["wide"] = (("bits",), """\
+FUNCTIONS["wide"] = (
+    ("bits",),
+    """\
 /* a bfloat16 */
 static inline float @_wide(uint16_t upper)
 {
     @_bits made;
     made.bits = (uint32_t)upper << 16;
     return made.number;
-}""")  # fmt: skip
+}""",
+)
 for _precision, _kept in KEPT.items():
     _four = [READ[_precision].format(f"w{_number}[j]") for _number in range(4)]
-    _text = ADD.format(*_four, precision=_precision, kept=_kept, last=READ[_precision].format("w[j]"))
+    _text = ADD.format(
+        *_four, precision=_precision, kept=_kept, last=READ[_precision].format("w[j]")
+    )
     FUNCTIONS[f"add_{_precision}"] = (("wide",) if _precision == "bfloat16" else (), _text)
 
 OPERATIONS = {
-    "neg": "(-{0})", "abs": "fabsf({0})", "sign": "@_sign({0})", "exp": "@_exp({0})", "expm1": "expm1f({0})", "log": "logf({0})",
-    "log1p": "log1pf({0})", "sqrt": "sqrtf({0})", "sin": "sinf({0})", "cos": "cosf({0})", "erf": "erff({0})", "tanh": "@_tanh({0})",
-    "sigmoid": "@_sigmoid({0})", "relu": "@_relu({0})", "add": "({0} + {1})", "sub": "({0} - {1})", "mul": "({0} * {1})",
-    "div": "({0} / {1})", "maximum": "@_maximum({0}, {1})", "minimum": "@_minimum({0}, {1})", "gt": "({0} > {1} ? 1.0f : 0.0f)",
-    "ge": "({0} >= {1} ? 1.0f : 0.0f)", "lt": "({0} < {1} ? 1.0f : 0.0f)", "le": "({0} <= {1} ? 1.0f : 0.0f)",
-    "eq": "({0} == {1} ? 1.0f : 0.0f)", "where": "({0} != 0.0f ? {1} : {2})",
-}  # fmt: skip
+    "neg": "(-{0})",
+    "abs": "fabsf({0})",
+    "sign": "@_sign({0})",
+    "exp": "@_exp({0})",
+    "expm1": "expm1f({0})",
+    "log": "logf({0})",
+    "log1p": "log1pf({0})",
+    "sqrt": "sqrtf({0})",
+    "sin": "sinf({0})",
+    "cos": "cosf({0})",
+    "erf": "erff({0})",
+    "tanh": "@_tanh({0})",
+    "sigmoid": "@_sigmoid({0})",
+    "relu": "@_relu({0})",
+    "add": "({0} + {1})",
+    "sub": "({0} - {1})",
+    "mul": "({0} * {1})",
+    "div": "({0} / {1})",
+    "maximum": "@_maximum({0}, {1})",
+    "minimum": "@_minimum({0}, {1})",
+    "gt": "({0} > {1} ? 1.0f : 0.0f)",
+    "ge": "({0} >= {1} ? 1.0f : 0.0f)",
+    "lt": "({0} < {1} ? 1.0f : 0.0f)",
+    "le": "({0} <= {1} ? 1.0f : 0.0f)",
+    "eq": "({0} == {1} ? 1.0f : 0.0f)",
+    "where": "({0} != 0.0f ? {1} : {2})",
+}
 """How each operation of a program is said in C."""
 
 

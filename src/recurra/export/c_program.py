@@ -23,22 +23,40 @@ class Step:
     def __init__(self, collection: Collection, layer: Recurrent, place: str) -> None:
         self.collection, self.layer, self.place = collection, layer, place
         self.nodes = layer.program.nodes
-        self.fields = {name: f"{place}_{text}" for name, text in distinct(layer.state_widths).items()}
-        self.products = {phase: body.product for phase, body in enumerate(layer.program.bodies) if body.product}
+        self.fields = {
+            name: f"{place}_{text}" for name, text in distinct(layer.state_widths).items()
+        }
+        self.products = {
+            phase: body.product for phase, body in enumerate(layer.program.bodies) if body.product
+        }
         self.live = self._live()
         self.units = self._units()
         self.pieces = self._pieces()
-        self.homes = {node: home for home, piece in enumerate(self.pieces) if isinstance(piece, list) for node in piece}
+        self.homes = {
+            node: home
+            for home, piece in enumerate(self.pieces)
+            if isinstance(piece, list)
+            for node in piece
+        }
         self.names = self._names()
         self.kept = self._kept()
 
     def lines(self) -> list[str]:
         """The statements of the step."""
         hidden, gates = self.layer.hidden, len(self.layer.program.gates)
-        lines = [f"float u[{gates * hidden}]; /* {comment(', '.join(self.layer.program.gates))}: {hidden} each */"]
+        lines = [
+            f"float u[{gates * hidden}]; /* {comment(', '.join(self.layer.program.gates))}:"
+            f" {hidden} each */"
+        ]
         bias = self._vector("bias_ih")
         norm = self.layer.program.input_norm
-        lines += self.collection.fill("u", f"{self.place}_weight_ih", self.layer.matrices["weight_ih"], None if norm else bias, "x")
+        lines += self.collection.fill(
+            "u",
+            f"{self.place}_weight_ih",
+            self.layer.matrices["weight_ih"],
+            None if norm else bias,
+            "x",
+        )
         lines += self._normed("u", norm, hidden, self._vector("gain_ih"), bias)
         lines += [f"float {self.names[node]}s[{self.units[node]}];" for node in sorted(self.kept)]
         for home, piece in enumerate(self.pieces):
@@ -74,7 +92,11 @@ class Step:
 
     def _pieces(self) -> list[Piece]:
         pieces: list[Piece] = [[]]
-        read = {(node.phase, node.name) for node in (self.nodes[here] for here in self.live) if node.op in ("a", "v")}
+        read = {
+            (node.phase, node.name)
+            for node in (self.nodes[here] for here in self.live)
+            if node.op in ("a", "v")
+        }
         for phase, body in enumerate(self.layer.program.bodies):
             for group, product in ((body.operand_nodes, body.product), (body.nodes, None)):
                 chosen = [here for here in group if here in self.units]
@@ -94,17 +116,29 @@ class Step:
         names = {here: f"t{here}" for here in self.homes}
         for suffix, group in (("gate", program.gates), ("new", program.state)):
             short = distinct(group)
-            names |= {here: f"{short[name]}_{suffix}" for name, here in group.items() if here in self.homes}
+            names |= {
+                here: f"{short[name]}_{suffix}"
+                for name, here in group.items()
+                if here in self.homes
+            }
         return names
 
     def _kept(self) -> set[int]:
-        """Computed values that are read after the loop that computes them: by a later loop, or by a product."""
+        """Computed values that are read after the loop that computes them: by a later loop, or by a
+        product.
+        """
         kept = set()
         last = len(self.pieces) - 1
         for here, home in self.homes.items():
             kept |= {arg for arg in self.nodes[here].args if self.homes.get(arg, home) != home}
-        kept |= {here for here in self.layer.program.state.values() if self.homes.get(here, last) != last}
-        kept |= {piece.operand for piece in self.pieces if not isinstance(piece, list) and piece.operand in self.homes}
+        kept |= {
+            here for here in self.layer.program.state.values() if self.homes.get(here, last) != last
+        }
+        kept |= {
+            piece.operand
+            for piece in self.pieces
+            if not isinstance(piece, list) and piece.operand in self.homes
+        }
         return kept
 
     def _vector(self, name: str | None) -> str | None:
@@ -126,7 +160,9 @@ class Step:
 
     def _block(self, node: Node) -> str:
         product = self.products[node.phase]
-        return plus(f"v{node.phase}", product.gates.index(node.name) * self.layer.units[product.width])
+        return plus(
+            f"v{node.phase}", product.gates.index(node.name) * self.layer.units[product.width]
+        )
 
     def _value(self, here: int, home: int) -> str:
         """A value of unit j as an expression, in the loop `home`."""
@@ -151,11 +187,21 @@ class Step:
             for here in piece:
                 if self.units[here] == units:
                     node = self.nodes[here]
-                    right = self.collection.operation(node.op, [self._value(arg, home) for arg in node.args])
+                    right = self.collection.operation(
+                        node.op, [self._value(arg, home) for arg in node.args]
+                    )
                     inside.append(f"const float {self.names[here]} = {bare(right)};")
-                    inside += [f"{self.names[here]}s[j] = {self.names[here]};"] if here in self.kept else []
+                    inside += (
+                        [f"{self.names[here]}s[j] = {self.names[here]};"]
+                        if here in self.kept
+                        else []
+                    )
             inside += self._states([name for name, width in states.items() if width == units], home)
-            lines += [f"for (int j = 0; j < {units}; ++j) {{", *(f"    {line}" for line in inside), "}"]
+            lines += [
+                f"for (int j = 0; j < {units}; ++j) {{",
+                *(f"    {line}" for line in inside),
+                "}",
+            ]
         return lines
 
     def _states(self, names: list[str], home: int) -> list[str]:
@@ -164,7 +210,9 @@ class Step:
         first, reads, writes = next(iter(self.layer.program.state)), [], []
         for name in names:
             here = self.layer.program.state[name]
-            value = self.names.get(here, "") if self.homes.get(here) == home else f"{short[name]}_next"
+            value = (
+                self.names.get(here, "") if self.homes.get(here) == home else f"{short[name]}_next"
+            )
             if self.homes.get(here) != home:
                 reads.append(f"const float {value} = {bare(self._value(here, home))};")
             writes.append(f"s->{self.fields[name]}[j] = {value};")
@@ -174,31 +222,61 @@ class Step:
     def _product(self, product: Product) -> list[str]:
         units, gates = self.layer.units[product.width], len(product.gates)
         target = f"v{next(phase for phase, each in self.products.items() if each is product)}"
-        start, end = (product.first * units, (product.first + gates) * units) if product.weight else (0, units)
-        lines = [f"float {target}[{gates * units}]; /* {comment(', '.join(product.gates))}: {units} each */"]
+        start, end = (
+            (product.first * units, (product.first + gates) * units)
+            if product.weight
+            else (0, units)
+        )
+        lines = [
+            f"float {target}[{gates * units}]; /* {comment(', '.join(product.gates))}: {units}"
+            " each */"
+        ]
         source = self._array(product.operand)
         if source is None:
             source = f"operand{target}"
             width = self.layer.units[product.reads] if product.weight else units
             value = bare(self._value(product.operand, -1))
-            lines += [f"float {source}[{width}];", f"for (int j = 0; j < {width}; ++j) {source}[j] = {value};"]
-        named = self._vector(product.bias) if product.norm or product.weight == "weight_hh" else None
-        bias, gain = (None if name is None else plus(name, start) for name in (named, self._vector(product.gain)))
+            lines += [
+                f"float {source}[{width}];",
+                f"for (int j = 0; j < {width}; ++j) {source}[j] = {value};",
+            ]
+        named = (
+            self._vector(product.bias) if product.norm or product.weight == "weight_hh" else None
+        )
+        bias, gain = (
+            None if name is None else plus(name, start)
+            for name in (named, self._vector(product.gain))
+        )
         if product.weight:
             matrix = self.layer.matrices[product.weight]
             own = None if product.norm else bias
-            lines += self.collection.fill(target, f"{self.place}_{product.weight}", matrix, own, source, slice(start, end))
+            lines += self.collection.fill(
+                target, f"{self.place}_{product.weight}", matrix, own, source, slice(start, end)
+            )
         else:
             lines.append(f"for (int j = 0; j < {units}; ++j) {target}[j] = {at(source)};")
         return lines + self._normed(target, product.norm, units, gain, bias)
 
-    def _normed(self, target: str, norm: tuple[int, ...], units: int, gain: str | None, bias: str | None) -> list[str]:
-        """Statements that normalise groups of blocks, each over its whole row, then scale and shift them all."""
+    def _normed(
+        self, target: str, norm: tuple[int, ...], units: int, gain: str | None, bias: str | None
+    ) -> list[str]:
+        """Statements that normalise groups of blocks, each over its whole row, then scale and shift
+        them all.
+        """
         if not norm:
             return []
-        lines, start, function = [f"float square_{target}[{max(norm) * units}];"], 0, self.collection.call("norm")
+        lines, start, function = (
+            [f"float square_{target}[{max(norm) * units}];"],
+            0,
+            self.collection.call("norm"),
+        )
         for blocks in norm:
-            lines.append(f"{function}({plus(target, start)}, square_{target}, {blocks * units}, {number(NORM_EPS)});")
+            lines.append(
+                f"{function}({plus(target, start)}, square_{target}, {blocks * units},"
+                f" {number(NORM_EPS)});"
+            )
             start += blocks * units
         right = f"{target}[j]{f' * {at(gain)}' if gain else ''}{f' + {at(bias)}' if bias else ''}"
-        return lines + ([f"for (int j = 0; j < {start}; ++j) {target}[j] = {right};"] if gain or bias else [])
+        return lines + (
+            [f"for (int j = 0; j < {start}; ++j) {target}[j] = {right};"] if gain or bias else []
+        )

@@ -33,7 +33,11 @@ def number(value: float) -> str:
         single = np.float32(value)
     if np.isinf(single):
         return "INFINITY" if value > 0 else "-INFINITY"
-    short = next(text for text in (f"{single:.{digits}g}" for digits in range(1, 10)) if np.float32(text) == single)
+    short = next(
+        text
+        for text in (f"{single:.{digits}g}" for digits in range(1, 10))
+        if np.float32(text) == single
+    )
     return pointed(short)
 
 
@@ -43,7 +47,8 @@ def pointed(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Text as a comment may hold it: it ends none and begins none, at most 200 characters of it, those outside ASCII as "?".
+    """Text as a comment may hold it: it ends none and begins none, at most 200 characters of it,
+    those outside ASCII as "?".
 
     Every text of a file that goes into a header passes here, or through `identifier`.
 
@@ -66,11 +71,16 @@ def identifier(text: str) -> str:
 def file_identifier(path: str | PathLike[str]) -> str:
     """The identifier that names what a file of any name holds; it begins with a letter.
 
-    >>> [file_identifier(name) for name in ("gate.h", "2 nets.h", "naïve-é.h", "日本.h", "int.h", "__.h")]
+    >>> [
+    ...     file_identifier(name)
+    ...     for name in ("gate.h", "2 nets.h", "naïve-é.h", "日本.h", "int.h", "__.h")
+    ... ]
     ['gate', 'model_2_nets', 'naive_e', 'u65e5u672c', 'int', 'model']
     """
     letters = unicodedata.normalize("NFKD", Path(path).stem)
-    spelt = "".join(sign if sign.isascii() else f"u{ord(sign):x}" if sign.isalnum() else "" for sign in letters)
+    spelt = "".join(
+        sign if sign.isascii() else f"u{ord(sign):x}" if sign.isalnum() else "" for sign in letters
+    )
     words = "_".join(re.findall(r"[A-Za-z0-9]+", spelt))
     return words if words[:1].isalpha() else f"model_{words}" if words else "model"
 
@@ -141,7 +151,8 @@ class Collection:
 
     Args:
         name: what every name of the header begins with.
-        upright: matrices, by identity, that only an embedding reads, a row a token; the others are kept transposed.
+        upright: matrices, by identity, that only an embedding reads, a row a token; the others are
+            kept transposed.
     """
 
     def __init__(self, name: str, upright: frozenset[int] = frozenset()) -> None:
@@ -163,16 +174,32 @@ class Collection:
             self.call(op)
         return text.replace("@", self.name).format(*(args if text[0] == "(" else map(bare, args)))
 
-    def fill(self, target: str, place: str, matrix: Matrix, bias: str | None, source: str, rows: slice | None = None) -> list[str]:
+    def fill(
+        self,
+        target: str,
+        place: str,
+        matrix: Matrix,
+        bias: str | None,
+        source: str,
+        rows: slice | None = None,
+    ) -> list[str]:
         """Statements for target = matrix[rows] source + bias; the bias is an array's name."""
         start, end, _ = (rows or slice(None)).indices(matrix.shape[0])
         loop = f"for (int j = 0; j < {end - start}; ++j) {target}[j] ="
         weights, scales = plus(self.matrix(place, matrix), start), self.scales(place, matrix)
         add = self.call(f"add_{matrix.precision}")
         first = at(bias) if bias and scales is None else "0.0f"
-        lines = [f"{loop} {first};", f"{add}({target}, {end - start}, {weights}, {matrix.shape[0]}, {source}, {matrix.shape[1]});"]
+        lines = [
+            f"{loop} {first};",
+            (
+                f"{add}({target}, {end - start}, {weights}, {matrix.shape[0]}, {source},"
+                f" {matrix.shape[1]});"
+            ),
+        ]
         if scales is not None:
-            lines.append(f"{loop} {target}[j] * {at(plus(scales, start))}{f' + {at(bias)}' if bias else ''};")
+            lines.append(
+                f"{loop} {target}[j] * {at(plus(scales, start))}{f' + {at(bias)}' if bias else ''};"
+            )
         return lines
 
     def read(self, matrix: Matrix, weight: str) -> str:
@@ -200,22 +227,43 @@ class Collection:
         upright = id(matrix) in self.upright
         shape = "({}, {})".format(*(matrix.shape if upright else matrix.shape[::-1]))
         kept = f"{matrix.precision} {shape}{'' if upright else ', a row for each input'}"
-        return self._array(place, matrix.values if upright else matrix.values.T, KEPT[matrix.precision], kept, "matrix", matrix)
+        return self._array(
+            place,
+            matrix.values if upright else matrix.values.T,
+            KEPT[matrix.precision],
+            kept,
+            "matrix",
+            matrix,
+        )
 
     def scales(self, place: str, matrix: Matrix) -> str | None:
         """The name of the array of an int8 matrix's scales; None of another's."""
-        return None if matrix.scales is None else self._array(f"{place}_scales", matrix.scales, "float", "one for each output", "scales")
+        return (
+            None
+            if matrix.scales is None
+            else self._array(
+                f"{place}_scales", matrix.scales, "float", "one for each output", "scales"
+            )
+        )
 
-    def _array(self, place: str, values: Array, kept: str, said: str, kind: str, owner: Any = None) -> str:
+    def _array(
+        self, place: str, values: Array, kept: str, said: str, kind: str, owner: Any = None
+    ) -> str:
         key = (id(values if owner is None else owner), kind)
         if key not in self._known:
             self._known[key] = self.unique(f"{self.name}_{identifier(place)}")
             if values.dtype.kind == "f":
                 check_finite(place, values)
-                words = [pointed(word) for word in ("%.9g " * values.size % tuple(values.ravel().tolist())).split()]
+                words = [
+                    pointed(word)
+                    for word in ("%.9g " * values.size % tuple(values.ravel().tolist())).split()
+                ]
             else:
                 words = list(map(str, values.ravel().tolist()))
-            head = f"/* {comment(place)}: {said} */\nstatic const {kept} {self._known[key]}[{values.size}] = {{"
+            head = (
+                f"/* {comment(place)}: {said} */\nstatic const {kept}"
+                f" {self._known[key]}[{values.size}] = {{"
+            )
             self.arrays.append("\n".join([head, *wrapped(words), "};"]))
         return self._known[key]
 
@@ -232,4 +280,7 @@ class Collection:
 def check_finite(name: str, values: Array) -> None:
     """Raise unless all weights are finite."""
     if not np.isfinite(values).all():
-        raise ArgumentError(f"{name} must be finite to be written in C, got {values[~np.isfinite(values)].ravel()[0]}")
+        raise ArgumentError(
+            f"{name} must be finite to be written in C, got"
+            f" {values[~np.isfinite(values)].ravel()[0]}"
+        )

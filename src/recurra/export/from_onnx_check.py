@@ -1,4 +1,6 @@
-"""A network beside the ONNX model that it was made from, over a few calls, each from the state that the one before left."""
+"""A network beside the ONNX model that it was made from, over a few calls, each from the state that
+the one before left.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,13 @@ Array = npt.NDArray[Any]
 CALLS, STEPS = 3, 5
 """Of a sequence, and of one step."""
 KINDS = {
-    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
-}  # fmt: skip
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
 """NumPy's types by ONNX Runtime's names."""
 
 
@@ -49,7 +55,8 @@ def compare(model: Any, network: Network, signature: Signature, carried: Carried
         model: an onnx.ModelProto.
         network: made of it.
         signature: how it is called.
-        carried: how its states go from one call to the next; without one that is handed back there is one call.
+        carried: how its states go from one call to the next; without one that is handed back there
+            is one call.
 
     Raises:
         ConversionError: the network gives other numbers, or the model does not run.
@@ -58,26 +65,46 @@ def compare(model: Any, network: Network, signature: Signature, carried: Carried
     taken = signature.taken
     x = example_of(network, taken, dict(zip(taken, signature.sizes or ())))
     rows, alone = x.shape[taken.index("B")], "T" not in taken
-    calls = (STEPS if alone or x.shape[taken.index("T")] == 1 else CALLS) if any(carried.outputs.values()) else 1
-    parts = [x, *(example_of(network, taken, dict(zip(taken, x.shape)), seed) for seed in range(1, calls))]
+    calls = (
+        (STEPS if alone or x.shape[taken.index("T")] == 1 else CALLS)
+        if any(carried.outputs.values())
+        else 1
+    )
+    parts = [
+        x,
+        *(example_of(network, taken, dict(zip(taken, x.shape)), seed) for seed in range(1, calls)),
+    ]
     draws = np.random.default_rng(0)
     states = {name: draws.standard_normal(shape) / 2 for name, shape in carried.inputs.items()}
     given = {name: states[name] for name in carried.outputs}
     done = _run(model, [part.numpy() for part in parts], signature.output, given, carried.outputs)
     theirs = [_in_time(torch.from_numpy(np.asarray(y, np.float64)), signature.given) for y in done]
     mine = [part[None] if alone else in_order(part, taken) for part in parts]
-    difference(network, torch.cat(mine).numpy(), torch.cat(theirs).numpy(), _first(network, states, carried, signature, rows))
+    difference(
+        network,
+        torch.cat(mine).numpy(),
+        torch.cat(theirs).numpy(),
+        _first(network, states, carried, signature, rows),
+    )
 
 
 def _in_time(y: torch.Tensor, order: str) -> torch.Tensor:
     """An output as (T, B, O)."""
-    y = in_order(y.squeeze([place for place, axis in enumerate(order) if axis == "1"]), order.replace("1", ""))
+    y = in_order(
+        y.squeeze([place for place, axis in enumerate(order) if axis == "1"]),
+        order.replace("1", ""),
+    )
     return y if "T" in order else y[None]
 
 
-def _first(network: Network, states: dict[str, Array], carried: Carried, signature: Signature, rows: int) -> dict[str, Array]:
+def _first(
+    network: Network, states: dict[str, Array], carried: Carried, signature: Signature, rows: int
+) -> dict[str, Array]:
     """The network's state, by its names, that the graph's inputs say."""
-    numbers, pasts = np.concatenate([each.reshape(-1) for each in states.values()]), iter(signature.pasts)
+    numbers, pasts = (
+        np.concatenate([each.reshape(-1) for each in states.values()]),
+        iter(signature.pasts),
+    )
     specs, found = iter(network.states), {}
     for role, place in (item for layer in carried.layers for item in layer.items()):
         value = numbers[place]
@@ -88,30 +115,55 @@ def _first(network: Network, states: dict[str, Array], carried: Carried, signatu
     return found
 
 
-def _run(model: Any, parts: Sequence[Array], output: str, states: dict[str, Array], after: Mapping[str, str | None]) -> list[Any]:
-    """What the model gives for inputs one after the other; other inputs than its states are zero."""
+def _run(
+    model: Any,
+    parts: Sequence[Array],
+    output: str,
+    states: dict[str, Array],
+    after: Mapping[str, str | None],
+) -> list[Any]:
+    """What the model gives for inputs one after the other; other inputs than its states are
+    zero.
+    """
     try:
         import onnxruntime
     except ImportError:
-        text = "recurra.export.network_of needs the onnxruntime package to check an ONNX file; install it with: pip install onnxruntime"
+        text = (
+            "recurra.export.network_of needs the onnxruntime package to check an ONNX file; install"
+            " it with: pip install onnxruntime"
+        )
         raise MissingDependency(f"{text}, or pass check=False") from None
     try:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         first, *others = session.get_inputs()
         back = {name: other for name, other in after.items() if other is not None}
         done = []
         for x in parts:
-            feed = {each.name: states[each.name] if each.name in states else np.zeros(_sizes(each)) for each in others}
-            feed = {each.name: array.astype(KINDS[each.type]) for each, array in zip(others, feed.values())}
-            y, *left = session.run([output, *back.values()], {first.name: x.astype(KINDS[first.type]), **feed})
-            states = states | {name: value.reshape(states[name].shape) for name, value in zip(back, left)}
+            feed = {
+                each.name: states[each.name] if each.name in states else np.zeros(_sizes(each))
+                for each in others
+            }
+            feed = {
+                each.name: array.astype(KINDS[each.type])
+                for each, array in zip(others, feed.values())
+            }
+            y, *left = session.run(
+                [output, *back.values()], {first.name: x.astype(KINDS[first.type]), **feed}
+            )
+            states = states | {
+                name: value.reshape(states[name].shape) for name, value in zip(back, left)
+            }
             done.append(y)
         return done
     except Exception as error:  # whatever the runtime may raise
         line = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise ConversionError(f"module must run in ONNX Runtime, got {type(error).__name__}: {line}") from error
+        raise ConversionError(
+            f"module must run in ONNX Runtime, got {type(error).__name__}: {line}"
+        ) from error
 
 
 def _sizes(value: Any) -> list[int]:

@@ -21,15 +21,24 @@ def conv(path: Path, node: Node) -> Any:
     if not isinstance(weight, np.ndarray) or weight.ndim != 3:
         return NotImplemented
     if node.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise ConversionError(f"{node.name} must look back only, got auto_pad={node.get('auto_pad').decode()}, which looks ahead too")
+        raise ConversionError(
+            f"{node.name} must look back only, got auto_pad={node.get('auto_pad').decode()}, which"
+            " looks ahead too"
+        )
     before, after = node.get("pads", (0, 0))
     if before > after:
         flow = CALLS["pad"](path, node.name, flow, (before - after, 0))
     bias = None if not rest or rest[0] is None else torch.from_numpy(np.array(rest[0]))
     like = SimpleNamespace(
-        weight=path.weights.constant(weight), bias=bias, groups=node.get("group", 1), padding_mode="zeros", kernel_size=weight.shape[2:],
-        dilation=tuple(node.get("dilations", (1,))), stride=tuple(node.get("strides", (1,))), padding=(after,),
-    )  # fmt: skip
+        weight=path.weights.constant(weight),
+        bias=bias,
+        groups=node.get("group", 1),
+        padding_mode="zeros",
+        kernel_size=weight.shape[2:],
+        dilation=tuple(node.get("dilations", (1,))),
+        stride=tuple(node.get("strides", (1,))),
+        padding=(after,),
+    )
     return convolved(path, node.name, like, flow)
 
 
@@ -41,10 +50,15 @@ def pad(path: Path, node: Node) -> Any:
         return NotImplemented
     rank = len(flow.axes[path.orders[0]])
     places = list(range(len(pads) // 2)) if axes is None else [int(axis) % rank for axis in axes]
-    ends = {place: (int(pads[number]), int(pads[number + len(places)])) for number, place in enumerate(places)}
+    ends = {
+        place: (int(pads[number]), int(pads[number + len(places)]))
+        for number, place in enumerate(places)
+    }
     pairs = [end for place in reversed(range(rank)) for end in ends.get(place, (0, 0))]
     number = node.get("value", 0.0) if value is None else float(np.asarray(value).reshape(()))
-    return CALLS["pad"](path, node.name, flow, tuple(pairs), node.get("mode", b"constant").decode(), number)
+    return CALLS["pad"](
+        path, node.name, flow, tuple(pairs), node.get("mode", b"constant").decode(), number
+    )
 
 
 def after(path: Path, node: Node, given: Given, flow: Flow) -> Any:
@@ -52,9 +66,15 @@ def after(path: Path, node: Node, given: Given, flow: Flow) -> Any:
     axis, sizes = int(node.get("axis")), given.sizes
     count = sizes[axis] if sizes is not None and -len(sizes) <= axis < len(sizes) else None
     if sizes is None or count is None:
-        raise ConversionError(f"{given.name} must say how many steps it holds to be the past of {node.name}, got axes {sizes}")
+        raise ConversionError(
+            f"{given.name} must say how many steps it holds to be the past of {node.name}, got axes"
+            f" {sizes}"
+        )
     if not any("T" in flow.axes[order] for order in path.orders):
-        raise ConversionError(f"{node.name} must come before a sequence, got the graph of one step of a Conv; give that of a sequence")
+        raise ConversionError(
+            f"{node.name} must come before a sequence, got the graph of one step of a Conv; give"
+            " that of a sequence"
+        )
     path.pasts.append(flow.axes)
     place = -axis if axis < 0 else len(sizes) - axis
     return CALLS["pad"](path, node.name, flow, ((0, 0) * (place - 1)) + (count, 0))
@@ -73,6 +93,7 @@ def changed(given: Given, node: Node) -> Given:
             return Given(given.name, None)
         entries = [int(entry) for entry in wanted]
         sizes = tuple(
-            sizes[number] if entry == 0 and number < len(sizes) else max(entry, 0) or None for number, entry in enumerate(entries)
+            sizes[number] if entry == 0 and number < len(sizes) else max(entry, 0) or None
+            for number, entry in enumerate(entries)
         )
     return Given(given.name, sizes)

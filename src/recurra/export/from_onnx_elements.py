@@ -1,4 +1,6 @@
-"""Where each number of a value in an ONNX graph comes from, as far as the graph only moves it about."""
+"""Where each number of a value in an ONNX graph comes from, as far as the graph only moves it
+about.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,25 @@ Array = npt.NDArray[Any]
 FREE = 2
 """The size that stands for every free axis."""
 RECURRENT = ("RNN", "LSTM", "GRU")
-MOVES = frozenset({
-    "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Identity", "Concat", "Slice", "Split", "Gather", "Flatten", "Expand", "Tile",
-})  # fmt: skip
-"""What puts numbers into other places and changes none; all but Concat read them from their first input only."""
+MOVES = frozenset(
+    {
+        "Squeeze",
+        "Unsqueeze",
+        "Reshape",
+        "Transpose",
+        "Identity",
+        "Concat",
+        "Slice",
+        "Split",
+        "Gather",
+        "Flatten",
+        "Expand",
+        "Tile",
+    }
+)
+"""What puts numbers into other places and changes none; all but Concat read them from their first
+input only.
+"""
 
 
 class Source(NamedTuple):
@@ -23,7 +40,8 @@ class Source(NamedTuple):
 
     Attributes:
         name: of the graph's input or of the node.
-        kind: "input", "output" of a recurrent node at each step, "state" after its last one, or "other".
+        kind: "input", "output" of a recurrent node at each step, "state" after its last one, or
+            "other".
         start: the first number.
         shape: of the value.
     """
@@ -39,7 +57,8 @@ class Recurrence(NamedTuple):
 
     Attributes:
         name: the node's.
-        before: what it begins with: numbers' places, or None for a state that is not moved here from anywhere.
+        before: what it begins with: numbers' places, or None for a state that is not moved here
+            from anywhere.
         after: the places of what it leaves.
     """
 
@@ -76,7 +95,10 @@ class Elements:
     def _moving(self, names: set[str]) -> set[str]:
         """The values that depend on what the inputs hold, and not on their sizes alone."""
         for node in self.graph.node:
-            inner = any(each.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS) for each in node.attribute)
+            inner = any(
+                each.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS)
+                for each in node.attribute
+            )
             if inner or (node.op_type not in ("Shape", "Size") and names.intersection(node.input)):
                 names.update(node.output)
         return names
@@ -118,7 +140,9 @@ class Elements:
         return self._inferred.get(name)
 
     def constant(self, name: str) -> Array | None:
-        """What a value that does not depend on what the inputs hold is; None where it cannot be told."""
+        """What a value that does not depend on what the inputs hold is; None where it cannot be
+        told.
+        """
         if name in self.weights:
             return np.asarray(self.onnx.numpy_helper.to_array(self.weights[name]))
         node = self.makers.get(name)
@@ -130,14 +154,23 @@ class Elements:
             given: list[Array | None] = [None if shape is None else np.zeros(shape, np.int64)]
         else:
             given = [self.constant(each) for each in node.input if each]
-        return None if any(each is None for each in given) else self._run(node, given, list(node.output).index(name))
+        return (
+            None
+            if any(each is None for each in given)
+            else self._run(node, given, list(node.output).index(name))
+        )
 
     def recurrence(self, node: Any) -> Recurrence:
         """The states of a recurrent node, all known to it by its inputs' order."""
         self._recurrent(node)
         roles = {"h": 5, "c": 6} if node.op_type == "LSTM" else {"h": 5}
-        names = {role: node.input[place] if place < len(node.input) else "" for role, place in roles.items()}
-        before = {role: self.places(name) if name in self.moving else None for role, name in names.items()}
+        names = {
+            role: node.input[place] if place < len(node.input) else ""
+            for role, place in roles.items()
+        }
+        before = {
+            role: self.places(name) if name in self.moving else None for role, name in names.items()
+        }
         return Recurrence(title(node), before, self._after[tuple(node.output)])
 
     def _compute(self, node: Any) -> None:
@@ -148,13 +181,19 @@ class Elements:
         found: list[Array | None] = []
         if node.op_type in MOVES and node.domain in ("", "ai.onnx"):
             count = len(node.input) if node.op_type == "Concat" else 1
-            given = [(self.places if place < count else self.constant)(each) for place, each in enumerate(node.input) if each]
+            given = [
+                (self.places if place < count else self.constant)(each)
+                for place, each in enumerate(node.input)
+                if each
+            ]
             if all(each is not None for each in given):
                 found = [self._run(node, given, place) for place, _ in enumerate(node.output)]
         for place, name in enumerate(node.output):
             moved = found[place] if found else None
             shape = self.shape(name) if moved is None else None
-            self._values[name] = moved if shape is None else self._fresh(title(node), "other", shape)
+            self._values[name] = (
+                moved if shape is None else self._fresh(title(node), "other", shape)
+            )
 
     def _recurrent(self, node: Any) -> None:
         key = tuple(node.output)
@@ -167,8 +206,15 @@ class Elements:
         if weight is None or x is None or len(x) != 3:
             return
         steps, rows, ways, wide = x[layout], x[1 - layout], weight[0], weight[2]
-        y = self._fresh(title(node), "output", (rows, steps, ways, wide) if layout else (steps, ways, rows, wide))
-        states = [self._fresh(title(node), "state", (rows, ways, wide) if layout else (ways, rows, wide)) for _ in range(2)]
+        y = self._fresh(
+            title(node),
+            "output",
+            (rows, steps, ways, wide) if layout else (steps, ways, rows, wide),
+        )
+        states = [
+            self._fresh(title(node), "state", (rows, ways, wide) if layout else (ways, rows, wide))
+            for _ in range(2)
+        ]
         if steps == 1 and ways == 1:
             self._same.append((y, states[0]))
         self._after[key] = dict(zip("hc", states[: 2 if node.op_type == "LSTM" else 1]))
@@ -187,9 +233,13 @@ class Elements:
 
         names = [each for each in node.input if each]
         try:
-            done: Any = ReferenceEvaluator(node, opsets=self.opsets).run(None, dict(zip(names, given)))
+            done: Any = ReferenceEvaluator(node, opsets=self.opsets).run(
+                None, dict(zip(names, given))
+            )
             return np.asarray(done[place])
-        except Exception:  # an operator may raise what it likes; what is not known is refused where it is needed
+        except (
+            Exception
+        ):  # an operator may raise what it likes; what is not known is refused where it is needed
             return None
 
     def _infer(self) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -198,7 +248,9 @@ class Elements:
         model.CopyFrom(self.model)
         for value in model.graph.input:
             if self.sizes.get(value.name) is not None:
-                for dim, size in zip(value.type.tensor_type.shape.dim, self.sizes[value.name] or ()):
+                for dim, size in zip(
+                    value.type.tensor_type.shape.dim, self.sizes[value.name] or ()
+                ):
                     dim.dim_value = size
         try:
             graph = self.onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -206,14 +258,18 @@ class Elements:
             return
         for value in (*graph.value_info, *graph.output):
             dims = value.type.tensor_type.shape.dim
-            if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            if value.type.tensor_type.HasField("shape") and all(
+                dim.HasField("dim_value") for dim in dims
+            ):
                 yield value.name, tuple(dim.dim_value for dim in dims)
 
 
 def _concrete(value: Any) -> tuple[int, ...] | None:
     """The sizes of an input, `FREE` for free ones."""
     kind = value.type.tensor_type
-    return tuple(dim.dim_value or FREE for dim in kind.shape.dim) if kind.HasField("shape") else None
+    return (
+        tuple(dim.dim_value or FREE for dim in kind.shape.dim) if kind.HasField("shape") else None
+    )
 
 
 def title(node: Any) -> str:

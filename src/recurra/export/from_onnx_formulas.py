@@ -1,4 +1,6 @@
-"""Functions that a graph spells out in simpler operators: GELU, and layer norm, known by the numbers that they give."""
+"""Functions that a graph spells out in simpler operators: GELU, and layer norm, known by the
+numbers that they give.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,20 @@ TOLERANCE = 1e-5
 """Relative to the largest number; constants in a file are float32."""
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power, "Sqrt": np.sqrt, "Neg": np.negative,
-    "Reciprocal": np.reciprocal, "Tanh": np.tanh, "Erf": np.vectorize(math.erf, otypes=[float]),
-    "ReduceMean": lambda x: x.mean(-1, keepdims=True), "Identity": lambda x: x, "Cast": lambda x: x,
-}  # fmt: skip
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Pow": np.power,
+    "Sqrt": np.sqrt,
+    "Neg": np.negative,
+    "Reciprocal": np.reciprocal,
+    "Tanh": np.tanh,
+    "Erf": np.vectorize(math.erf, otypes=[float]),
+    "ReduceMean": lambda x: x.mean(-1, keepdims=True),
+    "Identity": lambda x: x,
+    "Cast": lambda x: x,
+}
 """What a formula may be made of."""
 
 
@@ -46,8 +58,9 @@ class Formula:
         """The error that says so."""
         ops = sorted({each.op for each in self.parts()})
         return ConversionError(
-            f"{self.name} must be part of a layer that recurra takes, got a formula of its own of {', '.join(ops)}; known are GELU, "
-            "layer norm, an adaptive softmax and a bias after a product"
+            f"{self.name} must be part of a layer that recurra takes, got a formula of its own of"
+            f" {', '.join(ops)}; known are GELU, layer norm, an adaptive softmax and a bias after a"
+            " product"
         )
 
     def parts(self) -> Iterator[Formula]:
@@ -64,7 +77,16 @@ class Formula:
     def of(self, x: Array, known: dict[int, Array]) -> Array:
         """Its values where every flow is x; `known` holds those of its parts."""
         if id(self) not in known:
-            values = [x if isinstance(each, Flow) else each.of(x, known) if isinstance(each, Formula) else each for each in self.args]
+            values = [
+                (
+                    x
+                    if isinstance(each, Flow)
+                    else each.of(x, known)
+                    if isinstance(each, Formula)
+                    else each
+                )
+                for each in self.args
+            ]
             known[id(self)] = OPERATORS[self.op](*values)
         return known[id(self)]
 
@@ -79,25 +101,48 @@ def centred(formula: Formula) -> Flow | None:
 def settled(path: Path, formula: Formula) -> Flow | Formula:
     """The layer that a formula is, or the formula as it stands."""
     leaves = formula.leaves()
-    if len(leaves) != 1 or formula.op not in ("Add", "Mul", "Div") or any(part.op not in OPERATORS for part in formula.parts()):
+    if (
+        len(leaves) != 1
+        or formula.op not in ("Add", "Mul", "Div")
+        or any(part.op not in OPERATORS for part in formula.parts())
+    ):
         return formula
     flow = leaves.pop()
     width = path.width_of(flow) or TRIED
     normed = any(part.op == "ReduceMean" for part in formula.parts())
-    layers = list(_norms(formula, width)) if normed else [Activation(kind, width) for kind in ("gelu", "gelu_tanh")]
+    layers = (
+        list(_norms(formula, width))
+        if normed
+        else [Activation(kind, width) for kind in ("gelu", "gelu_tanh")]
+    )
     for layer in layers:
         if _same(formula, layer, width):
             if path.width_of(flow) is None:
-                raise WidthUnknown(f"{formula.name} must come after a layer that says how wide it is, got {layer} first")
-            path.narrow(formula.name, flow, lambda now: now[-1:] == "C" or ("C" in now and not normed), "read features in the last axis")
+                raise WidthUnknown(
+                    f"{formula.name} must come after a layer that says how wide it is, got {layer}"
+                    " first"
+                )
+            path.narrow(
+                formula.name,
+                flow,
+                lambda now: now[-1:] == "C" or ("C" in now and not normed),
+                "read features in the last axis",
+            )
             return path.then(formula.name, flow, layer)
     return formula
 
 
 def _norms(formula: Formula, width: int) -> Iterator[LayerNorm]:
     """Layer norms that a formula may be, one for each small constant in it."""
-    constants = (np.asarray(each) for part in formula.parts() for each in part.args if isinstance(each, np.ndarray))
-    for eps in {float(each.reshape(())) for each in constants if each.size == 1 and each.dtype.kind == "f"}:
+    constants = (
+        np.asarray(each)
+        for part in formula.parts()
+        for each in part.args
+        if isinstance(each, np.ndarray)
+    )
+    for eps in {
+        float(each.reshape(())) for each in constants if each.size == 1 and each.dtype.kind == "f"
+    }:
         if 0 < eps < 0.1:
             yield LayerNorm(width, eps=eps)
 

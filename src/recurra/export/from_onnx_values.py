@@ -1,4 +1,6 @@
-"""What stands for the values of an ONNX graph, besides a flow: constants, sizes, and what a state begins with."""
+"""What stands for the values of an ONNX graph, besides a flow: constants, sizes, and what a state
+begins with.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,11 @@ class Node(NamedTuple):
     def op(self) -> str:
         """The operator; with its domain, where that is not ONNX's own."""
         domain = str(self.proto.domain)
-        return str(self.proto.op_type) if domain in ("", "ai.onnx") else f"{domain}.{self.proto.op_type}"
+        return (
+            str(self.proto.op_type)
+            if domain in ("", "ai.onnx")
+            else f"{domain}.{self.proto.op_type}"
+        )
 
     @property
     def outputs(self) -> list[str]:

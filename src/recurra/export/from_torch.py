@@ -1,4 +1,6 @@
-"""From a PyTorch module to a network: recurra's own models and layers, torch.nn's, and modules made of them; or from an ONNX file."""
+"""From a PyTorch module to a network: recurra's own models and layers, torch.nn's, and modules made
+of them; or from an ONNX file.
+"""
 
 from __future__ import annotations
 
@@ -22,39 +24,51 @@ from recurra.network import Layer, Network
 
 
 def network_of(
-    module: nn.Module | str | PathLike[str], *, output: int | str | None = None, example: Any = None,
-    vocabulary: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None, check: bool = True,
-) -> Network:  # fmt: skip
-    """The network that a module, or an ONNX file, computes at evaluation, its weights as float32, rounded where they hold more.
+    module: nn.Module | str | PathLike[str],
+    *,
+    output: int | str | None = None,
+    example: Any = None,
+    vocabulary: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    check: bool = True,
+) -> Network:
+    """The network that a module, or an ONNX file, computes at evaluation, its weights as float32,
+    rounded where they hold more.
 
-    Takes a `LanguageModel`; `Recurrent`, `RNN`, `LSTM`, `GRU`, their cells, `Stack`, `Residual` and what drops out; torch.nn's
-    Embedding, Linear, LayerNorm, ReLU, Tanh, Sigmoid, GELU, RNN, LSTM, GRU, their cells, dropout, Conv1d that looks back only, and
-    AdaptiveLogSoftmaxWithLoss, which stands for its `log_prob`; all of them in `Sequential` and `ModuleList`, and in a module with a
-    forward of its own that calls one after another and adds x + f(x). Cells of one's own come along as programs. However a module
-    takes its input, (T, B, I), (B, T, I) or (B, I, T), the network's is (T, B, I); every row begins with the layers' own first state.
+    Takes a `LanguageModel`; `Recurrent`, `RNN`, `LSTM`, `GRU`, their cells, `Stack`, `Residual` and
+    what drops out; torch.nn's Embedding, Linear, LayerNorm, ReLU, Tanh, Sigmoid, GELU, RNN, LSTM,
+    GRU, their cells, dropout, Conv1d that looks back only, and AdaptiveLogSoftmaxWithLoss, which
+    stands for its `log_prob`; all of them in `Sequential` and `ModuleList`, and in a module with a
+    forward of its own that calls one after another and adds x + f(x). Cells of one's own come along
+    as programs. However a module takes its input, (T, B, I), (B, T, I) or (B, I, T), the network's
+    is (T, B, I); every row begins with the layers' own first state.
 
-    Of an ONNX file the nodes may be Gather of a table, MatMul, Gemm, Add, LayerNormalization, Relu, Tanh, Sigmoid, Gelu, Dropout,
-    Conv that looks back only, RNN, LSTM, GRU, and what exporters put about them; layer norm and GELU spelt out in simpler operators
-    are known too, and an adaptive softmax as `to_onnx` writes it. Further inputs may be states, or the past of a Conv, each handed
-    back by an output as its layer leaves it, moved about at most; the network keeps them itself, from zero. A file that `to_onnx`
-    wrote says the rest: learned first states, vocabulary, facts.
+    Of an ONNX file the nodes may be Gather of a table, MatMul, Gemm, Add, LayerNormalization, Relu,
+    Tanh, Sigmoid, Gelu, Dropout, Conv that looks back only, RNN, LSTM, GRU, and what exporters put
+    about them; layer norm and GELU spelt out in simpler operators are known too, and an adaptive
+    softmax as `to_onnx` writes it. Further inputs may be states, or the past of a Conv, each handed
+    back by an output as its layer leaves it, moved about at most; the network keeps them itself,
+    from zero. A file that `to_onnx` wrote says the rest: learned first states, vocabulary, facts.
 
     Args:
         module: what to take, left as it is; a path is that of an ONNX file.
-        output: which output the network's is where there are several beside the states: of an ONNX file its name, of a module its
-            place in the tuple that the forward gives, or its key or field.
-        example: an input as the module takes it, for `check`, and to tell how wide an input is that no layer says; else drawn. An
-            ONNX file says it by itself.
-        vocabulary: what the tokens stand for, as `record()` gives it; that of a LanguageModel, or of recurra's own file, if None.
+        output: which output the network's is where there are several beside the states: of an ONNX
+            file its name, of a module its place in the tuple that the forward gives, or its key or
+            field.
+        example: an input as the module takes it, for `check`, and to tell how wide an input is that
+            no layer says; else drawn. An ONNX file says it by itself.
+        vocabulary: what the tokens stand for, as `record()` gives it; that of a LanguageModel, or
+            of recurra's own file, if None.
         facts: of the model: "licence" and so on.
-        check: run the module, an ONNX file by ONNX Runtime, on a few steps and from the states that it hands back, and refuse where
-            the network gives other numbers.
+        check: run the module, an ONNX file by ONNX Runtime, on a few steps and from the states that
+            it hands back, and refuse where the network gives other numbers.
 
     Raises:
         ConversionError: something in it cannot be taken; named, with the reason.
         DtypeError: a weight is of no floating-point dtype, or holds no numbers yet.
         ProgramError: a cell of one's own cannot be traced.
-        ArgumentError: `module` is none, or has no such `output`, or `example` does not fit, or it comes with a file.
+        ArgumentError: `module` is none, or has no such `output`, or `example` does not fit, or it
+            comes with a file.
         DataError: the file is no ONNX model.
         MissingDependency: the file needs the onnx package, or to check the onnxruntime package.
 
@@ -67,10 +81,16 @@ def network_of(
             raise ArgumentError("example must be left out with a file, got one")
         return from_onnx(module, output=output, vocabulary=vocabulary, facts=facts, check=check)
     if not isinstance(module, nn.Module):
-        raise ArgumentError(f"module must be a torch.nn.Module or the path of an ONNX file, got {type(module).__name__}")
+        raise ArgumentError(
+            "module must be a torch.nn.Module or the path of an ONNX file, got"
+            f" {type(module).__name__}"
+        )
     module = getattr(module, "_orig_mod", module)  # of torch.compile
     if any(isinstance(each, torch.jit.ScriptModule) for each in module.modules()):
-        raise ConversionError("module must be made of Python's modules, got TorchScript; give the module that it was made of")
+        raise ConversionError(
+            "module must be made of Python's modules, got TorchScript; give the module that it was"
+            " made of"
+        )
     if isinstance(module, LanguageModel) and vocabulary is None and module.vocabulary is not None:
         vocabulary = module.vocabulary.record()
     layers, signature = layers_of(module, example, output)
@@ -80,7 +100,9 @@ def network_of(
     return network
 
 
-def layers_of(module: nn.Module, example: Any = None, output: int | str | None = None) -> tuple[tuple[Layer, ...], Signature]:
+def layers_of(
+    module: nn.Module, example: Any = None, output: int | str | None = None
+) -> tuple[tuple[Layer, ...], Signature]:
     """The layers of a module's network, and how the module is called; see `network_of`."""
     done: list[Any] = []
 
@@ -93,11 +115,17 @@ def layers_of(module: nn.Module, example: Any = None, output: int | str | None =
             compute_weights(module)
             shape = None if example is None else torch.as_tensor(example)
             orders = ORDERS if shape is None else _orders(shape)
-            widths = {} if shape is None else {order: shape.shape[order.index("C")] for order in orders if "C" in order}
+            widths = (
+                {}
+                if shape is None
+                else {order: shape.shape[order.index("C")] for order in orders if "C" in order}
+            )
             path, flow = led(walk, orders, widths)
             Network(flow.layers)
     except ShapeError as error:
-        raise ConversionError(f"module must be made of layers that fit together, got some where {error}") from error
+        raise ConversionError(
+            f"module must be made of layers that fit together, got some where {error}"
+        ) from error
     order = path.orders[0]
     return flow.layers, Signature(order, flow.axes[order], _key(done[-1]))
 
@@ -109,24 +137,38 @@ def _key(done: Any) -> Any:
 
 def _orders(example: torch.Tensor) -> list[str]:
     """The orders that an example may be in."""
-    orders = [order for order in ORDERS if len(order) == example.ndim and ("C" in order) == example.is_floating_point()]
+    orders = [
+        order
+        for order in ORDERS
+        if len(order) == example.ndim and ("C" in order) == example.is_floating_point()
+    ]
     if not orders:
         wanted = "features of 2 or 3 axes, or tokens of 1 or 2"
-        raise ArgumentError(f"example must be {wanted}, got {example.dtype} of shape {shape_text(example.shape)}")
+        raise ArgumentError(
+            f"example must be {wanted}, got {example.dtype} of shape {shape_text(example.shape)}"
+        )
     return orders
 
 
-def _through(path: Path, name: str, module: nn.Module, flow: Flow, output: int | str | None = None) -> Any:
+def _through(
+    path: Path, name: str, module: nn.Module, flow: Flow, output: int | str | None = None
+) -> Any:
     """A flow through any module."""
 
     def call(name: str, module: nn.Module, flow: Flow) -> Any:
         done = _through(path, name, module, flow)
         if _key(done):
-            raise ConversionError(f"{name} must give its output first, for the module after it, got it as output {_key(done)!r}")
+            raise ConversionError(
+                f"{name} must give its output first, for the module after it, got it as output"
+                f" {_key(done)!r}"
+            )
         return done
 
     if output is not None and (contains(module) or is_known(module)):
-        raise ArgumentError(f"output must be left out with {type(module).__name__}, which has one output besides its state, got {output!r}")
+        raise ArgumentError(
+            f"output must be left out with {type(module).__name__}, which has one output besides"
+            f" its state, got {output!r}"
+        )
     if contains(module):
         return contained(path, name, module, flow, call)
     if is_known(module):

@@ -22,7 +22,9 @@ LSTM_ROWS: Order = ((0, False), (3, False), (1, False), (2, False))
 GRU_ROWS: Order = ((1, False), (0, False), (2, False))
 """r z n as z r h."""
 TURNED_ROWS: Order = ((1, True), (0, False), (2, False))
-"""The same of a GRU that takes the new with z, where ONNX keeps the old: sigmoid(-a) = 1 - sigmoid(a)."""
+"""The same of a GRU that takes the new with z, where ONNX keeps the old: sigmoid(-a) = 1 -
+sigmoid(a).
+"""
 
 
 class Operator(NamedTuple):
@@ -41,24 +43,51 @@ class Operator(NamedTuple):
     attributes: tuple[tuple[str, Any], ...] = ()
 
     def write(
-        self, weights: Weights, layer: Recurrent, place: str, x: str, states: dict[str, str], sequence: bool
+        self,
+        weights: Weights,
+        layer: Recurrent,
+        place: str,
+        x: str,
+        states: dict[str, str],
+        sequence: bool,
     ) -> tuple[str, dict[str, str]]:
         """Write a layer; as `recurra.export.onnx_scan.recurrent` says it."""
         sheet = weights.sheet
         direction, time = sheet.whole(0), sheet.whole(0)
         order = self.rows if len(self.rows) > 1 else ()
         w, r = (
-            sheet.add("Unsqueeze", weights.matrix(layer.matrices[name], place + name, order), direction)
+            sheet.add(
+                "Unsqueeze", weights.matrix(layer.matrices[name], place + name, order), direction
+            )
             for name in ("weight_ih", "weight_hh")
         )
         first = [sheet.add("Unsqueeze", state, direction) for state in states.values()]
-        inputs = [x if sequence else sheet.add("Unsqueeze", x, time), w, r, self._biases(weights, layer, place), "", *first]
+        inputs = [
+            x if sequence else sheet.add("Unsqueeze", x, time),
+            w,
+            r,
+            self._biases(weights, layer, place),
+            "",
+            *first,
+        ]
         if self.peepholes:
             together = np.concatenate([layer.vectors[name] for name in self.peepholes])[None]
             inputs.append(sheet.array(together, f"{place}peepholes"))
-        found = sheet.many(self.name, tuple(inputs), 1 + len(states), hidden_size=layer.hidden, **dict(self.attributes))
-        after = {name: sheet.add("Squeeze", value, direction) for name, value in zip(states, found[1:])}
-        return (sheet.add("Squeeze", found[0], sheet.whole(1)) if sequence else next(iter(after.values()))), after
+        found = sheet.many(
+            self.name,
+            tuple(inputs),
+            1 + len(states),
+            hidden_size=layer.hidden,
+            **dict(self.attributes),
+        )
+        after = {
+            name: sheet.add("Squeeze", value, direction) for name, value in zip(states, found[1:])
+        }
+        return (
+            sheet.add("Squeeze", found[0], sheet.whole(1))
+            if sequence
+            else next(iter(after.values()))
+        ), after
 
     def _biases(self, weights: Weights, layer: Recurrent, place: str) -> str:
         """B, (1, 2 * G * H); "" where the layer has neither."""
@@ -66,13 +95,19 @@ class Operator(NamedTuple):
         if all(bias is None for bias in found):
             return ""
         zero = np.zeros(layer.matrices["weight_ih"].shape[0], np.float32)
-        both = np.concatenate([in_order(zero if bias is None else bias, self.rows) for bias in found])
+        both = np.concatenate(
+            [in_order(zero if bias is None else bias, self.rows) for bias in found]
+        )
         return weights.sheet.array(both[None], f"{place}biases")
 
 
 def fingerprint(program: Program) -> str:
-    """What tells programs apart by their step; what the cell is called and its derivative do not count."""
-    return hashlib.sha256(to_json(replace(forward_only(program), cell="")).encode()).hexdigest()[:16]
+    """What tells programs apart by their step; what the cell is called and its derivative do not
+    count.
+    """
+    return hashlib.sha256(to_json(replace(forward_only(program), cell="")).encode()).hexdigest()[
+        :16
+    ]
 
 
 OPERATORS: dict[str, Operator] = {
@@ -81,9 +116,13 @@ OPERATORS: dict[str, Operator] = {
     "57ab88177b107684": Operator("LSTM", LSTM_ROWS),  # LSTM
     "ffc369ce54141b7b": Operator("LSTM", LSTM_ROWS, ("p_i", "p_o", "p_f")),  # PeepholeLSTM
     "01b000579ceccd41": Operator("GRU", GRU_ROWS, (), (("linear_before_reset", 1),)),  # GRU
-    "8f33d28d80c5336b": Operator("GRU", TURNED_ROWS, (), (("linear_before_reset", 0),)),  # ResetBeforeGRU
+    "8f33d28d80c5336b": Operator(
+        "GRU", TURNED_ROWS, (), (("linear_before_reset", 0),)
+    ),  # ResetBeforeGRU
 }
-"""By the fingerprint of the built-in cell: a program that came from a file is known without PyTorch."""
+"""By the fingerprint of the built-in cell: a program that came from a file is known without
+PyTorch.
+"""
 
 
 def own_operator(program: Program) -> Operator | None:

@@ -20,19 +20,25 @@ MOST_BYTES = 2**31 - 2**20
 """Of all arrays: a protobuf message, which an ONNX file is, ends at 2 GB."""
 
 
-def to_onnx(network: Network, path: str | PathLike[str] | None = None, *, kind: str = "step") -> Any:
+def to_onnx(
+    network: Network, path: str | PathLike[str] | None = None, *, kind: str = "step"
+) -> Any:
     """Make the ONNX model of a network, opset 17, in which the state goes in and comes out.
 
-        "step"        x (batch, I), state_1_h (batch, H), ...        -> y (batch, O), state_1_h_out (batch, H), ...
-        "sequence"    x (time, batch, I), state_1_h (batch, H), ...  -> y (time, batch, O), state_1_h_out (batch, H), ...
+        "step"        x (batch, I), state_1_h (batch, H), ...
+                      -> y (batch, O), state_1_h_out (batch, H), ...
+        "sequence"    x (time, batch, I), state_1_h (batch, H), ...
+                      -> y (time, batch, O), state_1_h_out (batch, H), ...
 
-    Batch and time may be of any size, and differ from run to run; a sequence in chunks, each with the state that the one before
-    gave, equals the whole. A network that reads tokens takes x of int64 without the last axis. `initial_states` gives the state to
-    begin with. LSTM, GRU and simple RNN layers become ONNX's operators; any other cell a Scan, or in the step graph the nodes
-    themselves, printed from its program. Quantised matrices are kept as they are, and turned into float32 where they are used.
+    Batch and time may be of any size, and differ from run to run; a sequence in chunks, each with
+    the state that the one before gave, equals the whole. A network that reads tokens takes x of
+    int64 without the last axis. `initial_states` gives the state to begin with. LSTM, GRU and
+    simple RNN layers become ONNX's operators; any other cell a Scan, or in the step graph the nodes
+    themselves, printed from its program. Quantised matrices are kept as they are, and turned into
+    float32 where they are used.
 
-    The model's metadata hold under "recurra" a JSON record: the states with their names, widths and first values, the vocabulary, the
-    facts, the opset.
+    The model's metadata hold under "recurra" a JSON record: the states with their names, widths and
+    first values, the vocabulary, the facts, the opset.
 
     Args:
         network: the network.
@@ -66,13 +72,18 @@ def to_onnx(network: Network, path: str | PathLike[str] | None = None, *, kind: 
         try:
             write_durably(path, lambda beside: beside.write_bytes(model.SerializeToString()))
         except OSError as error:
-            raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+            raise RunError(
+                f"path must be a file that can be written, got {str(path)!r} ({error})"
+            ) from None
     return model
 
 
 def _check_size(network: Network) -> None:
     if network.nbytes > MOST_BYTES:
-        raise ConversionError(f"network must take less than {MOST_BYTES} bytes as one ONNX file, got {network.nbytes}; quantise it")
+        raise ConversionError(
+            f"network must take less than {MOST_BYTES} bytes as one ONNX file, got"
+            f" {network.nbytes}; quantise it"
+        )
 
 
 def _model(network: Network, kind: str, sheet: Sheet) -> Any:
@@ -85,12 +96,27 @@ def _model(network: Network, kind: str, sheet: Sheet) -> Any:
     steps = ["time", "batch"] if kind == "sequence" else ["batch"]
     kinds = onnx.TensorProto
     described = onnx.helper.make_tensor_value_info
-    x = described("x", kinds.INT64, steps) if network.reads_tokens else described("x", kinds.FLOAT, [*steps, network.input_size])
-    before = [described(names[spec.name], kinds.FLOAT, ["batch", spec.width]) for spec in network.states]
-    after = [described(f"{names[spec.name]}_out", kinds.FLOAT, ["batch", spec.width]) for spec in network.states]
+    x = (
+        described("x", kinds.INT64, steps)
+        if network.reads_tokens
+        else described("x", kinds.FLOAT, [*steps, network.input_size])
+    )
+    before = [
+        described(names[spec.name], kinds.FLOAT, ["batch", spec.width]) for spec in network.states
+    ]
+    after = [
+        described(f"{names[spec.name]}_out", kinds.FLOAT, ["batch", spec.width])
+        for spec in network.states
+    ]
     y = described("y", kinds.FLOAT, [*steps, network.output_size])
-    graph = onnx.helper.make_graph(sheet.nodes, f"recurra_{kind}", [x, *before], [y, *after], sheet.arrays)
+    graph = onnx.helper.make_graph(
+        sheet.nodes, f"recurra_{kind}", [x, *before], [y, *after], sheet.arrays
+    )
     opset = [onnx.helper.make_opsetid("", OPSET)]
-    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="recurra")
-    onnx.helper.set_model_props(model, {"recurra": json.dumps(record(network, kind, format=FORMAT, opset=OPSET))})
+    model = onnx.helper.make_model(
+        graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="recurra"
+    )
+    onnx.helper.set_model_props(
+        model, {"recurra": json.dumps(record(network, kind, format=FORMAT, opset=OPSET))}
+    )
     return model

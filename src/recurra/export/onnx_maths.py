@@ -8,11 +8,34 @@ from collections.abc import Callable
 from recurra.export.onnx_sheet import Sheet
 
 DIRECT = {
-    "neg": "Neg", "abs": "Abs", "sign": "Sign", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "sin": "Sin", "cos": "Cos", "erf": "Erf",
-    "tanh": "Tanh", "relu": "Relu", "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "maximum": "Max", "minimum": "Min",
-}  # fmt: skip
-"""One operator each; ONNX Runtime's Max, Min and Relu give NaN where an argument is NaN, as NumPy does."""
-COMPARISONS = {"gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal"}
+    "neg": "Neg",
+    "abs": "Abs",
+    "sign": "Sign",
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "sin": "Sin",
+    "cos": "Cos",
+    "erf": "Erf",
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "maximum": "Max",
+    "minimum": "Min",
+}
+"""One operator each; ONNX Runtime's Max, Min and Relu give NaN where an argument is NaN, as NumPy
+does.
+"""
+COMPARISONS = {
+    "gt": "Greater",
+    "ge": "GreaterOrEqual",
+    "lt": "Less",
+    "le": "LessOrEqual",
+    "eq": "Equal",
+}
 
 
 def operation(sheet: Sheet, op: str, *args: str) -> str:
@@ -27,7 +50,9 @@ def operation(sheet: Sheet, op: str, *args: str) -> str:
 def _expm1(sheet: Sheet, x: str) -> str:
     """2 sinh(x/2) exp(x/2) near zero, where exp(x) - 1 would lose digits."""
     half = sheet.add("Mul", x, sheet.number(0.5))
-    near = sheet.add("Mul", sheet.add("Mul", sheet.number(2), sheet.add("Sinh", half)), sheet.add("Exp", half))
+    near = sheet.add(
+        "Mul", sheet.add("Mul", sheet.number(2), sheet.add("Sinh", half)), sheet.add("Exp", half)
+    )
     far = sheet.add("Sub", sheet.add("Exp", x), sheet.number(1))
     return sheet.add("Where", _below(sheet, x, 1.0), near, far)
 
@@ -49,11 +74,20 @@ def _where(sheet: Sheet, k: str, x: str, y: str) -> str:
 
 
 def _sigmoid(sheet: Sheet, x: str) -> str:
-    """1 / (1 + exp(-x)): right to the last digits where it is small too, as ONNX Runtime's own Sigmoid is not."""
-    return sheet.add("Reciprocal", sheet.add("Add", sheet.number(1), sheet.add("Exp", sheet.add("Neg", x))))
+    """1 / (1 + exp(-x)): right to the last digits where it is small too, as ONNX Runtime's own
+    Sigmoid is not.
+    """
+    return sheet.add(
+        "Reciprocal", sheet.add("Add", sheet.number(1), sheet.add("Exp", sheet.add("Neg", x)))
+    )
 
 
-COMPOSED: dict[str, Callable[..., str]] = {"expm1": _expm1, "log1p": _log1p, "where": _where, "sigmoid": _sigmoid}
+COMPOSED: dict[str, Callable[..., str]] = {
+    "expm1": _expm1,
+    "log1p": _log1p,
+    "where": _where,
+    "sigmoid": _sigmoid,
+}
 
 
 def activate(sheet: Sheet, kind: str, x: str) -> str:
@@ -66,14 +100,22 @@ def activate(sheet: Sheet, kind: str, x: str) -> str:
         bend = sheet.add("Erf", sheet.add("Div", x, sheet.number(math.sqrt(2))))
     else:
         cube = sheet.add("Mul", sheet.add("Mul", x, x), sheet.add("Mul", x, sheet.number(0.044715)))
-        bend = sheet.add("Tanh", sheet.add("Mul", sheet.add("Add", x, cube), sheet.number(math.sqrt(2 / math.pi))))
-    return sheet.add("Mul", sheet.add("Mul", x, sheet.number(0.5)), sheet.add("Add", sheet.number(1), bend))
+        bend = sheet.add(
+            "Tanh",
+            sheet.add("Mul", sheet.add("Add", x, cube), sheet.number(math.sqrt(2 / math.pi))),
+        )
+    return sheet.add(
+        "Mul", sheet.add("Mul", x, sheet.number(0.5)), sheet.add("Add", sheet.number(1), bend)
+    )
 
 
 def normalise(sheet: Sheet, x: str, gain: str, bias: str, eps: float) -> str:
     """Write a layer norm over the row; `bias` may be "".
 
-    The mean is taken off first: a row far from zero would cost ONNX Runtime's LayerNormalization its digits.
+    The mean is taken off first: a row far from zero would cost ONNX Runtime's LayerNormalization
+    its digits.
     """
     centred = sheet.add("Sub", x, sheet.add("ReduceMean", x, axes=[-1], keepdims=1))
-    return sheet.add("LayerNormalization", centred, gain, *([bias] if bias else []), axis=-1, epsilon=eps)
+    return sheet.add(
+        "LayerNormalization", centred, gain, *([bias] if bias else []), axis=-1, epsilon=eps
+    )

@@ -9,7 +9,9 @@ from recurra.export.onnx_weights import Weights
 from recurra.network import Recurrent
 
 
-def recurrent(weights: Weights, layer: Recurrent, place: str, x: str, states: dict[str, str], sequence: bool) -> tuple[str, dict[str, str]]:
+def recurrent(
+    weights: Weights, layer: Recurrent, place: str, x: str, states: dict[str, str], sequence: bool
+) -> tuple[str, dict[str, str]]:
     """Write a recurrent layer.
 
     Args:
@@ -45,10 +47,22 @@ def _scan(step: Step, place: str, u: str, states: dict[str, str]) -> tuple[str, 
     body.name(after[next(iter(after))], f"{place}y")
 
     def described(name: str, width: int) -> object:
-        return onnx.helper.make_tensor_value_info(f"{place}{name}", onnx.TensorProto.FLOAT, ["batch", width])
+        return onnx.helper.make_tensor_value_info(
+            f"{place}{name}", onnx.TensorProto.FLOAT, ["batch", width]
+        )
 
-    inputs = [described(name, width) for name, width in widths.items()] + [described("u", len(layer.program.gates) * layer.hidden)]
-    outputs = [described(f"{name}_next", width) for name, width in widths.items()] + [described("y", layer.widths[1])]
+    inputs = [described(name, width) for name, width in widths.items()] + [
+        described("u", len(layer.program.gates) * layer.hidden)
+    ]
+    outputs = [described(f"{name}_next", width) for name, width in widths.items()] + [
+        described("y", layer.widths[1])
+    ]
     graph = onnx.helper.make_graph(body.nodes, f"{place}step", inputs, outputs)
-    found = outer.many("Scan", (*(states[name] for name in widths), u), len(widths) + 1, body=graph, num_scan_inputs=1)
+    found = outer.many(
+        "Scan",
+        (*(states[name] for name in widths), u),
+        len(widths) + 1,
+        body=graph,
+        num_scan_inputs=1,
+    )
     return found[-1], dict(zip(widths, found))

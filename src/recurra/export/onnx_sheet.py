@@ -29,7 +29,9 @@ def require_onnx(what: str) -> ModuleType:
         import onnx.helper
         import onnx.numpy_helper
     except ImportError:
-        raise MissingDependency(f"recurra.export.{what} needs the onnx package; install it with: pip install onnx") from None
+        raise MissingDependency(
+            f"recurra.export.{what} needs the onnx package; install it with: pip install onnx"
+        ) from None
     return onnx
 
 
@@ -38,7 +40,8 @@ class Sheet:
 
     Args:
         onnx: the package.
-        above: the sheet that this one is the body of, whose values and arrays it sees; None for the graph itself.
+        above: the sheet that this one is the body of, whose values and arrays it sees; None for the
+            graph itself.
 
     Attributes:
         nodes: the NodeProtos.
@@ -67,14 +70,20 @@ class Sheet:
         """Write a node with several outputs; returns their names."""
         name = f"{op}_{next(self._count)}"
         outputs = [name] if count == 1 else [f"{name}_{number}" for number in range(count)]
-        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), outputs, name=name, **attributes))
+        self.nodes.append(
+            self.onnx.helper.make_node(op, list(inputs), outputs, name=name, **attributes)
+        )
         return outputs
 
     def name(self, inner: str, outer: str) -> None:
-        """Give a value the name that the graph's user sees; where it has such a name already, copy it."""
+        """Give a value the name that the graph's user sees; where it has such a name already, copy
+        it.
+        """
         source = self._shown.get(inner, inner)
         if source != inner or not any(inner in node.output for node in self.nodes):
-            self.nodes.append(self.onnx.helper.make_node("Identity", [source], [outer], name=f"Identity_{outer}"))
+            self.nodes.append(
+                self.onnx.helper.make_node("Identity", [source], [outer], name=f"Identity_{outer}")
+            )
             return
         self._shown[inner] = outer
         for node in self.nodes:
@@ -90,7 +99,9 @@ class Sheet:
     def raw(self, array: Array, kind: int, name: str) -> str:
         """Keep an array's bytes as numbers of an ONNX kind; returns the name."""
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        self.arrays.append(self.onnx.helper.make_tensor(name, kind, array.shape, little.tobytes(), raw=True))
+        self.arrays.append(
+            self.onnx.helper.make_tensor(name, kind, array.shape, little.tobytes(), raw=True)
+        )
         return name
 
     def number(self, value: float) -> str:
@@ -110,4 +121,8 @@ class Sheet:
 
     def split(self, value: str, sizes: list[int], axis: int = -1) -> list[str]:
         """A value in parts along an axis."""
-        return [value] if len(sizes) == 1 else self.many("Split", (value, self.whole(*sizes)), len(sizes), axis=axis)
+        return (
+            [value]
+            if len(sizes) == 1
+            else self.many("Split", (value, self.whole(*sizes)), len(sizes), axis=axis)
+        )

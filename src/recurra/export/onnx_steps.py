@@ -10,7 +10,9 @@ from recurra.network.loop import NORM_EPS
 from recurra.program.graph import Product
 
 SMALL_COUNTS = {"log", "log1p", "sqrt", "div"}
-"""Operations that turn a small number's relative error into an absolute one: with them sigmoid is written by parts."""
+"""Operations that turn a small number's relative error into an absolute one: with them sigmoid is
+written by parts.
+"""
 
 
 class Step:
@@ -27,13 +29,23 @@ class Step:
         self.careful = any(node.op in SMALL_COUNTS for node in layer.program.nodes)
 
     def project(self, x: str, sequence: bool) -> str:
-        """What the input adds to the gates, (..., G * H): for one step (B, I), or for all at once (T, B, I)."""
+        """What the input adds to the gates, (..., G * H): for one step (B, I), or for all at once
+        (T, B, I).
+        """
         layer, norm, bias = self.layer, self.program.input_norm, self._vector("bias_ih")
         name = "weight_ih"
-        u = self.weights.product(x, layer.matrices[name], self.place + name, "" if norm else bias, sequence)
+        u = self.weights.product(
+            x, layer.matrices[name], self.place + name, "" if norm else bias, sequence
+        )
         if not norm:
             return u
-        return self._groups(self.weights.sheet, u, [blocks * layer.hidden for blocks in norm], self._vector("gain_ih"), bias)
+        return self._groups(
+            self.weights.sheet,
+            u,
+            [blocks * layer.hidden for blocks in norm],
+            self._vector("gain_ih"),
+            bias,
+        )
 
     def run(self, sheet: Sheet, u: str, states: dict[str, str]) -> dict[str, str]:
         """Write the step.
@@ -55,17 +67,29 @@ class Step:
                 v = self._product(sheet, body.product, values[body.product.operand])
                 for number, node in enumerate(program.nodes):
                     if node.op in ("a", "v") and node.phase == phase and node.name in v:
-                        values[number] = sheet.add("Add", v[node.name], blocks[node.name]) if node.op == "a" else v[node.name]
+                        values[number] = (
+                            sheet.add("Add", v[node.name], blocks[node.name])
+                            if node.op == "a"
+                            else v[node.name]
+                        )
                         rows.add(number)
             self._compute(sheet, body.nodes, values, rows)
         found = {}
         for name, number in program.state.items():
-            spread = values[number] if number in rows else sheet.add("Expand", values[number], sheet.add("Shape", states[name]))
+            spread = (
+                values[number]
+                if number in rows
+                else sheet.add("Expand", values[number], sheet.add("Shape", states[name]))
+            )
             found[name] = spread
         return found
 
-    def _sources(self, sheet: Sheet, blocks: dict[str, str], states: dict[str, str]) -> tuple[dict[int, str], set[int]]:
-        """The values that are read, by their nodes' numbers; and which of them have a row for each of the batch."""
+    def _sources(
+        self, sheet: Sheet, blocks: dict[str, str], states: dict[str, str]
+    ) -> tuple[dict[int, str], set[int]]:
+        """The values that are read, by their nodes' numbers; and which of them have a row for each
+        of the batch.
+        """
         values = {}
         for number, node in enumerate(self.program.nodes):
             if node.op == "state":
@@ -76,14 +100,20 @@ class Step:
                 values[number] = self._vector(node.name)
             elif node.op == "const":
                 values[number] = sheet.number(node.value)
-        return values, {number for number in values if self.program.nodes[number].op in ("state", "u")}
+        return values, {
+            number for number in values if self.program.nodes[number].op in ("state", "u")
+        }
 
-    def _compute(self, sheet: Sheet, numbers: tuple[int, ...], values: dict[int, str], rows: set[int]) -> None:
+    def _compute(
+        self, sheet: Sheet, numbers: tuple[int, ...], values: dict[int, str], rows: set[int]
+    ) -> None:
         for number in numbers:
             node = self.program.nodes[number]
             args = [values[arg] for arg in node.args]
             direct = node.op == "sigmoid" and not self.careful
-            values[number] = sheet.add("Sigmoid", *args) if direct else operation(sheet, node.op, *args)
+            values[number] = (
+                sheet.add("Sigmoid", *args) if direct else operation(sheet, node.op, *args)
+            )
             if rows.intersection(node.args):
                 rows.add(number)
 
@@ -94,7 +124,9 @@ class Step:
         part, v = (first, first + gates * unit), operand
         bias = self._vector(product.bias, part)
         if product.weight:
-            weight = self.weights.part(self.layer.matrices[product.weight], f"{self.place}{product.weight}", part)
+            weight = self.weights.part(
+                self.layer.matrices[product.weight], f"{self.place}{product.weight}", part
+            )
             added = [bias] if bias and product.weight == "weight_hh" and not product.norm else []
             v = sheet.add("Gemm", operand, weight, *added, transB=1)
         if product.norm:
@@ -107,7 +139,9 @@ class Step:
         outer = self.weights.sheet
         gains = outer.split(gain, sizes) if gain else [self.weights.ones(size) for size in sizes]
         biases = outer.split(bias, sizes) if bias else [""] * len(sizes)
-        parts = [normalise(sheet, *each, NORM_EPS) for each in zip(sheet.split(v, sizes), gains, biases)]
+        parts = [
+            normalise(sheet, *each, NORM_EPS) for each in zip(sheet.split(v, sizes), gains, biases)
+        ]
         return sheet.add("Concat", *parts, axis=-1) if len(parts) > 1 else parts[0]
 
     def _vector(self, name: str | None, part: tuple[int, int] | None = None) -> str:

@@ -1,4 +1,6 @@
-"""The weights of a network in an ONNX graph: each array once, in the precision in which it is kept."""
+"""The weights of a network in an ONNX graph: each array once, in the precision in which it is
+kept.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,14 @@ Order = tuple[tuple[int, bool], ...]
 
 
 class Weights:
-    """Arrays and what is computed from them alone, written to the outermost sheet where they are first needed.
+    """Arrays and what is computed from them alone, written to the outermost sheet where they are
+    first needed.
 
-        float32: an initializer     bfloat16: an initializer, and a Cast     int8: an initializer, a Cast, and a Mul by rows
+        float32: an initializer     bfloat16: an initializer, and a Cast
+        int8: an initializer, a Cast, and a Mul by rows
 
-    (ONNX Runtime 1.32 breaks a DequantizeLinear before a MatMul whose input is an output of the graph too.)
+    (ONNX Runtime 1.32 breaks a DequantizeLinear before a MatMul whose input is an output of the
+    graph too.)
 
     Args:
         sheet: the outermost.
@@ -37,7 +42,11 @@ class Weights:
         part = None if part == (0, len(vector)) else part
         key = ("vector", id(vector), part)
         if key not in self._known:
-            self._known[key] = self._slice(self.vector(vector, name), part, 0) if part else self.sheet.array(vector, name)
+            self._known[key] = (
+                self._slice(self.vector(vector, name), part, 0)
+                if part
+                else self.sheet.array(vector, name)
+            )
         return self._known[key]
 
     def ones(self, size: int) -> str:
@@ -55,7 +64,9 @@ class Weights:
             if matrix.precision == "bfloat16" or scales:
                 kept = self.sheet.add("Cast", kept, to=self.sheet.onnx.TensorProto.FLOAT)
             if scales:
-                kept = self.sheet.add("Mul", kept, self.sheet.add("Unsqueeze", scales, self.sheet.whole(-1)))
+                kept = self.sheet.add(
+                    "Mul", kept, self.sheet.add("Unsqueeze", scales, self.sheet.whole(-1))
+                )
             self._known[key] = kept
         return self._known[key]
 
@@ -78,7 +89,9 @@ class Weights:
     def product(self, x: str, matrix: Matrix, name: str, bias: str, sequence: bool) -> str:
         """x weight^T + bias, for rows (B, I) or a sequence (T, B, I) of them; `bias` may be ""."""
         if not sequence:
-            return self.sheet.add("Gemm", x, self.matrix(matrix, name), *([bias] if bias else []), transB=1)
+            return self.sheet.add(
+                "Gemm", x, self.matrix(matrix, name), *([bias] if bias else []), transB=1
+            )
         y = self.sheet.add("MatMul", x, self.transposed(matrix, name))
         return self.sheet.add("Add", y, bias) if bias else y
 
@@ -86,7 +99,9 @@ class Weights:
         """A convolution's weight (O, K * I) as ONNX has it, (O, I, K)."""
         key = ("taps", id(matrix), kernel)
         if key not in self._known:
-            apart = self.sheet.add("Reshape", self.matrix(matrix, name), self.sheet.whole(matrix.shape[0], kernel, -1))
+            apart = self.sheet.add(
+                "Reshape", self.matrix(matrix, name), self.sheet.whole(matrix.shape[0], kernel, -1)
+            )
             self._known[key] = self.sheet.add("Transpose", apart, perm=(0, 2, 1))
         return self._known[key]
 
@@ -111,10 +126,15 @@ class Weights:
         if key not in self._kept:
             values, scales = arranged(matrix, order)
             kinds = self.sheet.onnx.TensorProto
-            kind = {"float32": kinds.FLOAT, "uint16": kinds.BFLOAT16, "int8": kinds.INT8}[values.dtype.name]
+            kind = {"float32": kinds.FLOAT, "uint16": kinds.BFLOAT16, "int8": kinds.INT8}[
+                values.dtype.name
+            ]
             name += "_arranged" if order else ""
             kept = self.sheet.raw(np.ascontiguousarray(values), kind, name)
-            self._kept[key] = kept, "" if scales is None else self.sheet.array(scales, f"{name}_scales")
+            self._kept[key] = (
+                kept,
+                "" if scales is None else self.sheet.array(scales, f"{name}_scales"),
+            )
         return self._kept[key]
 
 
@@ -131,10 +151,17 @@ def arranged(matrix: Matrix, order: Order) -> tuple[Array, Array | None]:
     if matrix.scales is not None:
         if matrix.values.min() == -128 and any(turned for _, turned in order):
             return in_order(matrix.dense(), order), None
-        return in_order(matrix.values, order), in_order(matrix.scales, [(block, False) for block, _ in order])
+        return in_order(matrix.values, order), in_order(
+            matrix.scales, [(block, False) for block, _ in order]
+        )
     if matrix.precision == "bfloat16":
         blocks = np.split(matrix.values, len(order))
-        return np.concatenate([blocks[block] ^ np.uint16(0x8000 if turned else 0) for block, turned in order]), None
+        return (
+            np.concatenate(
+                [blocks[block] ^ np.uint16(0x8000 if turned else 0) for block, turned in order]
+            ),
+            None,
+        )
     return in_order(matrix.values, order), None
 
 

@@ -1,4 +1,6 @@
-"""What an exported graph takes and gives: its states' names, what they begin with, and the record of it that goes along."""
+"""What an exported graph takes and gives: its states' names, what they begin with, and the record
+of it that goes along.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ KINDS = ("step", "sequence")
 
 
 def initial_states(network: Network, batch: int = 1) -> dict[str, Array]:
-    """The state that each row of a batch begins with, by the names of a graph's inputs: zeros, or what was learned.
+    """The state that each row of a batch begins with, by the names of a graph's inputs: zeros, or
+    what was learned.
 
     Args:
         network: the network.
@@ -27,13 +30,18 @@ def initial_states(network: Network, batch: int = 1) -> dict[str, Array]:
         ArgumentError: `batch` is less.
 
     >>> from recurra.network import Conv, Matrix
-    >>> initial_states(Network((Conv(Matrix(np.ones((1, 6), np.float32)), None, width=2, kernel=3),)))
+    >>> initial_states(
+    ...     Network((Conv(Matrix(np.ones((1, 6), np.float32)), None, width=2, kernel=3),))
+    ... )
     {'state_0_past': array([[0., 0., 0., 0.]], dtype=float32)}
     """
     if batch < 1:
         raise ArgumentError(f"batch must be at least 1, got {batch!r}")
     names = state_names(network)
-    return {names[spec.name]: np.tile(spec.first.astype(np.float32), (batch, 1)) for spec in network.states}
+    return {
+        names[spec.name]: np.tile(spec.first.astype(np.float32), (batch, 1))
+        for spec in network.states
+    }
 
 
 def state_names(network: Network) -> dict[str, str]:
@@ -46,7 +54,10 @@ def state_names(network: Network) -> dict[str, str]:
     for spec in network.states:
         name = "state_" + re.sub(r"\W", "_", spec.name, flags=re.ASCII)
         if name in found.values():
-            raise ConversionError(f"states must have names that differ in letters and digits, got {spec.name!r} and another {name}")
+            raise ConversionError(
+                f"states must have names that differ in letters and digits, got {spec.name!r} and"
+                f" another {name}"
+            )
         found[spec.name] = name
     return found
 
@@ -55,10 +66,23 @@ def record(network: Network, kind: str, **more: Any) -> dict[str, Any]:
     """What a graph's metadata say of its network."""
     names = state_names(network)
     states = [
-        {"name": name, "input": names[name], "output": f"{names[name]}_out", "width": width, "first": first.tolist()}
+        {
+            "name": name,
+            "input": names[name],
+            "output": f"{names[name]}_out",
+            "width": width,
+            "first": first.tolist(),
+        }
         for name, width, first in network.states
     ]
     return {
-        **more, "kind": kind, "reads_tokens": network.reads_tokens, "input_size": network.input_size, "output_size": network.output_size,
-        "precision": network.precision, "states": states, "vocabulary": network.vocabulary, "facts": dict(network.facts),
-    }  # fmt: skip
+        **more,
+        "kind": kind,
+        "reads_tokens": network.reads_tokens,
+        "input_size": network.input_size,
+        "output_size": network.output_size,
+        "precision": network.precision,
+        "states": states,
+        "vocabulary": network.vocabulary,
+        "facts": dict(network.facts),
+    }

@@ -13,9 +13,15 @@ from recurra.network.file import write
 
 
 def runtime(
-    module: nn.Module | str | PathLike[str], path: str | PathLike[str], *, precision: str = "float32", output: int | str | None = None,
-    example: Any = None, vocabulary: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+    module: nn.Module | str | PathLike[str],
+    path: str | PathLike[str],
+    *,
+    precision: str = "float32",
+    output: int | str | None = None,
+    example: Any = None,
+    vocabulary: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Write a module, or an ONNX file, as a `.rcr` file, for `recurra.runtime.load`.
 
     Args:

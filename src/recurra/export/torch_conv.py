@@ -1,4 +1,6 @@
-"""Convolutions over time that look back only: padding before, the Conv1d, and cutting off what is too much."""
+"""Convolutions over time that look back only: padding before, the Conv1d, and cutting off what is
+too much.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ Array = npt.NDArray[Any]
 
 
 def padded(path: Path, name: str, flow: Flow, pads: Any, value: Any) -> Flow:
-    """A flow with zeros before its first step; `pads` counts them from the last axis, as torch.nn.functional.pad's.
+    """A flow with zeros before its first step; `pads` counts them from the last axis, as
+    torch.nn.functional.pad's.
 
     Raises:
         ConversionError: it pads something else, or after the last step.
@@ -28,12 +31,20 @@ def padded(path: Path, name: str, flow: Flow, pads: Any, value: Any) -> Flow:
         return flow
     if len(padding) > 1 or any(not isinstance(count, int) for count in pads):
         raise ConversionError(f"{name} must pad the axis of time only, got {tuple(pads)}")
-    path.narrow(name, flow, lambda now: now[-padding[0] :][:1] == "T", f"pad the axis of time only, which {tuple(pads)} does not do")
+    path.narrow(
+        name,
+        flow,
+        lambda now: now[-padding[0] :][:1] == "T",
+        f"pad the axis of time only, which {tuple(pads)} does not do",
+    )
     before, after = pairs[padding[0] - 1]
     if after < 0 and not before:
         return cut(name, flow, -after)
     if before < 0 or after:
-        raise ConversionError(f"{name} must pad before the first step only to be causal, got {(before, after)}; use {(before + after, 0)}")
+        raise ConversionError(
+            f"{name} must pad before the first step only to be causal, got {(before, after)}; use"
+            f" {(before + after, 0)}"
+        )
     if value:
         raise ConversionError(f"{name} must pad with zeros, got {value}")
     path.check_whole(name, replace(flow, early=0))
@@ -47,7 +58,10 @@ def cut(name: str, flow: Flow, count: int) -> Flow:
         ConversionError: they are not those that a convolution gave too many.
     """
     if flow.early or not 0 <= count <= flow.late:
-        raise ConversionError(f"{name} must give an output at each step, got a selection of steps that leaves out {count - flow.late}")
+        raise ConversionError(
+            f"{name} must give an output at each step, got a selection of steps that leaves out"
+            f" {count - flow.late}"
+        )
     return replace(flow, late=flow.late - count)
 
 
@@ -57,17 +71,26 @@ def convolved(path: Path, name: str, module: Any, flow: Flow) -> Flow:
     Raises:
         ConversionError: it is not causal, or gives another number of steps.
     """
-    path.narrow(name, flow, lambda now: now == "BCT", "read (B, C, T), as torch.nn.Conv1d does; x.transpose(1, 2) before it")
+    path.narrow(
+        name,
+        flow,
+        lambda now: now == "BCT",
+        "read (B, C, T), as torch.nn.Conv1d does; x.transpose(1, 2) before it",
+    )
     (kernel,), (dilation,), (stride,) = module.kernel_size, module.dilation, module.stride
     if stride != 1:
-        raise ConversionError(f"{name} must give an output at each step, got a Conv1d of stride {stride}")
+        raise ConversionError(
+            f"{name} must give an output at each step, got a Conv1d of stride {stride}"
+        )
     past, padding = (kernel - 1) * dilation, _padding(name, module, (kernel - 1) * dilation)
     if flow.late:
         path.check_whole(name, flow)
     _check_causal(name, past, flow.early, padding)
     vector = path.weights.vector(f"{name}.bias", module.bias)
     weight = path.weights.matrix(f"{name}.weight", module.weight, _rows)
-    conv = Conv(weight, vector, module.weight.shape[1] * module.groups, kernel, dilation, module.groups)
+    conv = Conv(
+        weight, vector, module.weight.shape[1] * module.groups, kernel, dilation, module.groups
+    )
     return replace(flow, layers=(*flow.layers, conv), early=0, late=padding)
 
 
@@ -81,7 +104,9 @@ def _padding(name: str, module: Any, past: int) -> int:
         )
     padding = 0 if isinstance(module.padding, str) else int(module.padding[0])
     if padding and module.padding_mode != "zeros":
-        raise ConversionError(f"{name} must pad with zeros, got padding_mode={module.padding_mode!r}")
+        raise ConversionError(
+            f"{name} must pad with zeros, got padding_mode={module.padding_mode!r}"
+        )
     return padding
 
 
@@ -89,13 +114,14 @@ def _check_causal(name: str, past: int, early: int, padding: int) -> None:
     ahead = past - early - padding
     if ahead > 0 and padding:
         raise ConversionError(
-            f"{name} must look back only, got a Conv1d with padding={padding}, which looks {count_text(ahead, 'step')} into the future; "
-            f"use padding={past} and cut the last {past} steps off"
+            f"{name} must look back only, got a Conv1d with padding={padding}, which looks"
+            f" {count_text(ahead, 'step')} into the future; use padding={past} and cut the last"
+            f" {past} steps off"
         )
     if ahead:
         raise ConversionError(
-            f"{name} must give as many steps as it takes, got a Conv1d after {early + padding} zeros; it looks {past} steps back: "
-            f"put nn.ConstantPad1d(({past}, 0), 0.0) before it"
+            f"{name} must give as many steps as it takes, got a Conv1d after {early + padding}"
+            f" zeros; it looks {past} steps back: put nn.ConstantPad1d(({past}, 0), 0.0) before it"
         )
 
 

@@ -1,4 +1,6 @@
-"""What becomes of a module's input: the layers that it goes through, and in which order its axes lie there."""
+"""What becomes of a module's input: the layers that it goes through, and in which order its axes
+lie there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from recurra.export.torch_weights import Weights
 from recurra.network import Layer, Residual
 
 ORDERS = ("TBC", "BTC", "BCT", "BC", "TB", "BT", "B")
-"""How a module may take its input: time, batch and channels; tokens have no channels, one step has no time."""
+"""How a module may take its input: time, batch and channels; tokens have no channels, one step has
+no time.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +46,8 @@ class Path:
         width: of the input, where it is known.
 
     Attributes:
-        pasts: of what was put before a flow, the first inputs of a convolution, in which order its axes lie for each of the input's.
+        pasts: of what was put before a flow, the first inputs of a convolution, in which order its
+            axes lie for each of the input's.
         states: flows that are what a cell gives and its next state in one.
     """
 
@@ -63,7 +68,9 @@ class Path:
         """
         left = [order for order in self.orders if order in flow.axes and fits(flow.axes[order])]
         if not left:
-            raise ConversionError(f"{name} must {need}, got {shape_text(flow.axes[self.orders[0]])}")
+            raise ConversionError(
+                f"{name} must {need}, got {shape_text(flow.axes[self.orders[0]])}"
+            )
         self.orders = left
 
     def width_of(self, flow: Flow) -> int | None:
@@ -78,9 +85,15 @@ class Path:
     def check_whole(self, name: str, flow: Flow, late: bool = True) -> None:
         """Raise where a flow has more steps than the input."""
         if flow.early:
-            raise ConversionError(f"{name} must be a Conv1d after padding in time, got something else after {flow.early} zeros")
+            raise ConversionError(
+                f"{name} must be a Conv1d after padding in time, got something else after"
+                f" {flow.early} zeros"
+            )
         if flow.late and late:
-            raise ConversionError(f"{name} must read as many steps as came in, got {flow.late} more; cut off [..., :-{flow.late}]")
+            raise ConversionError(
+                f"{name} must read as many steps as came in, got {flow.late} more; cut off [...,"
+                f" :-{flow.late}]"
+            )
 
     def moved(self, name: str, flow: Flow, move: Callable[[int], Sequence[int]]) -> Flow:
         """A flow with its axes in another order; `move` says which, for so many axes."""
@@ -88,12 +101,18 @@ class Path:
         self.narrow(name, flow, lambda now: _moved(now, move) != "", "have the axes that it moves")
         return replace(flow, axes={order: axes[order] for order in self.orders})
 
-    def relabelled(self, name: str, flow: Flow, change: Callable[[str, str], str | None], need: str) -> Flow:
-        """A flow whose axes are called otherwise, in each order of the input; where `change` gives None they cannot be."""
+    def relabelled(
+        self, name: str, flow: Flow, change: Callable[[str, str], str | None], need: str
+    ) -> Flow:
+        """A flow whose axes are called otherwise, in each order of the input; where `change` gives
+        None they cannot be.
+        """
         axes = {order: change(flow.axes[order], order) for order in self.orders}
         left = {order: now for order, now in axes.items() if now is not None}
         if not left:
-            raise ConversionError(f"{name} must {need}, got {shape_text(flow.axes[self.orders[0]])}")
+            raise ConversionError(
+                f"{name} must {need}, got {shape_text(flow.axes[self.orders[0]])}"
+            )
         self.orders = list(left)
         return replace(flow, axes=left)
 
@@ -107,7 +126,10 @@ class Path:
         count = len(before.layers)
         rest = after.layers[count:]
         if any(mine is not theirs for mine, theirs in zip(before.layers, after.layers)):
-            raise ConversionError(f"{name} must add to x what layers make of that x, got a sum of two that both went through layers")
+            raise ConversionError(
+                f"{name} must add to x what layers make of that x, got a sum of two that both went"
+                " through layers"
+            )
         if not rest:
             raise ConversionError(f"{name} must add to x what layers make of that x, got x + x")
         for flow in (before, after):
@@ -116,7 +138,9 @@ class Path:
         same = [order for order in self.orders if before.axes[order] == after.axes[order]]
         if not same:
             axes = (shape_text(flow.axes[self.orders[0]]) for flow in (before, after))
-            raise ConversionError(f"{name} must add values whose axes lie alike, got {' and '.join(axes)}")
+            raise ConversionError(
+                f"{name} must add values whose axes lie alike, got {' and '.join(axes)}"
+            )
         self.orders = same
         return replace(after, layers=(*before.layers, Residual(rest)))
 
@@ -128,7 +152,9 @@ def _moved(axes: str, move: Callable[[int], Sequence[int]]) -> str:
         return ""
 
 
-def led(walk: Callable[[Path], Flow], orders: Sequence[str], widths: Mapping[str, int]) -> tuple[Path, Flow]:
+def led(
+    walk: Callable[[Path], Flow], orders: Sequence[str], widths: Mapping[str, int]
+) -> tuple[Path, Flow]:
     """The way through a model, and what comes out of it.
 
     Args:
@@ -147,7 +173,9 @@ def led(walk: Callable[[Path], Flow], orders: Sequence[str], widths: Mapping[str
     failed: list[ConversionError] = []
     for width in dict.fromkeys(widths.values()):
         try:
-            return _whole(walk, Path([order for order in orders if widths.get(order) == width], width))
+            return _whole(
+                walk, Path([order for order in orders if widths.get(order) == width], width)
+            )
         except ConversionError as error:
             failed.append(error)
     raise failed[0]

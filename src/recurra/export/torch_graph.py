@@ -22,18 +22,25 @@ STEPS, ROWS = 4, 3
 """That the graph is traced with; it takes any number."""
 
 
-def to_pt2(network: Network, path: str | PathLike[str] | None = None, *, kind: str = "step") -> ExportedProgram:
-    """Make the torch.export program of a network, of PyTorch's own operations, in which the state goes in and comes out.
+def to_pt2(
+    network: Network, path: str | PathLike[str] | None = None, *, kind: str = "step"
+) -> ExportedProgram:
+    """Make the torch.export program of a network, of PyTorch's own operations, in which the state
+    goes in and comes out.
 
-        "step"        x (batch, I), state (batch, H), ...        -> y (batch, O), state (batch, H), ...
-        "sequence"    x (time, batch, I), state (batch, H), ...  -> y (time, batch, O), state (batch, H), ...
+        "step"        x (batch, I), state (batch, H), ...
+                      -> y (batch, O), state (batch, H), ...
+        "sequence"    x (time, batch, I), state (batch, H), ...
+                      -> y (time, batch, O), state (batch, H), ...
 
-    Batch and time may be of any size; a network that reads tokens takes x of int64 without the last axis. The states go in and
-    come out in the order of `initial_states`, which gives those to begin with. Every cell is printed from its program; a sequence
-    is PyTorch's `scan` of it, never unrolled. Quantised matrices are kept as they are, and turned into float32 where they are
-    used. The file is loaded by torch.export.load, without recurra; AOTInductor compiles that of a step.
+    Batch and time may be of any size; a network that reads tokens takes x of int64 without the last
+    axis. The states go in and come out in the order of `initial_states`, which gives those to begin
+    with. Every cell is printed from its program; a sequence is PyTorch's `scan` of it, never
+    unrolled. Quantised matrices are kept as they are, and turned into float32 where they are used.
+    The file is loaded by torch.export.load, without recurra; AOTInductor compiles that of a step.
 
-    The file holds under "recurra" a JSON record: the states with their names, widths and first values, the vocabulary, the facts.
+    The file holds under "recurra" a JSON record: the states with their names, widths and first
+    values, the vocabulary, the facts.
 
     Args:
         network: the network.
@@ -65,7 +72,9 @@ def to_pt2(network: Network, path: str | PathLike[str] | None = None, *, kind: s
         try:
             write_durably(Path(path), lambda beside: beside.write_bytes(data.getvalue()))
         except OSError as error:
-            raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+            raise RunError(
+                f"path must be a file that can be written, got {str(path)!r} ({error})"
+            ) from None
     return program
 
 
@@ -77,6 +86,10 @@ def _program(network: Network, sequence: bool) -> ExportedProgram:
     if states:
         sizes["states"] = tuple({0: batch} for _ in states)
     shape = (STEPS, ROWS) if sequence else (ROWS,)
-    x = torch.zeros(shape, dtype=torch.int64) if network.reads_tokens else torch.zeros(*shape, network.input_size, dtype=torch.float32)
+    x = (
+        torch.zeros(shape, dtype=torch.int64)
+        if network.reads_tokens
+        else torch.zeros(*shape, network.input_size, dtype=torch.float32)
+    )
     with torch.no_grad():
         return export(Steps(network, sequence).eval(), (x, *states), dynamic_shapes=sizes)

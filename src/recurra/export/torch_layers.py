@@ -18,7 +18,16 @@ from recurra.layers import Residual as ResidualLayer
 from recurra.layers.torch_like import TorchLike
 from recurra.layers.torch_like_cell import TorchLikeCell
 from recurra.models import LanguageModel
-from recurra.network import Activation, AdaptiveSoftmax, Embedding, Layer, LayerNorm, Linear, Matrix, Recurrent
+from recurra.network import (
+    Activation,
+    AdaptiveSoftmax,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Matrix,
+    Recurrent,
+)
 from recurra.program import trace
 from recurra.program.evaluation import forward_only
 
@@ -28,8 +37,9 @@ OVER_TIME = (RecurrentLayer, WeightDropout, TorchLike, nn.RNNBase)
 ONE_STEP = (TorchLikeCell, nn.RNNCellBase)
 CONTAINERS: tuple[Any, ...] = (nn.Sequential, nn.ModuleList, Stack, ResidualLayer, LanguageModel)
 TAKEN = (
-    "recurra takes Embedding, Linear, LayerNorm, causal Conv1d, ReLU, Tanh, Sigmoid, GELU, dropout, AdaptiveLogSoftmaxWithLoss, RNN, LSTM, "
-    "GRU, their cells and its own layers, in Sequential or in a forward that calls one after another and adds x + f(x)"
+    "recurra takes Embedding, Linear, LayerNorm, causal Conv1d, ReLU, Tanh, Sigmoid, GELU, dropout,"
+    " AdaptiveLogSoftmaxWithLoss, RNN, LSTM, GRU, their cells and its own layers, in Sequential or"
+    " in a forward that calls one after another and adds x + f(x)"
 )
 
 
@@ -54,7 +64,9 @@ def contains(module: nn.Module) -> bool:
 def is_known(module: nn.Module) -> bool:
     """Whether a module's meaning is known, or else refused: its forward is not looked into.
 
-    >>> is_known(nn.LSTM(3, 4)), is_known(nn.BatchNorm1d(3)), is_known(type("Own", (nn.Module,), {})())
+    >>> is_known(nn.LSTM(3, 4)), is_known(nn.BatchNorm1d(3)), is_known(
+    ...     type("Own", (nn.Module,), {})()
+    ... )
     (True, True, False)
     """
     if isinstance(module, CONTAINERS):
@@ -64,7 +76,8 @@ def is_known(module: nn.Module) -> bool:
             return type(module).forward is kind.forward
     home = type(module).__module__
     return isinstance(module, (*OVER_TIME, *ONE_STEP, Bidirectional, LockedDropout)) or (
-        home.startswith(("torch.nn.", "torch.ao.", "torch.jit.")) and not home.startswith("torch.nn.utils.")
+        home.startswith(("torch.nn.", "torch.ao.", "torch.jit."))
+        and not home.startswith("torch.nn.utils.")
     )
 
 
@@ -77,10 +90,20 @@ def taken(path: Path, name: str, module: nn.Module, flow: Flow) -> Any:
     if isinstance(module, OVER_TIME):
         return _over_time(path, name, module, flow), Past(name)
     if isinstance(module, ONE_STEP):
-        path.narrow(name, flow, lambda now: now == "BC", f"read one step, (B, C), as {type(module).__name__} does")
+        path.narrow(
+            name,
+            flow,
+            lambda now: now == "BC",
+            f"read one step, (B, C), as {type(module).__name__} does",
+        )
         done = path.then(name, flow, recurrent(path, name, *_cell(module)), pointwise=False)
         path.states.append(done)
-        return (done, Past(name)) if isinstance(module, nn.LSTMCell) or len(getattr(module, "cell", cells.GRU()).state) > 1 else done
+        return (
+            (done, Past(name))
+            if isinstance(module, nn.LSTMCell)
+            or len(getattr(module, "cell", cells.GRU()).state) > 1
+            else done
+        )
     if isinstance(module, LockedDropout):
         return flow, Past(name)
     if isinstance(module, DROPPED):
@@ -90,7 +113,9 @@ def taken(path: Path, name: str, module: nn.Module, flow: Flow) -> Any:
     if isinstance(module, nn.ConstantPad1d):
         return padded(path, name, flow, module.padding, module.value)
     if type(module) in FUNCTIONS or isinstance(module, nn.GELU):
-        kind = FUNCTIONS.get(type(module)) or ("gelu" if module.approximate == "none" else "gelu_tanh")
+        kind = FUNCTIONS.get(type(module)) or (
+            "gelu" if module.approximate == "none" else "gelu_tanh"
+        )
         return activated(path, name, str(kind), flow, type(module).__name__)
     return _plain(path, name, module, flow)
 
@@ -100,7 +125,10 @@ def activated(path: Path, name: str, kind: str, flow: Flow, called: str) -> Flow
     path.narrow(name, flow, lambda now: "C" in now, "read features")
     width = path.width_of(flow)
     if width is None:
-        raise WidthUnknown(f"{name} must come after a layer that says how wide it is, got {called} first; give an example of the input")
+        raise WidthUnknown(
+            f"{name} must come after a layer that says how wide it is, got {called} first; give an"
+            " example of the input"
+        )
     return path.then(name, flow, Activation(kind, width))
 
 
@@ -124,26 +152,43 @@ def adaptive(path: Path, name: str, module: nn.AdaptiveLogSoftmaxWithLoss, flow:
     matrix = path.weights.matrix
     tails: Any = enumerate(module.tail)
     clusters = tuple(
-        (matrix(f"{name}.tail.{number}.0.weight", narrow.weight), matrix(f"{name}.tail.{number}.1.weight", wide.weight))
+        (
+            matrix(f"{name}.tail.{number}.0.weight", narrow.weight),
+            matrix(f"{name}.tail.{number}.1.weight", wide.weight),
+        )
         for number, (narrow, wide) in tails
     )
     head = matrix(f"{name}.head.weight", module.head.weight)
-    return path.then(name, flow, AdaptiveSoftmax(head, path.weights.vector(f"{name}.head.bias", module.head.bias), clusters))
+    return path.then(
+        name,
+        flow,
+        AdaptiveSoftmax(head, path.weights.vector(f"{name}.head.bias", module.head.bias), clusters),
+    )
 
 
 def normed(path: Path, name: str, module: Any, flow: Flow) -> Flow:
-    """A flow through a LayerNorm; of `module` its normalized_shape, weight, bias and eps are read."""
+    """A flow through a LayerNorm; of `module` its normalized_shape, weight, bias and eps are
+    read.
+    """
     if len(module.normalized_shape) != 1:
-        raise ConversionError(f"{name} must be a LayerNorm over the last axis, got one over {tuple(module.normalized_shape)}")
+        raise ConversionError(
+            f"{name} must be a LayerNorm over the last axis, got one over"
+            f" {tuple(module.normalized_shape)}"
+        )
     path.narrow(name, flow, lambda now: now[-1:] == "C", "read features in the last axis")
-    gain, bias = path.weights.vector(f"{name}.weight", module.weight), path.weights.vector(f"{name}.bias", module.bias)
+    gain, bias = (
+        path.weights.vector(f"{name}.weight", module.weight),
+        path.weights.vector(f"{name}.bias", module.bias),
+    )
     return path.then(name, flow, LayerNorm(module.normalized_shape[0], gain, bias, module.eps))
 
 
 def _plain(path: Path, name: str, module: nn.Module, flow: Flow) -> Flow:
     if isinstance(module, nn.Embedding):
         if module.max_norm is not None:
-            raise ConversionError(f"{name} must be an embedding without max_norm, got max_norm={module.max_norm}")
+            raise ConversionError(
+                f"{name} must be an embedding without max_norm, got max_norm={module.max_norm}"
+            )
         return embedded(path, name, module.weight, flow)
     if isinstance(module, nn.Linear):
         return multiplied(path, name, module.weight, module.bias, flow)
@@ -152,17 +197,29 @@ def _plain(path: Path, name: str, module: nn.Module, flow: Flow) -> Flow:
     if isinstance(module, nn.AdaptiveLogSoftmaxWithLoss):
         return adaptive(path, name, module, flow)
     if isinstance(module, Bidirectional):
-        raise ConversionError(f"{name} must be able to stream, got Bidirectional: {module.streaming_obstacle()}")
+        raise ConversionError(
+            f"{name} must be able to stream, got Bidirectional: {module.streaming_obstacle()}"
+        )
     kind, of_torch = type(module), type(module).__module__.startswith("torch.nn.modules")
-    got = kind.__name__ if of_torch or kind.__name__ not in TAKEN else f"{kind.__module__}.{kind.__name__}"
+    got = (
+        kind.__name__
+        if of_torch or kind.__name__ not in TAKEN
+        else f"{kind.__module__}.{kind.__name__}"
+    )
     raise ConversionError(f"{name} must be a layer that streams, got {got}; {TAKEN}")
 
 
 def _over_time(path: Path, name: str, module: Any, flow: Flow) -> Flow:
     if getattr(module, "bidirectional", False):
-        raise ConversionError(f"{name} must run forward only to stream, got bidirectional=True: it needs the whole future")
+        raise ConversionError(
+            f"{name} must run forward only to stream, got bidirectional=True: it needs the whole"
+            " future"
+        )
     wanted = "BTC" if getattr(module, "batch_first", False) else "TBC"
-    read = f"read {shape_text(wanted)}, as {type(module).__name__} with batch_first={wanted == 'BTC'} does"
+    read = (
+        f"read {shape_text(wanted)}, as {type(module).__name__} with batch_first={wanted == 'BTC'}"
+        " does"
+    )
     path.narrow(name, flow, lambda now: now == wanted, read)
     layers: Iterator[Layer]
     if isinstance(module, nn.RNNBase):
@@ -194,7 +251,10 @@ def _torch_parts(module: nn.RNNBase) -> Iterator[tuple[Cell, dict[str, Tensor]]]
     elif isinstance(module, nn.RNN):
         cell = cells.Elman(module.nonlinearity)
     for number in range(module.num_layers):
-        named = {key: getattr(module, f"{key}_l{number}", None) for key in ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")}
+        named = {
+            key: getattr(module, f"{key}_l{number}", None)
+            for key in ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
+        }
         yield cell, {key: weight for key, weight in named.items() if weight is not None}
 
 
@@ -216,7 +276,12 @@ def contained(path: Path, name: str, module: Any, flow: Flow, call: Call) -> Any
     if isinstance(module, (nn.Sequential, nn.ModuleList, Stack)):
         turns = getattr(module, "batch_first", False)
         if turns:
-            path.narrow(name, flow, lambda now: now[:2] == "BT", "read (B, T, ...), as Stack with batch_first=True does")
+            path.narrow(
+                name,
+                flow,
+                lambda now: now[:2] == "BT",
+                "read (B, T, ...), as Stack with batch_first=True does",
+            )
         done: Any = _turned(path, name, flow) if turns else flow
         for number, child in enumerate(module.layers if isinstance(module, Stack) else module):
             done = call(f"{name}.{number}", child, first(done))
@@ -226,7 +291,9 @@ def contained(path: Path, name: str, module: Any, flow: Flow, call: Call) -> Any
     if isinstance(module, ResidualLayer):
         inner = first(call(f"{name}.layer", module.layer, flow))
         if len(inner.layers) == len(flow.layers):
-            raise ConversionError(f"{name} must hold a layer that computes something, got {module.layer!r}")
+            raise ConversionError(
+                f"{name} must hold a layer that computes something, got {module.layer!r}"
+            )
         return path.sum(name, flow, inner), Past(name)
     path.narrow(name, flow, lambda now: now == "TB", "read tokens (T, B)")
     flow = embedded(path, f"{name}.embedding", module.embedding.weight, flow)

@@ -25,14 +25,26 @@ class Weights:
         self._known: dict[Any, tuple[Tensor, Matrix]] = {}
         self._constants: dict[Any, Tensor] = {}
 
-    def matrix(self, name: str, tensor: Tensor, arranged: Callable[[Array], Array] | None = None) -> Matrix:
+    def matrix(
+        self, name: str, tensor: Tensor, arranged: Callable[[Array], Array] | None = None
+    ) -> Matrix:
         """The matrix of a tensor; the same object wherever the same numbers in memory are meant."""
         _check(name, tensor)
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, arranged)
+        key = (
+            tensor.data_ptr(),
+            tensor.shape,
+            tensor.stride(),
+            tensor.dtype,
+            tensor.device,
+            arranged,
+        )
         if key not in self._known:
             values = self.array(name, tensor)
             # The tensor is held, so that its place in memory is not given to another one.
-            self._known[key] = tensor, Matrix(values if arranged is None else np.ascontiguousarray(arranged(values)))
+            self._known[key] = (
+                tensor,
+                Matrix(values if arranged is None else np.ascontiguousarray(arranged(values))),
+            )
         return self._known[key][1]
 
     def array(self, name: str, tensor: Tensor) -> Array:
@@ -43,14 +55,20 @@ class Weights:
             ConversionError: one is not finite, or too large for float32.
         """
         _check(name, tensor)
-        array: Array = np.array(tensor.detach().cpu().to(torch.float32).numpy(), copy=True, order="C")
+        array: Array = np.array(
+            tensor.detach().cpu().to(torch.float32).numpy(), copy=True, order="C"
+        )
         if not np.isfinite(array).all():
             raise ConversionError(f"{name} must be finite, got a weight that is not")
         return array
 
     def constant(self, array: Array) -> Tensor:
-        """An array as a tensor, the same one for the same numbers: files of graphs hold a tied matrix twice."""
-        whole = np.ascontiguousarray(array.astype(np.float32) if array.dtype.name == "bfloat16" else array)
+        """An array as a tensor, the same one for the same numbers: files of graphs hold a tied
+        matrix twice.
+        """
+        whole = np.ascontiguousarray(
+            array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+        )
         key = (whole.shape, whole.dtype.str, hashlib.sha256(whole.tobytes()).digest())
         return self._constants.setdefault(key, torch.from_numpy(whole.copy()))
 
@@ -61,6 +79,9 @@ class Weights:
 
 def _check(name: str, tensor: Tensor) -> None:
     if is_lazy(tensor) or tensor.device.type == "meta":
-        raise DtypeError(f"{name} must hold numbers, got a tensor without any; run the module once or load its weights")
+        raise DtypeError(
+            f"{name} must hold numbers, got a tensor without any; run the module once or load its"
+            " weights"
+        )
     if not tensor.is_floating_point():
         raise DtypeError(f"{name} must be of a floating-point dtype, got {tensor.dtype}")

@@ -36,21 +36,28 @@ class Example(NamedTuple):
         return model(*self.inputs, **self.options)
 
 
-def example_of(model: nn.Module, batch: Any = None, inputs: Any = None, target: Any = None, loss: Any = None) -> Example:
+def example_of(
+    model: nn.Module, batch: Any = None, inputs: Any = None, target: Any = None, loss: Any = None
+) -> Example:
     """Put together what a measurement was given; what has no place is refused.
 
     Args:
         model: what is to be run.
         batch: (x, y), (x,), or a `recurra.train.Chunk`, whose resets then hold.
-        inputs: in place of a batch: what `model` is called with, a tuple by position, a dict by name, or one tensor.
+        inputs: in place of a batch: what `model` is called with, a tuple by position, a dict by
+            name, or one tensor.
         target: what the output should be.
         loss: in place of a target: a function of all that `model` gives.
 
     Raises:
-        ArgumentError: something was given twice or not at all, or does not fit the model's `forward`; names it.
+        ArgumentError: something was given twice or not at all, or does not fit the model's
+            `forward`; names it.
     """
     if (batch is None) == (inputs is None):
-        raise ArgumentError(f"{SHAPES}, or inputs be given in its place, got {'neither' if batch is None else 'both'}")
+        raise ArgumentError(
+            f"{SHAPES}, or inputs be given in its place, got"
+            f" {'neither' if batch is None else 'both'}"
+        )
     if target is not None and loss is not None:
         raise ArgumentError("target must be left out where loss is given, got both")
     if loss is not None and not callable(loss):
@@ -60,7 +67,9 @@ def example_of(model: nn.Module, batch: Any = None, inputs: Any = None, target: 
     if isinstance(inputs, Mapping):
         made = Example((), dict(inputs), target, loss)
     else:
-        made = Example(tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), {}, target, loss)
+        made = Example(
+            tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), {}, target, loss
+        )
     _check_call(model, made)
     return made
 
@@ -73,19 +82,31 @@ def _of_batch(model: nn.Module, batch: Any, target: Any, loss: Any) -> Example:
         raise ArgumentError(f"{SHAPES}, got {described(batch)}; {CURE}")
     y = batch[1] if len(batch) > 1 else None
     if y is not None and (target is not None or loss is not None):
-        raise ArgumentError(f"batch must be (x,) where {'loss' if target is None else 'target'} is given, got {described(batch)}")
+        raise ArgumentError(
+            f"batch must be (x,) where {'loss' if target is None else 'target'} is given, got"
+            f" {described(batch)}"
+        )
     needed = _needed(model)
     if len(needed) > 1 and needed[1] not in STATE_NAMES:
-        raise ArgumentError(f"{SHAPES} for a model that takes x alone, got one that needs {' and '.join(needed[1:])} too; {CURE}")
+        raise ArgumentError(
+            f"{SHAPES} for a model that takes x alone, got one that needs"
+            f" {' and '.join(needed[1:])} too; {CURE}"
+        )
     resets = getattr(batch, "resets", None)
     options = {} if resets is None else {"resets": resets}
-    return Example((batch[0], *[None] * (len(needed) - 1)), options, target if y is None else y, loss)
+    return Example(
+        (batch[0], *[None] * (len(needed) - 1)), options, target if y is None else y, loss
+    )
 
 
 def _needed(model: nn.Module) -> list[str]:
     """The parameters that the model's `forward` cannot do without."""
     parameters = inspect.signature(model.forward).parameters.values()
-    return [each.name for each in parameters if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]
+    return [
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
 
 
 def _check_call(model: nn.Module, made: Example) -> None:
@@ -94,7 +115,9 @@ def _check_call(model: nn.Module, made: Example) -> None:
         signature.bind(*made.inputs, **made.options)
     except TypeError as error:
         got = described(made.inputs or made.options)
-        raise ArgumentError(f"inputs must fit {type(model).__name__}.forward{signature}, got {got}: {error}") from None
+        raise ArgumentError(
+            f"inputs must fit {type(model).__name__}.forward{signature}, got {got}: {error}"
+        ) from None
 
 
 def described(value: Any) -> str:

@@ -1,4 +1,6 @@
-"""A figure of matplotlib that a notebook shows. pyplot, which would keep it, is not used, nor a screen."""
+"""A figure of matplotlib that a notebook shows. pyplot, which would keep it, is not used, nor a
+screen.
+"""
 
 from __future__ import annotations
 

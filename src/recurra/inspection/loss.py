@@ -23,7 +23,8 @@ class Cost(NamedTuple):
 
     Attributes:
         total: (), what is differentiated.
-        figure: what people read: nats a label, the mean squared error, or the value of a loss of one's own.
+        figure: what people read: nats a label, the mean squared error, or the value of a loss of
+            one's own.
         naive: the same of the naive baseline on the same targets; None where there is none.
         baseline: what the naive baseline is.
         unit: of the figure.
@@ -57,12 +58,14 @@ def check_loss_at(loss_at: str) -> None:
 
 
 def answer_of(model: nn.Module, output: Any, example: Example, job: Job) -> Answer:
-    """Turn an output and its target time-major, and find which steps count: none past a row's length, and no target of -100.
+    """Turn an output and its target time-major, and find which steps count: none past a row's
+    length, and no target of -100.
 
     Args:
         model: what gave the output.
-        output: (T, B, ...), (B, T, ...) or (T, ...) where it has a step for each of the scan's, else of any shape; a
-            PackedSequence; or the first of a pair, whose other half is a state.
+        output: (T, B, ...), (B, T, ...) or (T, ...) where it has a step for each of the scan's,
+            else of any shape; a PackedSequence; or the first of a pair, whose other half is a
+            state.
         example: what the model was run on.
         job: the model's longest scan, which has T and B.
 
@@ -74,7 +77,10 @@ def answer_of(model: nn.Module, output: Any, example: Example, job: Job) -> Answ
     target, _ = _padded(example.target)
     lengths = lengths if packed is None else packed
     if target is not None and not isinstance(target, Tensor):
-        raise ArgumentError(f"target must be a tensor, got {described(target)}; give loss=, a function of the model's output")
+        raise ArgumentError(
+            f"target must be a tensor, got {described(target)}; give loss=, a function of the"
+            " model's output"
+        )
     squeezed = target is not None and target.is_floating_point() and target.shape == output.shape
     layout = layout_of(model, output, job, squeezed)
     if layout is None:
@@ -91,10 +97,17 @@ def answer_of(model: nn.Module, output: Any, example: Example, job: Job) -> Answ
 
 def _one_tensor(model: nn.Module, output: Any) -> Any:
     """The output alone, of an output or a pair of it and a state."""
-    if isinstance(output, (tuple, list)) and len(output) == 2 and not isinstance(output, PackedSequence):
+    if (
+        isinstance(output, (tuple, list))
+        and len(output) == 2
+        and not isinstance(output, PackedSequence)
+    ):
         output = output[0]
     if not isinstance(output, (Tensor, PackedSequence)):
-        text = f"loss must be given for a model that gives neither a tensor nor a tensor and a state, got {described(output)}"
+        text = (
+            "loss must be given for a model that gives neither a tensor nor a tensor and a state,"
+            f" got {described(output)}"
+        )
         raise ArgumentError(f"{text} from {type(model).__name__}; give loss=, a function of it")
     return output
 
@@ -105,25 +118,32 @@ def _padded(value: Any) -> tuple[Any, Tensor | None]:
 
 
 def _check_target(y: Tensor | None, output: Tensor) -> None:
-    """Raise unless a target is of the output's shape, or, as whole numbers, of its shape without the last axis."""
+    """Raise unless a target is of the output's shape, or, as whole numbers, of its shape without
+    the last axis.
+    """
     if y is None:
         return
     shape = output.shape if y.is_floating_point() else output.shape[:-1]
     if y.shape != shape:
-        raise ShapeError(f"y must have shape {shape_text(shape)}, as the output has, got {shape_text(y.shape)}; nothing is broadcast")
+        raise ShapeError(
+            f"y must have shape {shape_text(shape)}, as the output has, got {shape_text(y.shape)};"
+            " nothing is broadcast"
+        )
 
 
 def cost_of(model: nn.Module, answer: Answer, loss_at: str) -> Cost:
     """The loss of a model's output.
 
     Args:
-        model: with `cross_entropy(output, y)` of its own, or without: then half the sum of squares of output - y, the mean
-            cross entropy where y holds whole numbers, and half the sum of squares of the output where there is no y.
+        model: with `cross_entropy(output, y)` of its own, or without: then half the sum of squares
+            of output - y, the mean cross entropy where y holds whole numbers, and half the sum of
+            squares of the output where there is no y.
         answer: from `answer_of`.
         loss_at: "every step", or "last step": of each row the last that counts.
 
     Raises:
-        ArgumentError, ShapeError: there is no y where one is needed, it does not fit, or none of it counts.
+        ArgumentError, ShapeError: there is no y where one is needed, it does not fit, or none of it
+            counts.
     """
     output, y = answer.output, answer.target
     own = getattr(model, "cross_entropy", None)
@@ -135,7 +155,9 @@ def cost_of(model: nn.Module, answer: Answer, loss_at: str) -> Cost:
             output, y = output[counted][:, None], None if y is None else y[counted][:, None]
     whole_numbers = y is not None and not y.is_floating_point()
     if not output.numel() or (whole_numbers and not bool((y != IGNORED).any())):
-        raise ArgumentError(f"y must hold a target that counts, got only {IGNORED} or steps past the rows' lengths")
+        raise ArgumentError(
+            f"y must hold a target that counts, got only {IGNORED} or steps past the rows' lengths"
+        )
     if callable(own):
         total = own(output, y)
         return Cost(total, float(total.detach()), *_by_frequency(y))
@@ -143,7 +165,9 @@ def cost_of(model: nn.Module, answer: Answer, loss_at: str) -> Cost:
         return Cost(0.5 * output.square().sum())
     _check_target(y, output)
     if whole_numbers:
-        total = F.cross_entropy(output.reshape(-1, output.shape[-1]), y.reshape(-1).long(), ignore_index=IGNORED)
+        total = F.cross_entropy(
+            output.reshape(-1, output.shape[-1]), y.reshape(-1).long(), ignore_index=IGNORED
+        )
         return Cost(total, float(total.detach()), *_by_frequency(y))
     squares = (output - y).square()
     return Cost(0.5 * squares.sum(), float(squares.detach().mean()), *_by_mean(y))
@@ -155,7 +179,11 @@ def _by_frequency(y: Tensor) -> tuple[float | None, str, str]:
     if labels.numel() < 2:
         return None, "", "nats a label"
     shares = labels.unique(return_counts=True)[1].double() / labels.numel()
-    return float(-(shares * shares.log()).sum()), "answering by how often each label comes", "nats a label"
+    return (
+        float(-(shares * shares.log()).sum()),
+        "answering by how often each label comes",
+        "nats a label",
+    )
 
 
 def _by_mean(y: Tensor) -> tuple[float | None, str, str]:
@@ -163,7 +191,11 @@ def _by_mean(y: Tensor) -> tuple[float | None, str, str]:
     rows = y.reshape(-1, y.shape[-1]).double() if y.ndim > 1 else y.double()[:, None]
     if len(rows) < 2:
         return None, "", "mean squared error"
-    return float((rows - rows.mean(0)).square().mean()), "always answering the mean", "mean squared error"
+    return (
+        float((rows - rows.mean(0)).square().mean()),
+        "always answering the mean",
+        "mean squared error",
+    )
 
 
 def last_steps(counted: Tensor) -> Tensor:
@@ -175,15 +207,19 @@ def last_steps(counted: Tensor) -> Tensor:
 def lengths_of(example: Example, job: Job) -> Tensor | None:
     """The rows' lengths in the order of the output's rows, or None where all are whole.
 
-    A model may sort its rows on their way in; so the lengths are taken as the inputs hold them, and only where these hold none
-    in the order in which the scan ran them.
+    A model may sort its rows on their way in; so the lengths are taken as the inputs hold them, and
+    only where these hold none in the order in which the scan ran them.
     """
     if job.lengths is None:
         return None
     known = job.lengths.sort().values.tolist()
     for value in (*example.inputs, *example.options.values()):
         given = value.tolist() if isinstance(value, Tensor) and value.ndim == 1 else value
-        if isinstance(given, (list, tuple)) and all(isinstance(each, int) for each in given) and sorted(given) == known:
+        if (
+            isinstance(given, (list, tuple))
+            and all(isinstance(each, int) for each in given)
+            and sorted(given) == known
+        ):
             return torch.tensor(given)
     return job.lengths
 
@@ -202,7 +238,13 @@ class Layout(NamedTuple):
     def turn(self, value: Tensor) -> Tensor:
         """A view (T, B, ...) of what is laid out so."""
         wide = value[..., None] if self.squeezed else value
-        return wide.transpose(0, 1) if self.axes == "rows first" else wide[:, None] if self.axes == "one row" else wide
+        return (
+            wide.transpose(0, 1)
+            if self.axes == "rows first"
+            else wide[:, None]
+            if self.axes == "one row"
+            else wide
+        )
 
 
 def layout_of(model: nn.Module, value: Tensor, job: Job, squeezed: bool = False) -> Layout | None:
@@ -228,4 +270,8 @@ def layout_of(model: nn.Module, value: Tensor, job: Job, squeezed: bool = False)
 def _batch_first(model: nn.Module) -> bool:
     """Whether the model, or else any layer in it, takes the batch first."""
     own = getattr(model, "batch_first", None)
-    return own if isinstance(own, bool) else any(getattr(module, "batch_first", False) for module in model.modules())
+    return (
+        own
+        if isinstance(own, bool)
+        else any(getattr(module, "batch_first", False) for module in model.modules())
+    )

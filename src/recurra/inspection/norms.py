@@ -1,4 +1,6 @@
-"""What a run's history says of its gradients: how often they were clipped, and how far they jump."""
+"""What a run's history says of its gradients: how often they were clipped, and how far they
+jump.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ class TrainingNorms(NamedTuple):
     Attributes:
         steps: rows of kind "train".
         clipped: the share of them whose norm was above `clip_norm`; None without one.
-        median, largest: of the norms after the first tenth of the steps, when a run has found its feet; None without any.
+        median, largest: of the norms after the first tenth of the steps, when a run has found its
+            feet; None without any.
         infinite: how many were not finite.
     """
 
@@ -33,13 +36,18 @@ class TrainingNorms(NamedTuple):
         if self.clipped is not None:
             said.append(f"{self.clipped:.1%} of them clipped")
         if self.median is not None:
-            said.append(f"gradient norm {self.median:.3g} in the middle, {self.largest:.3g} at most after the first tenth")
+            said.append(
+                f"gradient norm {self.median:.3g} in the middle, {self.largest:.3g} at most after"
+                " the first tenth"
+            )
         if self.infinite:
             said.append(f"{self.infinite} not finite")
         return ", ".join(said)
 
 
-def training_norms(history: Iterable[Mapping[str, Any]], clip_norm: float | None = None) -> TrainingNorms | None:
+def training_norms(
+    history: Iterable[Mapping[str, Any]], clip_norm: float | None = None
+) -> TrainingNorms | None:
     """Read the gradient norms of a run.
 
     Args:
@@ -49,10 +57,17 @@ def training_norms(history: Iterable[Mapping[str, Any]], clip_norm: float | None
     Returns:
         The figures; None where no row counts.
 
-    >>> print(training_norms([{"kind": "train", "grad_norm": norm} for norm in (0.5, 2.0, 1.0, 3.0)], clip_norm=1.0))
+    >>> print(
+    ...     training_norms(
+    ...         [{"kind": "train", "grad_norm": norm} for norm in (0.5, 2.0, 1.0, 3.0)],
+    ...         clip_norm=1.0,
+    ...     )
+    ... )
     4 steps, 50.0% of them clipped, gradient norm 1.5 in the middle, 3 at most after the first tenth
     """
-    given = [row["grad_norm"] for row in history if row.get("kind") == "train" and "grad_norm" in row]
+    given = [
+        row["grad_norm"] for row in history if row.get("kind") == "train" and "grad_norm" in row
+    ]
     if not given:
         return None
     norms = [float("inf") if norm is None else float(norm) for norm in given]

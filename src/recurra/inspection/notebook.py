@@ -19,27 +19,58 @@ if TYPE_CHECKING:
 
 def diagnosis_html(diagnosis: Diagnosis) -> str:
     """The verdicts, and the figures of each layer."""
-    return card("Diagnosis", verdict_notices(diagnosis), layer_table(diagnosis), table([], facts(diagnosis).items()))
+    return card(
+        "Diagnosis",
+        verdict_notices(diagnosis),
+        layer_table(diagnosis),
+        table([], facts(diagnosis).items()),
+    )
 
 
 def verdict_notices(diagnosis: Diagnosis) -> Html:
     """A box for each verdict; one for a healthy net."""
     boxes = [
-        notice(f"{each.severity}: {each.name}", each.evidence, f"Try: {each.advice}.", kind=each.severity) for each in diagnosis.verdicts
+        notice(
+            f"{each.severity}: {each.name}",
+            each.evidence,
+            f"Try: {each.advice}.",
+            kind=each.severity,
+        )
+        for each in diagnosis.verdicts
     ]
     return Html("".join(boxes) or notice("Nothing is wrong with what was measured."))
 
 
 def layer_table(diagnosis: Diagnosis) -> Html:
     """A line for each layer."""
-    heads = ["layer", "reach of the loss", "memory, until below 1/e", "until below 1 %", "time constants", "saturated", "spectral radius"]
+    heads = [
+        "layer",
+        "reach of the loss",
+        "memory, until below 1/e",
+        "until below 1 %",
+        "time constants",
+        "saturated",
+        "spectral radius",
+    ]
     lines = []
     for layer in diagnosis.layers:
         times = "" if layer.time_constants is None else quantiles_text(layer.time_constants)
         saturated = ", ".join(f"{gate} {share:.1%}" for gate, share in layer.saturation.items())
-        radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in layer.spectral_radius.items() if not math.isnan(radius))
+        radii = ", ".join(
+            f"{gate} {radius:.3g}"
+            for gate, radius in layer.spectral_radius.items()
+            if not math.isnan(radius)
+        )
         lines.append(
-            [layer.name, layer.reach.text().removeprefix("reach "), layer.memory_text(), layer.memory_text(GONE), times, saturated, radii]
+            [
+                layer.name,
+                layer.reach.text().removeprefix("reach "),
+                layer.memory_text(),
+                layer.memory_text(GONE),
+                times,
+                saturated,
+                radii,
+            ]
         )
     return table(heads, lines)
 
@@ -61,26 +92,42 @@ def flow_html(flow: GradientFlow) -> str:
         known = row[: max(1, int((~row.isnan()).sum()))].tolist()
         lines.append(Line(f"layer {number}: {name}", range(1, len(known) + 1), known))
         ratio = known[0] / known[-1] if known[-1] else math.nan
-        cells.append([f"layer {number}: {name}", *(f"{value:.3g}" for value in (known[0], known[-1], ratio))])
+        cells.append(
+            [f"layer {number}: {name}", *(f"{value:.3g}" for value in (known[0], known[-1], ratio))]
+        )
     heads = ["layer", "first step", "last step", "first / last"]
-    return card("Gradient that reaches each hidden state", chart(lines, "step t", "|dL/dh_t|", log=True), table(heads, cells))
+    return card(
+        "Gradient that reaches each hidden state",
+        chart(lines, "step t", "|dL/dh_t|", log=True),
+        table(heads, cells),
+    )
 
 
 def lag_html(lags: GradientByLag) -> str:
     """Norms of Jacobians by lag."""
     lines = [
         Line(f"d{value}_t/d{value}_k, layer {number}: {name}", range(len(norms)), norms.tolist())
-        for number, (name, found) in enumerate(zip(lags.layers, lags.norms)) for value, norms in found.items()
-    ]  # fmt: skip
-    return card("What is left of a gradient by lag", chart(lines, "lag t - k, steps", "norm of the Jacobian", log=True))
+        for number, (name, found) in enumerate(zip(lags.layers, lags.norms))
+        for value, norms in found.items()
+    ]
+    return card(
+        "What is left of a gradient by lag",
+        chart(lines, "lag t - k, steps", "norm of the Jacobian", log=True),
+    )
 
 
 def gates_html(use: GateUse) -> str:
     """Saturation gate by gate, and how long each layer's gates let its state last."""
     cells: list[list[Any]] = []
-    for number, (name, shares, times) in enumerate(zip(use.layers, use.saturation, use.time_constants)):
+    for number, (name, shares, times) in enumerate(
+        zip(use.layers, use.saturation, use.time_constants)
+    ):
         lasts = "" if times is None else quantiles_text(times)
-        gates = [[gate, meter(share)] for gate, share in shares.items()] or [["", "no gate has an end"]]
+        gates = [[gate, meter(share)] for gate, share in shares.items()] or [
+            ["", "no gate has an end"]
+        ]
         for line, gate in enumerate(gates):
             cells.append(["" if line else f"layer {number}: {name}", *gate, "" if line else lasts])
-    return card("What the gates do", table(["layer", "gate", "saturated", "time constants, steps"], cells))
+    return card(
+        "What the gates do", table(["layer", "gate", "saturated", "time constants, steps"], cells)
+    )

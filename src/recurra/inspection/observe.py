@@ -27,7 +27,8 @@ class Seen(NamedTuple):
     Attributes:
         name: the cell, and whether it ran backward.
         job: what the scan did, without gradients and probes.
-        gradient: by the name of the state, (T, B, its width), dL/dh and dL/dc; empty where no loss was asked for.
+        gradient: by the name of the state, (T, B, its width), dL/dh and dL/dc; empty where no loss
+            was asked for.
     """
 
     name: str
@@ -41,7 +42,8 @@ def holds_torchs(model: nn.Module) -> bool:
 
 
 def reachable(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    """A model whose scans can be seen: itself, or where it holds torch.nn's layers a copy with recurra's in their place.
+    """A model whose scans can be seen: itself, or where it holds torch.nn's layers a copy with
+    recurra's in their place.
 
     The copy shares the parameters. The model itself is left alone.
 
@@ -63,7 +65,10 @@ def reachable(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
     try:
         twin = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
     except (RuntimeError, TypeError) as error:
-        text = f"model must be one that copy.deepcopy can copy, got {type(model).__name__} ({str(error).splitlines()[0]})"
+        text = (
+            f"model must be one that copy.deepcopy can copy, got {type(model).__name__}"
+            f" ({str(error).splitlines()[0]})"
+        )
         raise ArgumentError(f"{text}; call recurra.replace(model) on it first") from None
     return twin, replace(twin).left
 
@@ -71,7 +76,9 @@ def reachable(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Leave torch's random generators, those of the model's devices too, as they were."""
-    devices = sorted({parameter.device.index or 0 for parameter in model.parameters() if parameter.is_cuda})
+    devices = sorted(
+        {parameter.device.index or 0 for parameter in model.parameters() if parameter.is_cuda}
+    )
     with torch.random.fork_rng(devices=devices):
         yield
 
@@ -82,8 +89,8 @@ class Observation(NamedTuple):
     Attributes:
         scans: in the order they ran.
         cost: the loss of every step together.
-        asked: how many steps back the loss asks for, the median of the rows; None where that cannot be told, since it counts
-            at many steps.
+        asked: how many steps back the loss asks for, the median of the rows; None where that cannot
+            be told, since it counts at many steps.
     """
 
     scans: list[Seen]
@@ -129,7 +136,11 @@ def observe(model: nn.Module, example: Example, loss_at: str = "every step") -> 
         gradients = _gradients(cost.total, probes, retain=True)
         if loss_at == "last step" and any(view is not None for view in views):
             _keep_last(views)
-            gradients = list(torch.autograd.grad(outputs, probes, read, allow_unused=True, materialize_grads=True))
+            gradients = list(
+                torch.autograd.grad(
+                    outputs, probes, read, allow_unused=True, materialize_grads=True
+                )
+            )
     by_job: dict[int, dict[str, Tensor]] = {}
     for (job, name), gradient in zip(names, gradients):
         by_job.setdefault(id(job), {})[name] = gradient.detach()
@@ -142,7 +153,9 @@ def _run(model: nn.Module, example: Example) -> tuple[Any, list[Job]]:
     with torch.enable_grad(), probing(), listening(lambda job, choice: jobs.append(job)):
         output = example.run(model)
     if not jobs:
-        raise ArgumentError(f"model must run a recurra layer, got {type(model).__name__}, which ran none")
+        raise ArgumentError(
+            f"model must run a recurra layer, got {type(model).__name__}, which ran none"
+        )
     return output, jobs
 
 
@@ -156,8 +169,15 @@ def _own_cost(example: Example, output: Any) -> Cost:
 
 def _gradients(total: Tensor, of: list[Tensor], retain: bool = False) -> list[Tensor]:
     if not total.requires_grad:
-        raise ArgumentError("loss must depend on the model's recurrent layers, got one that does not; is their output detached?")
-    return list(torch.autograd.grad(total, of, retain_graph=retain, allow_unused=True, materialize_grads=True))
+        raise ArgumentError(
+            "loss must depend on the model's recurrent layers, got one that does not; is their"
+            " output detached?"
+        )
+    return list(
+        torch.autograd.grad(
+            total, of, retain_graph=retain, allow_unused=True, materialize_grads=True
+        )
+    )
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -190,7 +210,9 @@ def _keep_last(views: list[Tensor | None]) -> None:
 
 
 def _asked(views: list[Tensor | None], job: Job) -> float | None:
-    """How many steps back from where it is read a loss asks for: all, if it is read at one step of each row only."""
+    """How many steps back from where it is read a loss asks for: all, if it is read at one step of
+    each row only.
+    """
     read = [_reads(view) for view in views if view is not None and bool(view.ne(0).any())]
     if not read:  # an answer for each row
         ends = torch.full(job.x.shape[1:2], len(job.x)) if job.lengths is None else job.lengths
@@ -205,11 +227,18 @@ def _asked(views: list[Tensor | None], job: Job) -> float | None:
 def _seen(job: Job, gradient: dict[str, Tensor]) -> Seen:
     cell: Cell = getattr(job.cell, "cell")  # noqa: B009 - the engine's own probe is around it
     probes = {probe_name(state) for state in cell.state}
-    noise = {name: factor.detach() for name, factor in (job.noise or {}).items() if name not in probes}
+    noise = {
+        name: factor.detach() for name, factor in (job.noise or {}).items() if name not in probes
+    }
     plain = replace_fields(
-        job, cell=cell, x=job.x.detach(), weights={name: weight.detach() for name, weight in job.weights.items()},
-        state=_detached(job.state), initial=_detached(job.initial), noise=noise or None,
-    )  # fmt: skip
+        job,
+        cell=cell,
+        x=job.x.detach(),
+        weights={name: weight.detach() for name, weight in job.weights.items()},
+        state=_detached(job.state),
+        initial=_detached(job.initial),
+        noise=noise or None,
+    )
     return Seen(repr(cell) + ", backward" * job.reverse, plain, gradient)
 
 
@@ -217,10 +246,19 @@ def _detached(state: Any) -> Any:
     return type(state)(*(value if value is None else value.detach() for value in state))
 
 
-def rerun(job: Job, keep: Iterable[str], cell: Cell | None = None, noise: Values | None = None) -> Scan:
+def rerun(
+    job: Job, keep: Iterable[str], cell: Cell | None = None, noise: Values | None = None
+) -> Scan:
     """Run a scan again by itself, by another cell and with further noise if given."""
     factors = {**(job.noise or {}), **(noise or {})}
     return scan(
-        cell or job.cell, job.weights, job.x, job.state, lengths=job.lengths, resets=job.resets, reverse=job.reverse,
-        noise=factors or None, keep=keep,
-    )  # fmt: skip
+        cell or job.cell,
+        job.weights,
+        job.x,
+        job.state,
+        lengths=job.lengths,
+        resets=job.resets,
+        reverse=job.reverse,
+        noise=factors or None,
+        keep=keep,
+    )

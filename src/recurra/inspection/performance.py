@@ -1,4 +1,6 @@
-"""How well a net does, beside an answer that needs no net, and what the course of its losses says."""
+"""How well a net does, beside an answer that needs no net, and what the course of its losses
+says.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,29 @@ from typing import Any, NamedTuple
 from recurra.inspection.loss import Cost
 
 BEATS = 0.98
-"""A loss beats the naive baseline from 2 % below it: what a batch of some hundred labels says of a loss is no surer."""
+"""A loss beats the naive baseline from 2 % below it: what a batch of some hundred labels says of a
+loss is no surer.
+"""
 TRAINED = 100
-"""Training steps after which a net knows at least how often each label comes: Adam moves each weight by its lr at every step."""
+"""Training steps after which a net knows at least how often each label comes: Adam moves each
+weight by its lr at every step.
+"""
 RISE = 0.02
-"""Of its best, how far a validation loss must have risen at the end of a run that overfits; its noise is smaller."""
+"""Of its best, how far a validation loss must have risen at the end of a run that overfits; its
+noise is smaller.
+"""
 FALL = 0.01
-"""Of a validation loss, what its last validation must have brought in a run that ended too early."""
+"""Of a validation loss, what its last validation must have brought in a run that ended too
+early.
+"""
 
 
 class Performance(NamedTuple):
     """A loss and the naive baseline's on the same targets.
 
     Attributes:
-        loss: of the run's best validation where its history tells of one, else of the batch; None without a target.
+        loss: of the run's best validation where its history tells of one, else of the batch; None
+            without a target.
         naive: the naive baseline's; None where there is none.
         baseline: what the naive baseline answers with, or its name.
         unit: of both.
@@ -79,20 +90,29 @@ class Course(NamedTuple):
 def course_of(history: Iterable[Mapping[str, Any]]) -> Course | None:
     """The losses of a run's history; None before its first validation."""
     names = ("epoch", "train_loss", "validation_loss")
-    rows = [row for row in history if row.get("kind") == "validation" and all(row.get(name) is not None for name in names)]
+    rows = [
+        row
+        for row in history
+        if row.get("kind") == "validation" and all(row.get(name) is not None for name in names)
+    ]
     return Course(*([row[name] for row in rows] for name in names)) if rows else None
 
 
-def performance_of(cost: Cost, history: Sequence[Mapping[str, Any]] | None, baseline: float | None) -> Performance:
+def performance_of(
+    cost: Cost, history: Sequence[Mapping[str, Any]] | None, baseline: float | None
+) -> Performance:
     """Compare a loss with the naive baseline.
 
     Args:
         cost: of the batch.
-        history: the rows of a run. One of kind "baseline" has a `loss` and a `name`; validations have theirs.
+        history: the rows of a run. One of kind "baseline" has a `loss` and a `name`; validations
+            have theirs.
         baseline: the loss of a naive baseline, in place of all others.
     """
     rows = [row for row in history or () if row.get("kind") == "baseline"]
-    trained = None if history is None else sum(row.get("kind") == "train" for row in history) >= TRAINED
+    trained = (
+        None if history is None else sum(row.get("kind") == "train" for row in history) >= TRAINED
+    )
     naive, name = (baseline, "the naive baseline") if baseline is not None else (None, "")
     if naive is None and rows:
         naive, name = rows[-1]["loss"], rows[-1]["name"]

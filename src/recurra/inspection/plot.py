@@ -24,23 +24,32 @@ def plot_flow(flow: GradientFlow, path: str | PathLike[str] | None = None) -> Fi
 
     Args:
         flow: from `gradient_flow`.
-        path: the picture to write; its ending says the format. None: give the figure back, which a notebook shows.
+        path: the picture to write; its ending says the format. None: give the figure back, which a
+            notebook shows.
     """
     figure, axes = _figure()
     for number, (name, row) in enumerate(zip(flow.layers, flow.norms.tolist())):
         axes.plot(range(1, len(row) + 1), row, label=f"layer {number}: {name}")
     scale = "log" if bool((flow.norms > 0).any()) else "linear"
-    axes.set(xlabel="step t", ylabel="|dL/dh_t|", yscale=scale, title="Gradient that reaches each hidden state")
+    axes.set(
+        xlabel="step t",
+        ylabel="|dL/dh_t|",
+        yscale=scale,
+        title="Gradient that reaches each hidden state",
+    )
     axes.legend(loc="best", fontsize=8)
     return _done(figure, path)
 
 
-def plot_history(history: Sequence[dict[str, Any]], path: str | PathLike[str] | None = None) -> Figure | None:
+def plot_history(
+    history: Sequence[dict[str, Any]], path: str | PathLike[str] | None = None
+) -> Figure | None:
     """Draw the loss of a run by training step: each chunk's, and each validation's.
 
     Args:
         history: the rows of a run.
-        path: the picture to write; its ending says the format. None: give the figure back, which a notebook shows.
+        path: the picture to write; its ending says the format. None: give the figure back, which a
+            notebook shows.
 
     Raises:
         ArgumentError: there is no training row.
@@ -49,7 +58,9 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | PathLike[str] | 
     if not train:
         raise ArgumentError("history must hold at least one training row, got none")
     figure, axes = _figure()
-    validation = [(row["step"], row["validation_loss"]) for row in history if row["kind"] == "validation"]
+    validation = [
+        (row["step"], row["validation_loss"]) for row in history if row["kind"] == "validation"
+    ]
     axes.plot(*zip(*train), linewidth=0.8, alpha=0.7, label="training, each chunk")
     if validation:
         axes.plot(*zip(*validation), marker="o", label="validation")
@@ -59,11 +70,13 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | PathLike[str] | 
 
 
 def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str] | None = None) -> Figure | None:
-    """Draw a diagnosis: the gradient by step and by lag, the time constants of the gates, and their saturation.
+    """Draw a diagnosis: the gradient by step and by lag, the time constants of the gates, and their
+    saturation.
 
     Args:
         diagnosis: from `diagnose`.
-        path: the picture to write; its ending says the format. None: give the figure back, which a notebook shows.
+        path: the picture to write; its ending says the format. None: give the figure back, which a
+            notebook shows.
     """
     from recurra.inspection.figure import NotebookFigure
 
@@ -85,31 +98,64 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | PathLike[str] | None = None
 def _draw_flow(axes: Any, diagnosis: Diagnosis) -> None:
     for layer in diagnosis.layers:
         axes.plot(range(1, layer.steps + 1), _positive(layer.flow), label=layer.short)
-    axes.set(xlabel="step t", ylabel="|dL/dh_t|", yscale="log", title="Gradient that reaches each hidden state")
+    axes.set(
+        xlabel="step t",
+        ylabel="|dL/dh_t|",
+        yscale="log",
+        title="Gradient that reaches each hidden state",
+    )
 
 
 def _draw_lags(axes: Any, diagnosis: Diagnosis) -> None:
     for number, layer in enumerate(diagnosis.layers):
         for line, (name, norms) in zip(("-", "--", ":"), layer.by_lag.items()):
-            axes.plot(range(layer.steps), _positive(norms), line, color=f"C{number}", label=f"d{name}_t/d{name}_k, {layer.short}")
+            axes.plot(
+                range(layer.steps),
+                _positive(norms),
+                line,
+                color=f"C{number}",
+                label=f"d{name}_t/d{name}_k, {layer.short}",
+            )
     axes.axhline(E_FOLD, color="grey", linewidth=0.8, label="1/e")
     if diagnosis.window:
         axes.axvline(diagnosis.window, color="black", linewidth=0.8, linestyle=":", label="window")
-    axes.set(xlabel="lag t - k, steps", ylabel="norm of the Jacobian", yscale="log", title="What is left of a gradient by lag")
+    axes.set(
+        xlabel="lag t - k, steps",
+        ylabel="norm of the Jacobian",
+        yscale="log",
+        title="What is left of a gradient by lag",
+    )
 
 
 def _draw_times(axes: Any, diagnosis: Diagnosis) -> None:
-    gated = {layer.short: layer.retention.tolist() for layer in diagnosis.layers if layer.retention is not None}
+    gated = {
+        layer.short: layer.retention.tolist()
+        for layer in diagnosis.layers
+        if layer.retention is not None
+    }
     if gated:
         axes.hist(list(gated.values()), bins=40, range=(0, 1), stacked=True, label=list(gated))
-    axes.set(xlabel="share of the state that a unit keeps at a step", ylabel="units", title="Retention by the gates")
+    axes.set(
+        xlabel="share of the state that a unit keeps at a step",
+        ylabel="units",
+        title="Retention by the gates",
+    )
 
 
 def _draw_saturation(axes: Any, diagnosis: Diagnosis) -> None:
-    bars = [(f"{gate}\n{number}", share) for number, layer in enumerate(diagnosis.layers) for gate, share in layer.saturation.items()]
+    bars = [
+        (f"{gate}\n{number}", share)
+        for number, layer in enumerate(diagnosis.layers)
+        for gate, share in layer.saturation.items()
+    ]
     axes.bar(range(len(bars)), [share for _, share in bars])
     axes.set_xticks(range(len(bars)), [name for name, _ in bars])
-    axes.set(xlabel="gate, layer", ylabel=f"share within {SATURATED} of an end", ylim=(0, 1), title="Saturation")
+    axes.set(
+        xlabel="gate, layer",
+        ylabel=f"share within {SATURATED} of an end",
+        ylim=(0, 1),
+        title="Saturation",
+    )
 
 
 def _positive(norms: Tensor) -> list[float]:

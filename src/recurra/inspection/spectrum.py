@@ -10,17 +10,21 @@ from torch import Tensor
 from recurra.cells import Cell
 
 EXACT = 256
-"""Units up to which all eigenvalues are found: 20 ms a block; beyond that the time, which grows with H^3, is not worth it."""
+"""Units up to which all eigenvalues are found: 20 ms a block; beyond that the time, which grows
+with H^3, is not worth it.
+"""
 STEPS, START = 300, 100
 """Products of the power iteration, and how many of them pass before growth is counted."""
 
 
 def spectral_radius(cell: Cell, weights: Mapping[str, Tensor], seed: int = 0) -> dict[str, float]:
-    """The largest |eigenvalue| of each gate's recurrent weights: how fast h grows under that block alone, near zero.
+    """The largest |eigenvalue| of each gate's recurrent weights: how fast h grows under that block
+    alone, near zero.
 
-    A projected cell's block is taken after the projection, W_hh W_hr. Up to 256 units all eigenvalues are found; beyond
-    that it is the mean growth of random vectors over 200 products by the block, after 100 that are not counted, which
-    pairs of complex eigenvalues do not disturb: right to about a hundredth where other eigenvalues are near the largest.
+    A projected cell's block is taken after the projection, W_hh W_hr. Up to 256 units all
+    eigenvalues are found; beyond that it is the mean growth of random vectors over 200 products by
+    the block, after 100 that are not counted, which pairs of complex eigenvalues do not disturb:
+    right to about a hundredth where other eigenvalues are near the largest.
 
     Args:
         cell, weights: a pair from a layer's `parts()`.
@@ -29,8 +33,8 @@ def spectral_radius(cell: Cell, weights: Mapping[str, Tensor], seed: int = 0) ->
     Returns:
         By gate; empty for a cell without a recurrent product.
 
-    Source: Pascanu et al. (2013), arXiv:1211.5063, section 2.1: below 1 gradients of a linear net must vanish, above 1
-        they may explode.
+    Source: Pascanu et al. (2013), arXiv:1211.5063, section 2.1: below 1 gradients of a linear net
+        must vanish, above 1 they may explode.
 
     >>> layer = recurra.RNN(3, 4)
     >>> [(round(radius, 3)) for part in layer.parts() for radius in spectral_radius(*part).values()]

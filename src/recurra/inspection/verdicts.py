@@ -17,29 +17,41 @@ from recurra.inspection.performance import Performance
 from recurra.wording import count_text
 
 SHORT_REACH = 5
-"""Steps: a net whose gradient is gone before them sees no further than the five words that a 5-gram table sees."""
+"""Steps: a net whose gradient is gone before them sees no further than the five words that a 5-gram
+table sees.
+"""
 EXPLODED = 1e4
-"""A gradient that grows by this over the steps measured has exploded: what comes from afar leaves three of float32's seven
-digits to what comes from near. Of the cells here as they start, layer norm's LSTM grows most: by 1.4e3 in 100 steps at most, in
-20 draws."""
+"""A gradient that grows by this over the steps measured has exploded: what comes from afar leaves
+three of float32's seven digits to what comes from near. Of the cells here as they start, layer
+norm's LSTM grows most: by 1.4e3 in 100 steps at most, in 20 draws.
+"""
 JUMP = 100.0
-"""A gradient norm this many times the middle one comes from an explosion; rare hard batches bring factors of 10."""
+"""A gradient norm this many times the middle one comes from an explosion; rare hard batches bring
+factors of 10.
+"""
 ENOUGH_ROWS = 20
 """Training steps, below which a middle norm says little."""
 HALF = 0.5
-"""The share of a gate's values that must be saturated: then its usual answer no longer depends on what it sees."""
+"""The share of a gate's values that must be saturated: then its usual answer no longer depends on
+what it sees.
+"""
 LONG_MEMORY = 50.0
-"""Steps: a layer that forgets more slowly needs some gates within 1/50 of their ends, so that only stuck ones count."""
+"""Steps: a layer that forgets more slowly needs some gates within 1/50 of their ends, so that only
+stuck ones count.
+"""
 FORGETTING = 0.25
-"""Of the state, the share that the middle unit keeps at a step: with less, one hundredth is left after three steps."""
+"""Of the state, the share that the middle unit keeps at a step: with less, one hundredth is left
+after three steps.
+"""
 
 
 class Verdict(NamedTuple):
     """A sickness that was found.
 
     Attributes:
-        name: "vanishing gradient", "exploding gradient", "saturated gates", "forget bias too low" or "window too short"; of a
-            run "worse than the naive baseline", "overfitting" or "underfitting".
+        name: "vanishing gradient", "exploding gradient", "saturated gates", "forget bias too low"
+            or "window too short"; of a run "worse than the naive baseline", "overfitting" or
+            "underfitting".
         severity: "problem", or "warning" where learning may go on, but not as well as it could.
         evidence: a sentence with the figures.
         advice: what to try.
@@ -87,14 +99,25 @@ def need_of(layers: Sequence[LayerFigures], asked: float | None, reach: int | No
     best = max(arrived, default=None)
     if reach is not None:
         return Need(best, float(reach), f"reach={reach} is asked for")
-    why = "" if asked is None else f"the loss counts at one step of a row, so that {count_text(int(asked), 'step')} are asked for"
+    why = (
+        ""
+        if asked is None
+        else (
+            f"the loss counts at one step of a row, so that {count_text(int(asked), 'step')} are"
+            " asked for"
+        )
+    )
     return Need(best, asked, why)
 
 
 def judge(
-    layers: Sequence[LayerFigures], norms: TrainingNorms | None = None, window: int | None = None, need: Need | None = None,
-    performance: Performance | None = None, foreign: bool = False,
-) -> tuple[Verdict, ...]:  # fmt: skip
+    layers: Sequence[LayerFigures],
+    norms: TrainingNorms | None = None,
+    window: int | None = None,
+    need: Need | None = None,
+    performance: Performance | None = None,
+    foreign: bool = False,
+) -> tuple[Verdict, ...]:
     """Every sickness that the figures show, the gravest first; none of a healthy net.
 
     Args:
@@ -105,9 +128,12 @@ def judge(
     """
     need, performance = need or need_of(layers, None), performance or Performance()
     verdicts = [
-        exploding(layers, norms), vanishing(layers, need, performance, window, foreign), saturated(layers), forgetful(layers),
+        exploding(layers, norms),
+        vanishing(layers, need, performance, window, foreign),
+        saturated(layers),
+        forgetful(layers),
         cut_short(layers, window, need),
-    ]  # fmt: skip
+    ]
     return tuple(verdict for verdict in verdicts if verdict)
 
 
@@ -117,34 +143,49 @@ def by_severity(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
 
 
 def exploding(layers: Sequence[LayerFigures], norms: TrainingNorms | None = None) -> Verdict | None:
-    """A gradient grows ten-thousandfold on its way back, or the norms of the training steps jump a hundredfold."""
+    """A gradient grows ten-thousandfold on its way back, or the norms of the training steps jump a
+    hundredfold.
+    """
     said = []
     for layer in layers:
         if not layer.peak <= EXPLODED:
-            radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in layer.spectral_radius.items())
-            said.append(f"in {layer.short} a gradient {layer.growth_text()} within {layer.steps - 1} steps")
+            radii = ", ".join(
+                f"{gate} {radius:.3g}" for gate, radius in layer.spectral_radius.items()
+            )
+            said.append(
+                f"in {layer.short} a gradient {layer.growth_text()} within {layer.steps - 1} steps"
+            )
             said[-1] += f" (spectral radius {radii})" if radii else ""
         elif not bool(torch.isfinite(layer.flow).all()):
             said.append(f"in {layer.short} the loss's gradient is not finite")
     if norms and norms.infinite:
-        said.append(f"{norms.infinite} of {norms.steps} training steps had a gradient that is not finite")
+        said.append(
+            f"{norms.infinite} of {norms.steps} training steps had a gradient that is not finite"
+        )
     if norms and norms.steps >= ENOUGH_ROWS and (norms.jump or 0.0) > JUMP:
-        said.append(f"the gradient norm of the training steps jumped to {norms.largest:.3g}, {norms.jump:.0f} times the middle one")
+        said.append(
+            f"the gradient norm of the training steps jumped to {norms.largest:.3g},"
+            f" {norms.jump:.0f} times the middle one"
+        )
     advice = (
-        "clip gradients by norm (clip_norm=1.0, or less); a lower lr; recurra.init.orthogonal to start from; for an Elman net tanh, or "
-        "an LSTM or GRU in its place"
+        "clip gradients by norm (clip_norm=1.0, or less); a lower lr; recurra.init.orthogonal to"
+        " start from; for an Elman net tanh, or an LSTM or GRU in its place"
     )
     return Verdict("exploding gradient", "problem", _sentence(said), advice) if said else None
 
 
 def vanishing(
-    layers: Sequence[LayerFigures], need: Need, performance: Performance | None = None, window: int | None = None,
+    layers: Sequence[LayerFigures],
+    need: Need,
+    performance: Performance | None = None,
+    window: int | None = None,
     foreign: bool = False,
-) -> Verdict | None:  # fmt: skip
+) -> Verdict | None:
     """The loss's gradient does not reach as far back as the loss asks for.
 
-    Where nobody can tell how far that is, it vanishes below `SHORT_REACH` steps, and where a trained net is no better than the
-    naive baseline. A net that is better learns something all the same: then it is a warning.
+    Where nobody can tell how far that is, it vanishes below `SHORT_REACH` steps, and where a
+    trained net is no better than the naive baseline. A net that is better learns something all the
+    same: then it is a warning.
     """
     reach, performance = need.reach, performance or Performance()
     if reach is None or reach.whole or any(math.isinf(layer.peak) for layer in layers):
@@ -153,21 +194,38 @@ def vanishing(
     stuck = need.asked is None and performance.fails and performance.trained is not False
     if not short and not stuck:
         return None
-    severity = "warning" if performance.beats or (stuck and not short and performance.trained is None) else "problem"
+    severity = (
+        "warning"
+        if performance.beats or (stuck and not short and performance.trained is None)
+        else "problem"
+    )
     evidence = [need.text(), *filter(None, [performance.text()])]
     if severity == "warning" and not performance.beats:
-        evidence.append("that is so of every net before it is trained, and of one that cannot learn")
-    return Verdict("vanishing gradient", severity, _sentence(evidence), _cures(layers, need, window, foreign))
+        evidence.append(
+            "that is so of every net before it is trained, and of one that cannot learn"
+        )
+    return Verdict(
+        "vanishing gradient", severity, _sentence(evidence), _cures(layers, need, window, foreign)
+    )
 
 
 def _cures(layers: Sequence[LayerFigures], need: Need, window: int | None, foreign: bool) -> str:
     """What carries a gradient further, of what the library has."""
     steps = "longest" if need.asked is None else f"{max(3.0, need.asked):.0f}"
-    chrono = f"recurra.init.chrono(model, {steps}), which spreads the gates' biases over memories of up to {steps} steps"
+    chrono = (
+        f"recurra.init.chrono(model, {steps}), which spreads the gates' biases over memories of up"
+        f" to {steps} steps"
+    )
     if any(layer.gated for layer in layers):
-        cures = [chrono + " (after recurra.replace(model), which makes layers of torch.nn recurra's)" * foreign]
+        cures = [
+            chrono
+            + " (after recurra.replace(model), which makes layers of torch.nn recurra's)" * foreign
+        ]
     else:
-        cures = [f"a gated cell (recurra.LSTM or GRU), whose state passes through no matrix, begun by {chrono}"]
+        cures = [
+            "a gated cell (recurra.LSTM or GRU), whose state passes through no matrix, begun by"
+            f" {chrono}"
+        ]
         cures.append("recurra.init.orthogonal or identity to start from")
     if not any("LayerNorm" in layer.cell for layer in layers):
         cures.append("layer norm (recurra.cells.LayerNormLSTM, LayerNormGRU)")
@@ -179,25 +237,32 @@ def _cures(layers: Sequence[LayerFigures], need: Need, window: int | None, forei
 
 
 def saturated(layers: Sequence[LayerFigures]) -> Verdict | None:
-    """More than half of a gate's values stand at an end of its range, where its slope is next to nothing."""
+    """More than half of a gate's values stand at an end of its range, where its slope is next to
+    nothing.
+    """
     shares: dict[tuple[str, float], list[str]] = {}
     for layer in layers:
         slow = (layer.middle_time or 0.0) > LONG_MEMORY
         for gate, share in (layer.stuck if slow else layer.saturation).items():
             if share > HALF:
-                shares.setdefault((gate, STUCK if slow else SATURATED), []).append(f"{share:.0%} in {layer.short}")
+                shares.setdefault((gate, STUCK if slow else SATURATED), []).append(
+                    f"{share:.0%} in {layer.short}"
+                )
     said = [
-        f"values of gate {gate} within {margin:g} of an end of its range: {', '.join(found)}" for (gate, margin), found in shares.items()
+        f"values of gate {gate} within {margin:g} of an end of its range: {', '.join(found)}"
+        for (gate, margin), found in shares.items()
     ]
     advice = (
-        "inputs of mean 0 and variance 1; smaller weights and biases to start from; a lower lr; weight decay; or layer norm "
-        "(recurra.cells.LayerNormLSTM)"
+        "inputs of mean 0 and variance 1; smaller weights and biases to start from; a lower lr;"
+        " weight decay; or layer norm (recurra.cells.LayerNormLSTM)"
     )
     return Verdict("saturated gates", "problem", _sentence(said), advice) if said else None
 
 
 def forgetful(layers: Sequence[LayerFigures]) -> Verdict | None:
-    """The middle unit keeps less than a quarter of its state at a step, and the bias of the gate that keeps is negative."""
+    """The middle unit keeps less than a quarter of its state at a step, and the bias of the gate
+    that keeps is negative.
+    """
     said = []
     for layer in layers:
         if layer.retention is None or layer.keeping_bias is None:
@@ -207,29 +272,38 @@ def forgetful(layers: Sequence[LayerFigures]) -> Verdict | None:
             said.append(f"{middle:.2g} in {layer.short} (bias {layer.keeping_bias:.2g})")
     evidence = f"the share of its state that the middle unit keeps at a step is {', '.join(said)}"
     advice = (
-        "a forget bias of 1 to start from (recurra.init.forget_bias(model, 1.0), recurra's default), or biases spread by "
-        "recurra.init.chrono(model, longest), which works for a GRU too"
+        "a forget bias of 1 to start from (recurra.init.forget_bias(model, 1.0), recurra's"
+        " default), or biases spread by recurra.init.chrono(model, longest), which works for a"
+        " GRU too"
     )
-    return Verdict("forget bias too low", "warning", _sentence([evidence]), advice) if said else None
+    return (
+        Verdict("forget bias too low", "warning", _sentence([evidence]), advice) if said else None
+    )
 
 
-def cut_short(layers: Sequence[LayerFigures], window: int | None = None, need: Need | None = None) -> Verdict | None:
-    """The loss asks for more steps than the training window has, or much of a state is left when it ends.
+def cut_short(
+    layers: Sequence[LayerFigures], window: int | None = None, need: Need | None = None
+) -> Verdict | None:
+    """The loss asks for more steps than the training window has, or much of a state is left when it
+    ends.
 
-    Much is more than 1/e, by its gates and by its gradient. A gradient that grows is no sign of memory. Where fewer steps than
-    the window were measured, the gates alone say it.
+    Much is more than 1/e, by its gates and by its gradient. A gradient that grows is no sign of
+    memory. Where fewer steps than the window were measured, the gates alone say it.
     """
     if window is None:
         return None
     advice = (
-        "a longer window; or a stride shorter than the window, so that each step sees at least window - stride steps back; in any "
-        "case carry the state from chunk to chunk"
+        "a longer window; or a stride shorter than the window, so that each step sees at least"
+        " window - stride steps back; in any case carry the state from chunk to chunk"
     )
     if need and need.asked is not None and need.asked > window:
         evidence = f"the gradient sees {count_text(window, 'step')} back in training; {need.why}"
         return Verdict("window too short", "problem", _sentence([evidence]), advice)
     said = [held for layer in layers if (held := _held(layer, window))]
-    evidence = f"after the {count_text(window, 'step')} that the gradient sees back, there is left of the state {'; '.join(said)}"
+    evidence = (
+        f"after the {count_text(window, 'step')} that the gradient sees back, there is left of the"
+        f" state {'; '.join(said)}"
+    )
     return Verdict("window too short", "warning", _sentence([evidence]), advice) if said else None
 
 
@@ -240,9 +314,18 @@ def _held(layer: LayerFigures, window: int) -> str | None:
     by_gates = layer.kept(window)
     known = layer.gated or not math.isnan(measured)
     calm = layer.gated or layer.peak <= GROWING
-    if not known or not calm or math.isinf(measured) or measured < E_FOLD or by_gates < E_FOLD or not bool(layer.flow.any()):
+    if (
+        not known
+        or not calm
+        or math.isinf(measured)
+        or measured < E_FOLD
+        or by_gates < E_FOLD
+        or not bool(layer.flow.any())
+    ):
         return None
-    said = [f"{by_gates:.0%} by the gates"] * layer.gated + [f"{measured:.0%} by the gradient"] * (not math.isnan(measured))
+    said = [f"{by_gates:.0%} by the gates"] * layer.gated + [f"{measured:.0%} by the gradient"] * (
+        not math.isnan(measured)
+    )
     return f"in {layer.short} {' and '.join(said)}"
 
 

@@ -11,23 +11,28 @@ from recurra.inspection.diagnosis import Diagnosis, diagnose
 from recurra.layers.recurrent import check_size
 
 FIRST_GUESS = 10.0
-"""Chunks that a first diagnosis is taken to cost, before one was measured: 3 are usual at 32 rows, more at fewer."""
+"""Chunks that a first diagnosis is taken to cost, before one was measured: 3 are usual at 32 rows,
+more at fewer.
+"""
 HISTORY = 1000
 """Training rows that are kept for the norms."""
 
 
 class Watch:
-    """Diagnoses the model on a few rows of the chunk at hand: a callback of `fit`, which writes nothing by itself.
+    """Diagnoses the model on a few rows of the chunk at hand: a callback of `fit`, which writes
+    nothing by itself.
 
-    It keeps the time: a diagnosis is made only when all of them together, the next one reckoned at the cost of the dearest so
-    far, stay within the share of the run's time. Each is noted in the history as a row of kind "diagnosis", with the
-    verdicts, each layer's memory in steps (null: longer than the chunk) and the seconds it took. States start at zero. Of several
-    processes the first alone watches. At 2 % the first comes after 500 chunks; a run that ends before it has been looked at is
-    looked at once, at its end, whatever that costs; one that is stopped is not.
+    It keeps the time: a diagnosis is made only when all of them together, the next one reckoned at
+    the cost of the dearest so far, stay within the share of the run's time. Each is noted in the
+    history as a row of kind "diagnosis", with the verdicts, each layer's memory in steps (null:
+    longer than the chunk) and the seconds it took. States start at zero. Of several processes the
+    first alone watches. At 2 % the first comes after 500 chunks; a run that ends before it has been
+    looked at is looked at once, at its end, whatever that costs; one that is stopped is not.
 
     Args:
         every: chunks, at least, from one diagnosis to the next.
-        share: of the time that the run takes without it, in (0, 1]; 1 diagnoses at every `every` chunks.
+        share: of the time that the run takes without it, in (0, 1]; 1 diagnoses at every `every`
+            chunks.
         rows: of the chunk, at most.
 
     Attributes:
@@ -65,7 +70,11 @@ class Watch:
         self.chunks += 1
         self.last = row, chunk
         self.history.append(row)
-        if self.chunks % self.every == 0 and self._affordable(time.perf_counter()) and _first(course):
+        if (
+            self.chunks % self.every == 0
+            and self._affordable(time.perf_counter())
+            and _first(course)
+        ):
             self._look(course, row, chunk)
 
     def on_end(self, course: Any) -> None:
@@ -75,7 +84,9 @@ class Watch:
         self.last = None
 
     def _affordable(self, now: float) -> bool:
-        """Whether the next diagnosis fits into the share of the time that the run took without them."""
+        """Whether the next diagnosis fits into the share of the time that the run took without
+        them.
+        """
         without = now - self.began - self.elapsed_s
         next_s = self.dearest or FIRST_GUESS * without / self.chunks
         return self.share == 1 or self.elapsed_s + next_s <= self.share * without
@@ -90,19 +101,31 @@ class Watch:
 
     def _diagnose(self, course: Any, row: dict[str, Any], chunk: Any) -> None:
         part = chunk._replace(
-            x=chunk.x[:, : self.rows], y=chunk.y[:, : self.rows], resets=None if chunk.resets is None else chunk.resets[:, : self.rows]
+            x=chunk.x[:, : self.rows],
+            y=chunk.y[:, : self.rows],
+            resets=None if chunk.resets is None else chunk.resets[:, : self.rows],
         )
         recipe = course.recipe
-        found = diagnose(course.model, part, history=self.history, clip_norm=recipe.clip_norm, window=recipe.window)
+        found = diagnose(
+            course.model,
+            part,
+            history=self.history,
+            clip_norm=recipe.clip_norm,
+            window=recipe.window,
+        )
         self.diagnoses.append((row["step"], found))
 
     def _row(self, row: dict[str, Any], took: float) -> dict[str, Any]:
         step, found = self.diagnoses[-1]
         record = found.to_dict()
         return {
-            "kind": "diagnosis", "epoch": row["epoch"], "step": step, "verdicts": record["verdicts"], "elapsed_s": took,
+            "kind": "diagnosis",
+            "epoch": row["epoch"],
+            "step": step,
+            "verdicts": record["verdicts"],
+            "elapsed_s": took,
             "memory_steps": [layer["memory_steps"] for layer in record["layers"]],
-        }  # fmt: skip
+        }
 
 
 def _first(course: Any) -> bool:

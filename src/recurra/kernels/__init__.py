@@ -1,4 +1,5 @@
-"""Kernels: programs as the native module takes them, and scans run by it. Importing this needs no PyTorch.
+"""Kernels: programs as the native module takes them, and scans run by it. Importing this needs no
+PyTorch.
 
 `recurra.kernels.operator` registers `recurra::scan_forward` and `recurra::scan_backward`.
 """

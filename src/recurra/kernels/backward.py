@@ -30,7 +30,9 @@ class Seeds(NamedTuple):
     states: Sequence[Tensor | None] = ()
 
 
-def backward(code: Encoded, arrays: Arrays, made: Made, seeds: Seeds, needed: Sequence[bool]) -> list[Tensor]:
+def backward(
+    code: Encoded, arrays: Arrays, made: Made, seeds: Seeds, needed: Sequence[bool]
+) -> list[Tensor]:
     """Find the gradients of a scan.
 
     Args:
@@ -38,7 +40,8 @@ def backward(code: Encoded, arrays: Arrays, made: Made, seeds: Seeds, needed: Se
         arrays: what the scan read.
         made: what it left behind; without `saved`, that is found again.
         seeds: gradients of what it gave back.
-        needed: whether each of x, the state, the initial state, the weights and the noise needs a gradient.
+        needed: whether each of x, the state, the initial state, the weights and the noise needs a
+            gradient.
 
     Returns:
         The gradients that are needed, in that order.
@@ -53,7 +56,16 @@ def backward(code: Encoded, arrays: Arrays, made: Made, seeds: Seeds, needed: Se
     h, states = made.h.contiguous(), [None, *(value.contiguous() for value in made.states)]
     given = Wanted(_dense([seeds.h])[0], _dense(seeds.final), _dense(seeds.states))
     saved = None if made.saved is None else made.saved.contiguous()
-    launch_backward(code, arrays, Made(h, states=states, saved=saved), given, wanted, DTYPES[h.dtype], place, pool())
+    launch_backward(
+        code,
+        arrays,
+        Made(h, states=states, saved=saved),
+        given,
+        wanted,
+        DTYPES[h.dtype],
+        place,
+        pool(),
+    )
     return [tensor for group in ([wanted.x], *wanted[1:]) for tensor in group if tensor is not None]
 
 
@@ -61,13 +73,22 @@ def _check(code: Encoded, arrays: Arrays, made: Made, seeds: Seeds) -> None:
     """Raise unless what the scan left behind and the gradients fit it."""
     steps, rows, _ = arrays.x.shape
     (_, width), *others = code.states
-    for kind, values, count in (("states", made.states, others), ("final", seeds.final, code.states)):
+    for kind, values, count in (
+        ("states", made.states, others),
+        ("final", seeds.final, code.states),
+    ):
         if len(values) != len(count):
-            raise ShapeError(f"{kind} must hold {', '.join(name for name, _ in count)}, got {len(values)} values")
+            raise ShapeError(
+                f"{kind} must hold {', '.join(name for name, _ in count)}, got {len(values)} values"
+            )
     wanted: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
-        ("h", made.h, (steps, rows, width)), ("saved", made.saved, (steps, rows, code.native.saved_size)),
-    ]  # fmt: skip
-    wanted += [(f"states.{name}", value, (steps, rows, units)) for (name, units), value in zip(others, made.states)]
+        ("h", made.h, (steps, rows, width)),
+        ("saved", made.saved, (steps, rows, code.native.saved_size)),
+    ]
+    wanted += [
+        (f"states.{name}", value, (steps, rows, units))
+        for (name, units), value in zip(others, made.states)
+    ]
     wanted.append(("the gradient of h", seeds.h, (steps, rows, width)))
     for (name, units), final, states in zip_longest(code.states, seeds.final, seeds.states):
         wanted.append((f"the gradient of final.{name}", final, (rows, units)))
@@ -76,9 +97,13 @@ def _check(code: Encoded, arrays: Arrays, made: Made, seeds: Seeds) -> None:
         if value is None:
             continue
         if value.shape != shape:
-            raise ShapeError(f"{name} must have shape {shape_text(shape)}, got {shape_text(value.shape)}")
+            raise ShapeError(
+                f"{name} must have shape {shape_text(shape)}, got {shape_text(value.shape)}"
+            )
         if value.dtype != arrays.x.dtype or not value.is_cpu:
-            raise DtypeError(f"{name} must be {arrays.x.dtype}, as x, got {value.dtype} on {value.device}")
+            raise DtypeError(
+                f"{name} must be {arrays.x.dtype}, as x, got {value.dtype} on {value.device}"
+            )
 
 
 def _dense(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -91,6 +116,15 @@ def _wanted(arrays: Arrays, needed: Sequence[bool]) -> Wanted:
 
     def like(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
         found = [(tensor, next(flags)) for tensor in tensors]
-        return [tensor.new_empty(tensor.shape) if tensor is not None and flag else None for tensor, flag in found]
+        return [
+            tensor.new_empty(tensor.shape) if tensor is not None and flag else None
+            for tensor, flag in found
+        ]
 
-    return Wanted(like([arrays.x])[0], like(arrays.state), like(arrays.initial), like(arrays.weights), like(arrays.noise))
+    return Wanted(
+        like([arrays.x])[0],
+        like(arrays.state),
+        like(arrays.initial),
+        like(arrays.weights),
+        like(arrays.noise),
+    )

@@ -18,10 +18,18 @@ Tensors = tuple[Tensor, ...]
 
 
 def forward(
-    program: Program, weights: Mapping[str, Tensor], x: Tensor, state: Sequence[Tensor], initial: Sequence[Tensor] = (), *,
-    noise: Mapping[str, Tensor] | None = None, lengths: Tensor | None = None, resets: Tensor | None = None,
-    reverse: bool = False, keep: Collection[str] = (),
-) -> tuple[Tensor, Tensors, Tensors | None, Tensors | None]:  # fmt: skip
+    program: Program,
+    weights: Mapping[str, Tensor],
+    x: Tensor,
+    state: Sequence[Tensor],
+    initial: Sequence[Tensor] = (),
+    *,
+    noise: Mapping[str, Tensor] | None = None,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    reverse: bool = False,
+    keep: Collection[str] = (),
+) -> tuple[Tensor, Tensors, Tensors | None, Tensors | None]:
     """Run a program over a sequence. No gradient is recorded.
 
     Args:
@@ -37,7 +45,8 @@ def forward(
         keep: "states", "gates" or both.
 
     Returns:
-        h (T, B, width of h), the final state, and, if kept, every step's states and gates, (T, B, width) each.
+        h (T, B, width of h), the final state, and, if kept, every step's states and gates, (T, B,
+        width) each.
 
     Raises:
         ShapeError, DtypeError, ArgumentError: an argument does not fit; names it and both sides.
@@ -57,7 +66,9 @@ def forward(
         raise ShapeError(f"state must hold {', '.join(program.state)}, got {len(state)} values")
     if weight is None or weight.ndim != 2:
         got = "none" if weight is None else shape_text(weight.shape)
-        raise ShapeError(f"weights['weight_ih'] must have shape ({len(program.gates)} H, I), got {got}")
+        raise ShapeError(
+            f"weights['weight_ih'] must have shape ({len(program.gates)} H, I), got {got}"
+        )
     widths = tuple(value.shape[-1] for value in state)
     code = encode(program, weight.shape[0] // len(program.gates), widths, weight.shape[1])
     given = gather_noise(code, noise or {})
@@ -91,10 +102,23 @@ def check_dtypes(code: Encoded, arrays: Arrays) -> None:
     for number, tensor in enumerate(tensors):
         if tensor is not None and (tensor.dtype != x.dtype or not tensor.is_cpu):
             first = 1 + len(arrays.state) + len(arrays.initial)
-            names = ("x", *states[: first - 1], *code.names, *(f"noise[{name!r}]" for name in code.noises))
+            names = (
+                "x",
+                *states[: first - 1],
+                *code.names,
+                *(f"noise[{name!r}]" for name in code.noises),
+            )
             if not tensor.is_cpu:
-                raise DtypeError(f"{names[number]} must be on the cpu, got {tensor.device}; use method='auto' or 'loop'")
+                raise DtypeError(
+                    f"{names[number]} must be on the cpu, got {tensor.device}; use method='auto' or"
+                    " 'loop'"
+                )
             raise DtypeError(f"{names[number]} must be {x.dtype}, as x, got {tensor.dtype}")
-    for name, value, dtype in (("lengths", arrays.lengths, torch.int64), ("resets", arrays.resets, torch.bool)):
+    for name, value, dtype in (
+        ("lengths", arrays.lengths, torch.int64),
+        ("resets", arrays.resets, torch.bool),
+    ):
         if value is not None and (value.dtype != dtype or not value.is_cpu):
-            raise DtypeError(f"{name} must be {dtype} on the cpu, got {value.dtype} on {value.device}")
+            raise DtypeError(
+                f"{name} must be {dtype} on the cpu, got {value.dtype} on {value.device}"
+            )

@@ -1,4 +1,6 @@
-"""Where every value of a step is kept: which section computes it, which slot holds it, what is left behind."""
+"""Where every value of a step is kept: which section computes it, which slot holds it, what is left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -32,25 +34,49 @@ class Layout:
         free = frozenset(sums | constant_operations(program.nodes))
         self.home = {node: key for node, key in home.items() if node not in free}
         self.slot_widths = [widths[name] for name in program.state]
-        self.slots = {node: i for i, node in reversed(list(enumerate(program.state.values()))) if node in self.home}
-        self.writes = [(self.home.get(node), Write(node, "slot", i)) for i, node in enumerate(program.state.values())]
+        self.slots = {
+            node: i
+            for i, node in reversed(list(enumerate(program.state.values())))
+            if node in self.home
+        }
+        self.writes = [
+            (self.home.get(node), Write(node, "slot", i))
+            for i, node in enumerate(program.state.values())
+        ]
         self._keep_shared()
-        self.writes += [(self.home.get(node), Write(node, "gate", i)) for i, node in enumerate(program.gates.values())]
+        self.writes += [
+            (self.home.get(node), Write(node, "gate", i))
+            for i, node in enumerate(program.gates.values())
+        ]
         self.writes += [(self._from(node), Write(node, "saved", i)) for i, node in enumerate(saved)]
         self.saved_widths = [widths[program.nodes[node].width] for node in saved]
         kept = {node: (SOURCES["slot"], slot, 0) for node, slot in self.slots.items()}
         numbered = ranks(program, program.nodes, widths)
-        self.numbers = Numbers(program.nodes, self.stages, self.products, numbered, self.home, free, kept)
+        self.numbers = Numbers(
+            program.nodes, self.stages, self.products, numbered, self.home, free, kept
+        )
 
     def _from(self, node: int) -> Key | None:
-        """The first part that can leave a value behind: its home, or for a product's own the phase's body."""
+        """The first part that can leave a value behind: its home, or for a product's own the
+        phase's body.
+        """
         source = self.program.nodes[node]
-        return (self.stages[source.phase], "body") if source.op in ("a", "v") else self.home.get(node)
+        return (
+            (self.stages[source.phase], "body") if source.op in ("a", "v") else self.home.get(node)
+        )
 
     def _keep_shared(self) -> None:
         """Give a slot to each operation that a section other than its own reads."""
-        readers = [(arg, here) for number, here in self.home.items() for arg in self.program.nodes[number].args]
-        readers += [(product.operand, (stage, "operand")) for stage, product in enumerate(self.products) if product]
+        readers = [
+            (arg, here)
+            for number, here in self.home.items()
+            for arg in self.program.nodes[number].args
+        ]
+        readers += [
+            (product.operand, (stage, "operand"))
+            for stage, product in enumerate(self.products)
+            if product
+        ]
         for arg, here in readers:
             if arg in self.home and self.home[arg] != here and arg not in self.slots:
                 self.slots[arg] = len(self.slot_widths)
@@ -61,11 +87,21 @@ class Layout:
         """How wide what is written is."""
         if write.kind == "gate":
             return self.widths["hidden"]
-        return self.slot_widths[write.place] if write.kind == "slot" else self.saved_widths[write.place]
+        return (
+            self.slot_widths[write.place]
+            if write.kind == "slot"
+            else self.saved_widths[write.place]
+        )
 
     def sections(self, here: Key | None) -> list[native.Section]:
-        """The sections that compute the operations at home here, one for each width; None: what has no home."""
-        return by_width(self.numbers, here, ((self.units(write), write) for key, write in self.writes if key == here))
+        """The sections that compute the operations at home here, one for each width; None: what has
+        no home.
+        """
+        return by_width(
+            self.numbers,
+            here,
+            ((self.units(write), write) for key, write in self.writes if key == here),
+        )
 
     def phase(self, number: int) -> native.Phase:
         """The sections and the product of one native phase."""
@@ -73,7 +109,9 @@ class Layout:
         operand = self.sections((number, "operand"))
         if product:
             write = Write(product.operand, "operand", 0)
-            operand += by_width(self.numbers, (number, "operand"), [(self.widths[product.reads], write)])
+            operand += by_width(
+                self.numbers, (number, "operand"), [(self.widths[product.reads], write)]
+            )
         return operand, self._product(product), self.sections((number, "body"))
 
     def phases(self) -> list[native.Phase]:
@@ -90,7 +128,8 @@ class Layout:
 
 
 def stages(program: Program) -> tuple[list[int], list[Product | None]]:
-    """The native phase of each phase, and the product of each native phase: what follows without a product joins the one before.
+    """The native phase of each phase, and the product of each native phase: what follows without a
+    product joins the one before.
 
     >>> from recurra.cells import GRU, Zoneout
     >>> from recurra.program import trace
@@ -111,7 +150,9 @@ def begins(stages: Sequence[int]) -> list[bool]:
     return [not number or stages[number - 1] != stage for number, stage in enumerate(stages)]
 
 
-def by_width(numbers: Numbers, here: Key | None, writes: Iterable[tuple[int, Write]]) -> list[native.Section]:
+def by_width(
+    numbers: Numbers, here: Key | None, writes: Iterable[tuple[int, Write]]
+) -> list[native.Section]:
     """One section for each width that is written."""
     groups: dict[int, list[Write]] = {}
     for units, write in writes:
@@ -130,17 +171,26 @@ def constant_operations(nodes: Sequence[Node]) -> set[int]:
 
 def read(program: Program, kind: str, widths: Mapping[str, int]) -> dict[str, int]:
     """Names of a kind, "noise" or "param", that the step reads, with their units."""
-    found = {arg for body in program.bodies for i in (*body.operand_nodes, *body.nodes) for arg in program.nodes[i].args}
+    found = {
+        arg
+        for body in program.bodies
+        for i in (*body.operand_nodes, *body.nodes)
+        for arg in program.nodes[i].args
+    }
     found |= {*program.state.values(), *program.gates.values()}
     found |= {body.product.operand for body in program.bodies if body.product}
     nodes = [program.nodes[i] for i in sorted(found) if program.nodes[i].op == kind]
     return {node.name: widths[node.width] for node in nodes}
 
 
-def ranks(program: Program, nodes: Sequence[Node], widths: Mapping[str, int]) -> dict[str, dict[str | int, int]]:
+def ranks(
+    program: Program, nodes: Sequence[Node], widths: Mapping[str, int]
+) -> dict[str, dict[str | int, int]]:
     """By kind of source, the number of each name; of each node among `nodes` for a constant."""
     found: dict[str, dict[str | int, int]] = {}
-    found["const"] = {node: i for i, node in enumerate(i for i, node in enumerate(nodes) if node.op == "const")}
+    found["const"] = {
+        node: i for i, node in enumerate(i for i, node in enumerate(nodes) if node.op == "const")
+    }
     for kind, names in (("u", program.gates), ("state", program.state)):
         found[kind] = {name: i for i, name in enumerate(names)}
     for kind in ("noise", "param"):

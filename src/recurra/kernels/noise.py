@@ -13,16 +13,25 @@ from recurra.kernels.outputs import DTYPES, reused
 from recurra.kernels.pool import pool
 
 LIBRARY: Any = torch.library.Library("recurra", "FRAGMENT")  # type: ignore[no-untyped-call]
-LIBRARY.define("draw(Tensor keys, int number, SymInt[] size, int zero, float value, Tensor like) -> Tensor")
+LIBRARY.define(
+    "draw(Tensor keys, int number, SymInt[] size, int zero, float value, Tensor like) -> Tensor"
+)
 
 
-def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+def draw(
+    cell: Cell,
+    shape: tuple[int, int],
+    hidden_size: int,
+    like: Tensor,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
     """Draw every random factor of a cell for one sequence, before the scan.
 
-    On a CPU, in float32 or float64, the native module draws: each noise has a key of 63 bits, taken from `generator`,
-    and factor i of a key is 0 where number i of Philox4x32-10 is below 2^32 times the probability. So they depend on the
-    generator alone, not on threads, instruction sets, dtype, or whether a graph is compiled. On other devices, in other
-    dtypes and under function transforms PyTorch's own operations draw others, of the same distribution.
+    On a CPU, in float32 or float64, the native module draws: each noise has a key of 63 bits, taken
+    from `generator`, and factor i of a key is 0 where number i of Philox4x32-10 is below 2^32 times
+    the probability. So they depend on the generator alone, not on threads, instruction sets, dtype,
+    or whether a graph is compiled. On other devices, in other dtypes and under function transforms
+    PyTorch's own operations draw others, of the same distribution.
 
     Args:
         cell: the cell.
@@ -34,7 +43,8 @@ def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, gen
     Returns:
         By name, (T, B, width) each, or (B, width) for a mask that lasts the sequence.
 
-    Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3", doi:10.1145/2063384.2063405.
+    Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3",
+        doi:10.1145/2063384.2063405.
 
     >>> drawn = draw(cells.Zoneout(cells.LSTM(), h=0.1), (7, 2), 4, torch.zeros(()))
     >>> drawn["zoneout_h"].shape
@@ -50,32 +60,53 @@ def draw(cell: Cell, shape: tuple[int, int], hidden_size: int, like: Tensor, gen
     drawn = {}
     for number, (name, noise) in enumerate(noises.items()):
         size = [*(shape[1:] if noise.lasting else shape), cell.width(noise.of, hidden_size)]
-        drawn[name] = make(keys, number, size, round((noise.zero or 0.0) * 2**32), float(noise.value), like)
+        drawn[name] = make(
+            keys, number, size, round((noise.zero or 0.0) * 2**32), float(noise.value), like
+        )
     return drawn
 
 
 def _native(like: Tensor) -> bool:
-    """Whether the native module can draw tensors like this, and nobody traces or transforms what is done with them."""
+    """Whether the native module can draw tensors like this, and nobody traces or transforms what is
+    done with them.
+    """
     if like.device.type != "cpu" or like.dtype not in DTYPES:
         return False
     if torch.compiler.is_compiling():
         return True
-    modes = torch._C._len_torch_dispatch_stack() or torch._C._functorch.peek_interpreter_stack() is not None
-    return type(like) in (Tensor, torch.nn.Parameter) and not modes and torch._C._get_tracing_state() is None
+    modes = (
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+    return (
+        type(like) in (Tensor, torch.nn.Parameter)
+        and not modes
+        and torch._C._get_tracing_state() is None
+    )
 
 
-def _draw(keys: Tensor, number: int, size: list[int], zero: int, value: float, like: Tensor) -> Tensor:
+def _draw(
+    keys: Tensor, number: int, size: list[int], zero: int, value: float, like: Tensor
+) -> Tensor:
     """Factors of one key."""
     from recurra import native
 
     drawn = reused(tuple(size), like.dtype)
     native.draw(
-        address=drawn.data_ptr(), count=drawn.numel(), dtype=DTYPES[like.dtype], zero=zero, value=value, key=int(keys[number]), pool=pool(),
-    )  # fmt: skip
+        address=drawn.data_ptr(),
+        count=drawn.numel(),
+        dtype=DTYPES[like.dtype],
+        zero=zero,
+        value=value,
+        key=int(keys[number]),
+        pool=pool(),
+    )
     return drawn
 
 
-def _shapes(keys: Tensor, number: int, size: list[int], zero: int, value: float, like: Tensor) -> Tensor:
+def _shapes(
+    keys: Tensor, number: int, size: list[int], zero: int, value: float, like: Tensor
+) -> Tensor:
     return like.new_empty(size)
 
 

@@ -1,7 +1,7 @@
 """The scan as two operators of PyTorch, `recurra::scan_forward` and `recurra::scan_backward`.
 
-The program travels as JSON and the options as words, so a graph that holds a scan needs nothing else. Gradients
-of gradients are found by PyTorch's own operations, one step after another.
+The program travels as JSON and the options as words, so a graph that holds a scan needs nothing
+else. Gradients of gradients are found by PyTorch's own operations, one step after another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from recurra.kernels.replay import replay
 from recurra.program.graph import Program
 from recurra.program.serial import from_json, to_json
 
-READ = "Tensor x, Tensor[] state, Tensor[] initial, Tensor?[] weights, Tensor[] noise, Tensor? lengths, Tensor? resets"
+READ = (
+    "Tensor x, Tensor[] state, Tensor[] initial, Tensor?[] weights, Tensor[] noise, Tensor?"
+    " lengths, Tensor? resets"
+)
 LIBRARY: Any = torch.library.Library("recurra", "DEF")  # type: ignore[no-untyped-call]
 LIBRARY.define(f"scan_forward({READ}, str program, str options) -> Tensor[]")
 LIBRARY.define(
@@ -68,7 +71,9 @@ def _arrays(read: Sequence[Any], options: Options) -> Arrays:
 
 def _code(arrays: Arrays, text: str, options: Options) -> Encoded:
     program, (rows, input_size) = program_of(text), arrays.weights[0].shape
-    widths = tuple([int(value.shape[-1]) for value in arrays.state])  # a graph of any length is still one of these sizes
+    widths = tuple(
+        [int(value.shape[-1]) for value in arrays.state]
+    )  # a graph of any length is still one of these sizes
     return encode(program, int(rows) // len(program.gates), widths, int(input_size), options.noise)
 
 
@@ -83,7 +88,9 @@ def _shapes_forward(*arguments: Any) -> list[Tensor]:
     *read, program, text = arguments
     options = options_of(text)
     arrays = _arrays(read, options)
-    return allocate(_code(arrays, program, options), arrays.x, arrays.lengths is not None, options).flat()
+    return allocate(
+        _code(arrays, program, options), arrays.x, arrays.lengths is not None, options
+    ).flat()
 
 
 def _scan_backward(*arguments: Any) -> list[Tensor]:
@@ -91,13 +98,19 @@ def _scan_backward(*arguments: Any) -> list[Tensor]:
     options = options_of(text)
     arrays = _arrays(read, options)
     code = _code(arrays, program, options)
-    return backward(code, arrays, Made(h, states=states, saved=saved), Seeds(dh, dfinal, dstates), needed)
+    return backward(
+        code, arrays, Made(h, states=states, saved=saved), Seeds(dh, dfinal, dstates), needed
+    )
 
 
 def _shapes_backward(*arguments: Any) -> list[Tensor]:
     x, state, initial, weights, noise = arguments[:5]
     tensors = (x, *state, *initial, *weights, *noise)
-    return [tensor.new_empty(tensor.shape) for tensor, flag in zip(tensors, arguments[-1]) if flag and tensor is not None]
+    return [
+        tensor.new_empty(tensor.shape)
+        for tensor, flag in zip(tensors, arguments[-1])
+        if flag and tensor is not None
+    ]
 
 
 def plain(x: Tensor) -> bool:
@@ -106,7 +119,9 @@ def plain(x: Tensor) -> bool:
 
 
 class Call(NamedTuple):
-    """What of a scan is not a tensor: the program, the options, and how many of each kind of tensor follow x."""
+    """What of a scan is not a tensor: the program, the options, and how many of each kind of tensor
+    follow x.
+    """
 
     program: str
     options: Options
@@ -122,22 +137,35 @@ class Call(NamedTuple):
 
 
 class Scan(torch.autograd.Function):
-    """The scan with its derivative: the forward pass saves, the backward pass is `scan_backward`."""
+    """The scan with its derivative: the forward pass saves, the backward pass is
+    `scan_backward`.
+    """
 
     @staticmethod
-    def forward(ctx: Any, call: Call, lengths: Any, resets: Any, x: Tensor, *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, call: Call, lengths: Any, resets: Any, x: Tensor, *tensors: Any
+    ) -> tuple[Tensor, ...]:
         """Run the operator below autograd."""
         ctx.set_materialize_grads(False)
         ctx.call, options = call, call.options
         out = _outputs(call, lengths, resets, x, tensors)
         ctx.save_for_backward(lengths, resets, x, *tensors, out.h, *out.states, out.saved)
-        ctx.given = None if _packing() else [(each, each if each is None else each._version) for each in (lengths, resets, x, *tensors)]
+        ctx.given = (
+            None
+            if _packing()
+            else [
+                (each, each if each is None else each._version)
+                for each in (lengths, resets, x, *tensors)
+            ]
+        )
         ctx.mark_non_differentiable(*out.gates)
         return tuple(out._replace(states=out.states if options.states else (), saved=None).flat())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-        """Run `scan_backward`; where gradients are recorded, or many found at once by vmap, go through the steps again."""
+        """Run `scan_backward`; where gradients are recorded, or many found at once by vmap, go
+        through the steps again.
+        """
         lengths, resets, x, *rest = _saved(ctx)
         ctx.given, call, count = None, ctx.call, sum(ctx.call.counts)
         tensors, (h, *states, saved) = rest[:count], rest[count:]
@@ -147,7 +175,18 @@ class Scan(torch.autograd.Function):
             return (None, None, None, *_again(call, lengths, resets, (x, *tensors), seeds, needed))
         read = (x, *call.split(tensors), lengths, resets, call.program, call.options.text())
         run_backward = _scan_backward if plain(h) else _backward
-        found = iter(run_backward(*read, h, states, saved, seeds.h, seeds.final, seeds.states, [bool(flag) for flag in needed]))
+        found = iter(
+            run_backward(
+                *read,
+                h,
+                states,
+                saved,
+                seeds.h,
+                seeds.final,
+                seeds.states,
+                [bool(flag) for flag in needed],
+            )
+        )
         return (None, None, None, *(next(found) if flag else None for flag in needed))
 
 
@@ -164,19 +203,25 @@ def _outputs(call: Call, lengths: Any, resets: Any, x: Tensor, tensors: Sequence
 
 
 def _packing() -> bool:
-    """Whether what is saved is put elsewhere meanwhile, by torch.utils.checkpoint for example: then nothing else is held."""
+    """Whether what is saved is put elsewhere meanwhile, by torch.utils.checkpoint for example: then
+    nothing else is held.
+    """
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 def _saved(ctx: Any) -> Sequence[Any]:
-    """What the forward pass saved. Where somebody has worked in place on an output, which is among it, it is found again.
+    """What the forward pass saved. Where somebody has worked in place on an output, which is among
+    it, it is found again.
 
-    torch.nn.GRU and RNN take such work (`ReLU(inplace=True)` after them). A copy of every output would cost a tenth of a step.
+    torch.nn.GRU and RNN take such work (`ReLU(inplace=True)` after them). A copy of every output
+    would cost a tenth of a step.
     """
     try:
         return ctx.saved_tensors  # type: ignore[no-any-return]
     except RuntimeError as error:
-        same = ctx.given is not None and all(each is None or each._version == version for each, version in ctx.given)
+        same = ctx.given is not None and all(
+            each is None or each._version == version for each, version in ctx.given
+        )
         if "inplace operation" not in str(error) or not same:
             raise
     given: list[Any] = [each if each is None else each.detach() for each, _ in ctx.given]
@@ -189,7 +234,9 @@ def _batched(gradients: Sequence[Any]) -> bool:
     """Whether vmap hands many gradients over as one, as torch.func and `is_grads_batched` do."""
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return True
-    return any(each is not None and torch._C._functorch.is_legacy_batchedtensor(each) for each in gradients)
+    return any(
+        each is not None and torch._C._functorch.is_legacy_batchedtensor(each) for each in gradients
+    )
 
 
 def _seeds(call: Call, gradients: Sequence[Any], states: int, ragged: bool) -> Seeds:
@@ -201,10 +248,18 @@ def _seeds(call: Call, gradients: Sequence[Any], states: int, ragged: bool) -> S
     return Seeds(dh, final, [held, *rest[: states - 1]])
 
 
-def _again(call: Call, lengths: Any, resets: Any, tensors: Sequence[Any], seeds: Seeds, needed: Sequence[bool]) -> list[Tensor | None]:
+def _again(
+    call: Call,
+    lengths: Any,
+    resets: Any,
+    tensors: Sequence[Any],
+    seeds: Seeds,
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
     """The same gradients by PyTorch's own operations, recorded.
 
-    Each tensor is looked at through a view of its own, so that one that depends on another counts once.
+    Each tensor is looked at through a view of its own, so that one that depends on another counts
+    once.
     """
     recorded = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -213,20 +268,28 @@ def _again(call: Call, lengths: Any, resets: Any, tensors: Sequence[Any], seeds:
         done = replay(_code(arrays, call.program, call.options), arrays)
     outputs = [done.h, *done.final, *(done.states if seeds.states else ())]
     given = [seeds.h, *seeds.final, *seeds.states]
-    pairs = [(out, seed) for out, seed in zip(outputs, given) if seed is not None and out.requires_grad]
+    pairs = [
+        (out, seed) for out, seed in zip(outputs, given) if seed is not None and out.requires_grad
+    ]
     wanted = [tensor for tensor, flag in zip((x, *rest), needed) if flag and tensor is not None]
     if not pairs:
         return [None] * len(needed)
     reached, weightings = zip(*pairs)
-    found = iter(torch.autograd.grad(reached, wanted, weightings, create_graph=recorded, allow_unused=True))
+    found = iter(
+        torch.autograd.grad(reached, wanted, weightings, create_graph=recorded, allow_unused=True)
+    )
     return [next(found) if flag else None for flag in needed]
 
 
 def with_gradients(*arguments: Any) -> list[Tensor]:
-    """The operator as autograd sees it; what asks for no gradient goes straight on. Called directly, it is 50 us quicker."""
+    """The operator as autograd sees it; what asks for no gradient goes straight on. Called
+    directly, it is 50 us quicker.
+    """
     x, state, initial, weights, noise, lengths, resets, program, text = arguments
     options, tensors = options_of(text), (*state, *initial, *weights, *noise)
-    recorded = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, *tensors))
+    recorded = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (x, *tensors)
+    )
     if not recorded or options.saving:
         with torch._C._AutoDispatchBelowAutograd():
             return _forward(*arguments)  # type: ignore[no-any-return]

@@ -58,7 +58,8 @@ class Outputs(NamedTuple):
         h: (T, B, width of h).
         final: (B, width) each.
         held: h with each row's last state past its length, where lengths and states are asked for.
-        states: the states after every step but h, which is the first of them; kept for a backward pass, too.
+        states: the states after every step but h, which is the first of them; kept for a backward
+            pass, too.
         gates: every step's, if asked for.
         saved: (T, B, numbers that the program saves), if kept for a backward pass.
     """
@@ -73,9 +74,13 @@ class Outputs(NamedTuple):
     def flat(self) -> list[Tensor]:
         """One list; `unflat` takes it apart."""
         return [
-            self.h, *self.final, *([] if self.held is None else [self.held]), *self.states, *self.gates,
+            self.h,
+            *self.final,
+            *([] if self.held is None else [self.held]),
+            *self.states,
+            *self.gates,
             *([] if self.saved is None else [self.saved]),
-        ]  # fmt: skip
+        ]
 
     def made(self) -> Made:
         """The same for the native module."""
@@ -91,7 +96,11 @@ def allocate(code: Encoded, x: Tensor, ragged: bool, options: Options) -> Output
         return x.new_empty(shape)
 
     def kept(*shape: int) -> Tensor:
-        return reused(shape, x.dtype) if x.device.type == "cpu" and type(x) is Tensor else empty(*shape)
+        return (
+            reused(shape, x.dtype)
+            if x.device.type == "cpu" and type(x) is Tensor
+            else empty(*shape)
+        )
 
     h, *others = [width for _, width in code.states]
     recording = options.states or options.saving
@@ -100,14 +109,19 @@ def allocate(code: Encoded, x: Tensor, ragged: bool, options: Options) -> Output
         empty(steps, rows, h),
         [empty(rows, width) for _, width in code.states],
         empty(steps, rows, h) if options.states and ragged else None,
-        [(empty if options.states else kept)(steps, rows, width) for width in others] if recording else (),
+        (
+            [(empty if options.states else kept)(steps, rows, width) for width in others]
+            if recording
+            else ()
+        ),
         [empty(steps, rows, code.hidden) for _ in code.program.gates] if options.gates else (),
         kept(steps, rows, code.native.saved_size) if saved else None,
     )
 
 
 def reused(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Memory that goes from one call to the next: what only a backward pass reads is large, and fresh pages are slow.
+    """Memory that goes from one call to the next: what only a backward pass reads is large, and
+    fresh pages are slow.
 
     >>> reused((2, 3), torch.float32).shape
     torch.Size([2, 3])
@@ -118,10 +132,16 @@ def reused(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     memory = native.Memory(size)
     view: Any = (ctypes.c_char * max(size, 1)).from_address(memory.address)
     view.owner = memory  # the tensor holds the view, the view the memory
-    return torch.frombuffer(view, dtype=dtype, count=math.prod(shape)).view(shape) if size else torch.empty(shape, dtype=dtype)
+    return (
+        torch.frombuffer(view, dtype=dtype, count=math.prod(shape)).view(shape)
+        if size
+        else torch.empty(shape, dtype=dtype)
+    )
 
 
-def unflat(values: Sequence[Tensor], states: int, gates: int, ragged: bool, options: Options) -> Outputs:
+def unflat(
+    values: Sequence[Tensor], states: int, gates: int, ragged: bool, options: Options
+) -> Outputs:
     """What `flat` made one list of, for a cell with so many states and gates."""
     place = 1 + states
     h, final, held = values[0], values[1:place], None
@@ -142,7 +162,16 @@ def contiguous(arrays: Arrays) -> Arrays:
 
     x, state, initial, weights, noise, lengths, resets, reverse = arrays
     lengths, resets = each([lengths, resets])
-    return Arrays(x.contiguous(), each(state), each(initial), each(weights), each(noise), lengths, resets, reverse)
+    return Arrays(
+        x.contiguous(),
+        each(state),
+        each(initial),
+        each(weights),
+        each(noise),
+        lengths,
+        resets,
+        reverse,
+    )
 
 
 def place(tensor: Tensor) -> tuple[int, int]:

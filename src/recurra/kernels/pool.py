@@ -1,4 +1,6 @@
-"""The threads that PyTorch already has, lent to the native module: a second pool would fight with them."""
+"""The threads that PyTorch already has, lent to the native module: a second pool would fight with
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,11 @@ _child = False
 
 
 def _forked() -> None:
-    """In a process that was forked, run PyTorch and the scan on one thread, as workers of a DataLoader do.
+    """In a process that was forked, run PyTorch and the scan on one thread, as workers of a
+    DataLoader do.
 
-    The parent's threads are not here, and libgomp would wait for them in the first operation that is large enough, PyTorch's
-    own too. torch.set_num_threads says otherwise for PyTorch.
+    The parent's threads are not here, and libgomp would wait for them in the first operation that
+    is large enough, PyTorch's own too. torch.set_num_threads says otherwise for PyTorch.
     """
     global _child
     _child = True
@@ -37,8 +40,8 @@ if hasattr(os, "register_at_fork"):
 def pool() -> Pool:
     """The functions of the libgomp that PyTorch has loaded, and PyTorch's number of threads.
 
-    There is none where one thread is asked for, where PyTorch uses another OpenMP, and in a forked process:
-    then the scan runs in the calling thread.
+    There is none where one thread is asked for, where PyTorch uses another OpenMP, and in a forked
+    process: then the scan runs in the calling thread.
 
     >>> parallel, _, _, threads = pool()
     >>> threads == torch.get_num_threads() or not parallel
@@ -54,7 +57,10 @@ def _addresses() -> tuple[int, int, int] | None:
     for path in _libraries():
         try:
             library = ctypes.CDLL(str(path))
-            parallel, count, number = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in FUNCTIONS)
+            parallel, count, number = (
+                ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+                for name in FUNCTIONS
+            )
         except (OSError, AttributeError):
             continue
         return parallel, count, number
@@ -67,6 +73,8 @@ def _libraries() -> Iterator[Path]:
     if not maps.exists():
         return
     lines = maps.read_text().splitlines()
-    paths = dict.fromkeys(Path(line[line.index("/") :]) for line in lines if "libgomp" in line and "/" in line)
+    paths = dict.fromkeys(
+        Path(line[line.index("/") :]) for line in lines if "libgomp" in line and "/" in line
+    )
     home = Path(torch.__file__).parent.parent
     yield from sorted(paths, key=lambda path: home not in path.parents)

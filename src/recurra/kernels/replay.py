@@ -1,4 +1,6 @@
-"""A program over a sequence in PyTorch's own operations, one step after another: what can be differentiated again."""
+"""A program over a sequence in PyTorch's own operations, one step after another: what can be
+differentiated again.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,34 @@ def replay(code: Encoded, arrays: Arrays) -> Replay:
     >>> replay(code, Arrays(torch.ones(3, 1, 1), [0 * one], [], [one, None, one, None])).h.flatten()
     tensor([1., 2., 3.])
     """
-    weights = {name: weight for name, weight in zip(code.names, arrays.weights) if weight is not None}
+    weights = {
+        name: weight for name, weight in zip(code.names, arrays.weights) if weight is not None
+    }
     steps = len(arrays.x)
-    valid = None if arrays.lengths is None else torch.arange(steps, device=arrays.x.device)[:, None] < arrays.lengths
-    x = arrays.x if valid is None else torch.where(valid[..., None], arrays.x, torch.zeros_like(arrays.x))
+    valid = (
+        None
+        if arrays.lengths is None
+        else torch.arange(steps, device=arrays.x.device)[:, None] < arrays.lengths
+    )
+    x = (
+        arrays.x
+        if valid is None
+        else torch.where(valid[..., None], arrays.x, torch.zeros_like(arrays.x))
+    )
     u = _input(code.program, weights, x)
     state, outputs, states = list(arrays.state), [], []
     for t in reversed(range(steps)) if arrays.reverse else range(steps):
         reset = None if arrays.resets is None else arrays.resets[t][:, None]
         reset = reset if reset is None or valid is None else reset & valid[t][:, None]
         if reset is not None and not arrays.reverse:
-            state = [torch.where(reset, first, value) for first, value in zip(arrays.initial, state)]
+            state = [
+                torch.where(reset, first, value) for first, value in zip(arrays.initial, state)
+            ]
         known = dict(zip(code.program.state, state)) | {name: weights[name] for name in code.params}
-        known |= {name: noise if noise.ndim == 2 else noise[t] for name, noise in zip(code.noises, arrays.noise)}
+        known |= {
+            name: noise if noise.ndim == 2 else noise[t]
+            for name, noise in zip(code.noises, arrays.noise)
+        }
         new = step(code, weights, u[t], known)
         if valid is not None:
             now = valid[t][:, None]
@@ -59,13 +76,17 @@ def replay(code: Encoded, arrays: Arrays) -> Replay:
         states.append(new)
         state = new
         if reset is not None and arrays.reverse:
-            state = [torch.where(reset, first, value) for first, value in zip(arrays.initial, state)]
+            state = [
+                torch.where(reset, first, value) for first, value in zip(arrays.initial, state)
+            ]
     if arrays.reverse:
         outputs, states = outputs[::-1], states[::-1]
     return Replay(torch.stack(outputs), state, [torch.stack(values) for values in zip(*states)])
 
 
-def step(code: Encoded, weights: Mapping[str, Tensor], u: Tensor, known: Mapping[str, Tensor]) -> list[Tensor]:
+def step(
+    code: Encoded, weights: Mapping[str, Tensor], u: Tensor, known: Mapping[str, Tensor]
+) -> list[Tensor]:
     """One step; `known` holds states, params and noise by name."""
     values: dict[int, Tensor] = {}
     program = code.program
@@ -85,9 +106,14 @@ def step(code: Encoded, weights: Mapping[str, Tensor], u: Tensor, known: Mapping
             parts = dict(zip(body.product.gates, v.chunk(len(body.product.gates), -1)))
             for number, node in enumerate(program.nodes):
                 if node.op in ("a", "v") and node.phase == phase:
-                    values[number] = parts[node.name] + blocks[node.name] if node.op == "a" else parts[node.name]
+                    values[number] = (
+                        parts[node.name] + blocks[node.name] if node.op == "a" else parts[node.name]
+                    )
         evaluate(program.nodes, body.nodes, values, u)
-    return [values[number].expand(len(u), width) for number, (_, width) in zip(program.state.values(), code.states)]
+    return [
+        values[number].expand(len(u), width)
+        for number, (_, width) in zip(program.state.values(), code.states)
+    ]
 
 
 def _input(program: Program, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""One section of a program as numbers: what it reads, its instructions on registers, what it writes."""
+"""One section of a program as numbers: what it reads, its instructions on registers, what it
+writes.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,27 @@ if TYPE_CHECKING:
     from recurra import native
 
 OPS = {name: number for number, name in enumerate(ALPHABET)}
-SOURCES = {name: number for number, name in enumerate(
-    ("u", "v", "state", "noise", "param", "const", "slot", "saved", "new", "grad", "operand")
-)}  # fmt: skip
-"""Kinds of value that a section reads; a step's own sections the first seven, its derivative's not u and v."""
-OUTPUTS = {name: number for number, name in enumerate(
-    ("slot", "gate", "operand", "saved", "du", "dv", "dstate", "dnoise", "dparam")
-)}  # fmt: skip
+SOURCES = {
+    name: number
+    for number, name in enumerate(
+        ("u", "v", "state", "noise", "param", "const", "slot", "saved", "new", "grad", "operand")
+    )
+}
+"""Kinds of value that a section reads; a step's own sections the first seven, its derivative's not
+u and v.
+"""
+OUTPUTS = {
+    name: number
+    for number, name in enumerate(
+        ("slot", "gate", "operand", "saved", "du", "dv", "dstate", "dnoise", "dparam")
+    )
+}
 """Kinds of value that a section leaves behind."""
 
 Key = tuple[int, str]
-"""Where an operation is computed: the native phase, and its part: "operand" or "body"; "operand", "before" or "after" of the derivative."""
+"""Where an operation is computed: the native phase, and its part: "operand" or "body"; "operand",
+"before" or "after" of the derivative.
+"""
 
 
 class Write(NamedTuple):
@@ -43,8 +55,10 @@ class Numbers:
         products: of each of the native module's phases.
         ranks: by kind of source, the number of each name (of each node, for "const").
         home: where each operation is computed.
-        free: nodes that any section computes for itself: sums u + v, and what is made of constants only.
-        kept: by node, the source that holds it once it was computed: a slot, what was saved, a new state.
+        free: nodes that any section computes for itself: sums u + v, and what is made of constants
+            only.
+        kept: by node, the source that holds it once it was computed: a slot, what was saved, a new
+            state.
     """
 
     nodes: Sequence[Node]
@@ -104,7 +118,9 @@ def section(numbers: Numbers, here: Key | None, width: int, writes: list[Write])
     sources: dict[native.Source, int] = {}
     for item in [a for number in order for a in numbers.arguments(number)] + sorted(wanted):
         if isinstance(item, tuple) or not numbers.computed(item, here):
-            sources.setdefault(item if isinstance(item, tuple) else numbers.source(item), len(sources))
+            sources.setdefault(
+                item if isinstance(item, tuple) else numbers.source(item), len(sources)
+            )
     registers = _Registers(numbers, order, wanted)
 
     def value(item: int | native.Source) -> int:
@@ -117,7 +133,9 @@ def section(numbers: Numbers, here: Key | None, width: int, writes: list[Write])
         op = numbers.nodes[number].op
         args = [value(item) for item in numbers.arguments(number)] + [0, 0]
         registers.place(position, number)
-        instructions.append((OPS["add" if op == "a" else op], registers.of[number], args[0], args[1], args[2]))
+        instructions.append(
+            (OPS["add" if op == "a" else op], registers.of[number], args[0], args[1], args[2])
+        )
     outputs = [(value(write.node), OUTPUTS[write.kind], write.place) for write in writes]
     return width, registers.count, list(sources), instructions, outputs
 
@@ -143,7 +161,9 @@ class _Registers:
         last = {}
         for position, number in enumerate(order):
             last[number] = position
-            last.update({item: position for item in numbers.arguments(number) if isinstance(item, int)})
+            last.update(
+                {item: position for item in numbers.arguments(number) if isinstance(item, int)}
+            )
         for number in order:
             if number not in wanted:
                 self.ends.setdefault(last[number], []).append(number)

@@ -1,4 +1,6 @@
-"""Modules over time: parameters and composition. The equations are in `cells`, the running in `engine`."""
+"""Modules over time: parameters and composition. The equations are in `cells`, the running in
+`engine`.
+"""
 
 from recurra.errors import import_for
 

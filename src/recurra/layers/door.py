@@ -42,16 +42,31 @@ def enter(x: Any, batch_first: bool, input_size: int, lengths: Any, resets: Any)
     """
     if isinstance(x, PackedSequence):
         if lengths is not None or resets is not None:
-            raise ArgumentError("lengths and resets must be None for a PackedSequence, got one; pass the padded tensor instead")
+            raise ArgumentError(
+                "lengths and resets must be None for a PackedSequence, got one; pass the padded"
+                " tensor instead"
+            )
         _check_width(x.data, input_size, ("N", input_size), 2)
-        padded, row_lengths = pad_packed_sequence(x._replace(sorted_indices=None, unsorted_indices=None))
-        return Arrival(padded, row_lengths.to(padded.device), None, False, x, x.sorted_indices, x.unsorted_indices)
+        padded, row_lengths = pad_packed_sequence(
+            x._replace(sorted_indices=None, unsorted_indices=None)
+        )
+        return Arrival(
+            padded,
+            row_lengths.to(padded.device),
+            None,
+            False,
+            x,
+            x.sorted_indices,
+            x.unsorted_indices,
+        )
     if not isinstance(x, Tensor):
         raise DtypeError(f"input must be a tensor or a PackedSequence, got {type(x).__name__}")
     if x.ndim == 2:
         _check_width(x, input_size, ("T", input_size), 2)
         return _enter_one(x, lengths, resets)
-    _check_width(x, input_size, ("B", "T", input_size) if batch_first else ("T", "B", input_size), 3)
+    _check_width(
+        x, input_size, ("B", "T", input_size) if batch_first else ("T", "B", input_size), 3
+    )
     if batch_first:
         x, resets = turn_time_first(x, resets)
     return Arrival(x, lengths, resets)
@@ -70,7 +85,10 @@ def turn_time_first(x: Tensor, resets: Any) -> tuple[Tensor, Any]:
         resets = torch.as_tensor(resets, device=x.device)
         if resets.shape != x.shape[:2]:
             wanted = shape_text(x.shape[:2])
-            raise ShapeError(f"resets must have shape {wanted}, as the first axes of input, got {shape_text(resets.shape)}")
+            raise ShapeError(
+                f"resets must have shape {wanted}, as the first axes of input, got"
+                f" {shape_text(resets.shape)}"
+            )
         resets = resets.transpose(0, 1)
     return x.transpose(0, 1), resets
 
@@ -80,12 +98,18 @@ def _enter_one(x: Tensor, lengths: Any, resets: Any) -> Arrival:
     if lengths is not None:
         lengths = torch.as_tensor(lengths, device=x.device)
         if lengths.numel() != 1:
-            raise ShapeError(f"lengths must be one number for one sequence, got shape {shape_text(lengths.shape)}")
+            raise ShapeError(
+                "lengths must be one number for one sequence, got shape"
+                f" {shape_text(lengths.shape)}"
+            )
         lengths = lengths.reshape(1)
     if resets is not None:
         resets = torch.as_tensor(resets, device=x.device)
         if tuple(resets.shape) != (len(x),):
-            raise ShapeError(f"resets must have shape ({len(x)},) for one sequence, got {shape_text(resets.shape)}")
+            raise ShapeError(
+                f"resets must have shape ({len(x)},) for one sequence, got"
+                f" {shape_text(resets.shape)}"
+            )
         resets = resets[:, None]
     return Arrival(x[:, None], lengths, resets, unbatched=True)
 
@@ -94,13 +118,20 @@ def leave(y: Tensor, came: Arrival, batch_first: bool) -> Any:
     """Give an output (T, B, .) the form of the input."""
     if came.packed is not None:
         packed = pack_padded_sequence(y, came.lengths.cpu())
-        return PackedSequence(packed.data, packed.batch_sizes, came.packed.sorted_indices, came.packed.unsorted_indices)
+        return PackedSequence(
+            packed.data,
+            packed.batch_sizes,
+            came.packed.sorted_indices,
+            came.packed.unsorted_indices,
+        )
     if came.unbatched:
         return y.squeeze(1)
     return y.transpose(0, 1) if batch_first else y
 
 
-def enter_state(hx: Any, widths: Mapping[str, int], layers: int, came: Arrival) -> list[tuple[Tensor, ...]]:
+def enter_state(
+    hx: Any, widths: Mapping[str, int], layers: int, came: Arrival
+) -> list[tuple[Tensor, ...]]:
     """From torch's (L*D, B, H) to one state for each layer and direction.
 
     Raises:
@@ -108,7 +139,11 @@ def enter_state(hx: Any, widths: Mapping[str, int], layers: int, came: Arrival) 
     """
     values = hx if len(widths) > 1 else (hx,)
     if not isinstance(values, (tuple, list)) or len(values) != len(widths):
-        got = f"a {type(values).__name__} of {len(values)}" if isinstance(values, (tuple, list)) else type(values).__name__
+        got = (
+            f"a {type(values).__name__} of {len(values)}"
+            if isinstance(values, (tuple, list))
+            else type(values).__name__
+        )
         raise ShapeError(f"hx must be a tuple ({', '.join(widths)}), got {got}")
     entered = []
     for (name, width), value in zip(widths.items(), values):
@@ -116,7 +151,9 @@ def enter_state(hx: Any, widths: Mapping[str, int], layers: int, came: Arrival) 
             raise ShapeError(f"hx must hold tensors, got {type(value).__name__}")
         wanted = (layers, *([] if came.unbatched else [came.x.shape[1]]), width)
         if tuple(value.shape) != wanted:
-            raise ShapeError(f"hx ({name}) must have shape {shape_text(wanted)}, got {shape_text(value.shape)}")
+            raise ShapeError(
+                f"hx ({name}) must have shape {shape_text(wanted)}, got {shape_text(value.shape)}"
+            )
         value = value.unsqueeze(1) if came.unbatched else value
         entered.append(value if came.order is None else value.index_select(1, came.order))
     return [tuple(parts) for parts in zip(*(value.unbind(0) for value in entered))]
@@ -133,4 +170,6 @@ def leave_state(finals: Sequence[Any], count: int, came: Arrival) -> Any:
 def _check_width(x: Tensor, input_size: int, wanted: tuple[int | str, ...], axes: int) -> None:
     if x.ndim != axes or x.shape[-1] != input_size:
         also = f" or (T, {input_size}) for one sequence" if axes == 3 else ""
-        raise ShapeError(f"input must have shape {shape_text(wanted)}{also}, got {shape_text(x.shape)}")
+        raise ShapeError(
+            f"input must have shape {shape_text(wanted)}{also}, got {shape_text(x.shape)}"
+        )

@@ -12,13 +12,16 @@ import torch
 from recurra.errors import ArgumentError, quoted
 
 
-def check_memory(name: str, value: Any, shapes: Iterable[Sequence[int]], device: Any = None, dtype: Any = None) -> None:
+def check_memory(
+    name: str, value: Any, shapes: Iterable[Sequence[int]], device: Any = None, dtype: Any = None
+) -> None:
     """Raise unless weights fit into the memory of this machine.
 
     Args:
         name, value: the argument that asks for them.
         shapes: of the weights.
-        device, dtype: where and as what they are held; the defaults if None. Only the processor's memory is looked at.
+        device, dtype: where and as what they are held; the defaults if None. Only the processor's
+            memory is looked at.
 
     Raises:
         ArgumentError: they do not fit.
@@ -26,13 +29,17 @@ def check_memory(name: str, value: Any, shapes: Iterable[Sequence[int]], device:
     >>> check_memory("hidden_size", 10**9, [(4 * 10**9, 10**9)])
     Traceback (most recent call last):
     ...
-    recurra.errors.ArgumentError: hidden_size must make weights that fit into memory, got 1000000000, for 16,000,000,000 GB; take less
+    recurra.errors.ArgumentError: hidden_size must make weights that fit into memory, got
+        1000000000, for 16,000,000,000 GB; take less
     """
     if torch.zeros(0, device=device).device.type != "cpu":
         return
     size = sum(math.prod(shape) for shape in shapes) * (dtype or torch.get_default_dtype()).itemsize
     if size > _physical():
-        raise ArgumentError(f"{name} must make weights that fit into memory, got {quoted(value)}, for {size // 10**9:,} GB; take less")
+        raise ArgumentError(
+            f"{name} must make weights that fit into memory, got {quoted(value)}, for"
+            f" {size // 10**9:,} GB; take less"
+        )
 
 
 def _physical() -> int:

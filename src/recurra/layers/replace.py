@@ -1,4 +1,6 @@
-"""Swap torch.nn's recurrent modules for recurra's inside a model, keeping the parameters themselves."""
+"""Swap torch.nn's recurrent modules for recurra's inside a model, keeping the parameters
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class Replacement(NamedTuple):
         if self.replaced:
             kinds = sorted({what.partition("(")[0] for what in self.replaced.values()})
             lines.append(
-                f"no longer torch.nn's {', '.join(kinds)}: code that asks for isinstance(module, torch.nn.{kinds[0]}) passes them by"
+                f"no longer torch.nn's {', '.join(kinds)}: code that asks for isinstance(module,"
+                f" torch.nn.{kinds[0]}) passes them by"
             )
         return "\n".join(lines) or "no recurrent module of torch.nn was found"
 
@@ -43,7 +46,10 @@ class Replacement(NamedTuple):
     def _repr_html_(self) -> str:
         lines = [[name, "replaced", what] for name, what in self.replaced.items()]
         lines += [[name, "left", why] for name, why in self.left.items()]
-        return card("Replacement", table(["module", "", "what it was, or why it was left"], lines) or note(self))
+        return card(
+            "Replacement",
+            table(["module", "", "what it was, or why it was left"], lines) or note(self),
+        )
 
 
 def replace(model: nn.Module) -> Replacement:
@@ -66,7 +72,10 @@ def replace(model: nn.Module) -> Replacement:
     no longer torch.nn's GRU: code that asks for isinstance(module, torch.nn.GRU) passes them by
     """
     if type(model) in {**LAYERS, **CELLS}:
-        raise ArgumentError(f"model must contain the modules to swap, got a bare {model!r}; use recurra.convert.from_torch")
+        raise ArgumentError(
+            f"model must contain the modules to swap, got a bare {model!r}; use"
+            " recurra.convert.from_torch"
+        )
     replaced, left, new = {}, {}, {}
     for path, module in list(model.named_modules(remove_duplicate=False)):
         if not isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
@@ -87,10 +96,22 @@ def _obstacle(module: nn.Module) -> str | None:
         return f"{type(module).__name__} is a subclass, whose own forward would be lost"
     if nn.utils.parametrize.is_parametrized(module):
         return "it has parametrisations"
-    if any(getattr(module, kind) for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")):
+    if any(
+        getattr(module, kind)
+        for kind in (
+            "_forward_hooks",
+            "_forward_pre_hooks",
+            "_backward_hooks",
+            "_backward_pre_hooks",
+        )
+    ):
         return "it has hooks"
     bias = [name for name in ("bias_ih", "bias_hh") if module.bias]
-    names = module._flat_weights_names if isinstance(module, nn.RNNBase) else ["weight_ih", "weight_hh", *bias]
+    names = (
+        module._flat_weights_names
+        if isinstance(module, nn.RNNBase)
+        else ["weight_ih", "weight_hh", *bias]
+    )
     for name in names:
         if name not in module._parameters:
             return f"its {name} is no parameter"
@@ -113,7 +134,9 @@ def from_torch(module: nn.Module) -> nn.Module:
     LSTM(3, 4)
     """
     if why := _obstacle(module):
-        raise ArgumentError(f"module must be a plain torch.nn recurrent module, got {type(module).__name__}: {why}")
+        raise ArgumentError(
+            f"module must be a plain torch.nn recurrent module, got {type(module).__name__}: {why}"
+        )
     options: dict[str, object] = {"bias": bool(module.bias)}  # torch takes bidirectional=1
     if type(module) in LAYERS:
         options["num_layers"] = int(getattr(module, "num_layers"))  # noqa: B009
@@ -127,13 +150,16 @@ def from_torch(module: nn.Module) -> nn.Module:
         new = kind(module.input_size, module.hidden_size, init=lambda _: None, **options)  # type: ignore[operator]
     new.init = "torch"
     if type(module) in LAYERS:
-        new.dropout = module.dropout  # not through the constructor: torch has warned already where it does nothing
+        new.dropout = (
+            module.dropout
+        )  # not through the constructor: torch has warned already where it does nothing
     give_parameters(module, new)
     return new.train(module.training)
 
 
 def give_parameters(module: nn.Module, new: nn.Module) -> None:
-    """Put a module's own parameters into a new one of the same names; two names of one parameter stay two names of one.
+    """Put a module's own parameters into a new one of the same names; two names of one parameter
+    stay two names of one.
 
     Raises:
         ArgumentError: a weight that the new module needs is no parameter; names it.
@@ -148,8 +174,12 @@ def give_parameters(module: nn.Module, new: nn.Module) -> None:
         if parameter is not None and module._parameters.get(name) is None:
             got = type(getattr(module, name, None)).__name__
             raise ArgumentError(
-                f"{name} must be a parameter of {type(module).__name__}, got {got}; take hooks and parametrisations off first"
+                f"{name} must be a parameter of {type(module).__name__}, got {got}; take hooks and"
+                " parametrisations off first"
             )
-    for name, parameter in module._parameters.items():  # named_parameters would name a tied one once
+    for (
+        name,
+        parameter,
+    ) in module._parameters.items():  # named_parameters would name a tied one once
         if parameter is not None:
             setattr(new, name, parameter)

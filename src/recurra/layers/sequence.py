@@ -18,12 +18,14 @@ FORWARD = frozenset({"forward"})
 class SequenceModule(nn.Module):
     """A module over time: state in, state out, nothing remembered between calls.
 
-    `forward(x, state, lengths=, resets=)` takes (T, B, I); `step(x, state)` takes (B, I) and gives the same
-    numbers. A state of None is the module's own first state.
+    `forward(x, state, lengths=, resets=)` takes (T, B, I); `step(x, state)` takes (B, I) and gives
+    the same numbers. A state of None is the module's own first state.
     """
 
     @abstractmethod
-    def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None
+    ) -> tuple[Tensor, Any]:
         """Run a whole sequence, or a chunk of one."""
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -40,14 +42,17 @@ class SequenceModule(nn.Module):
             ArgumentError: the module cannot stream; gives the reason.
         """
         if why := self.streaming_obstacle():
-            raise ArgumentError(f"step must be called on a module that can stream, got {type(self).__name__}: {why}")
+            raise ArgumentError(
+                f"step must be called on a module that can stream, got {type(self).__name__}: {why}"
+            )
         if not torch.compiler.is_compiling() and (done := self.step_at_once(x, state)) is not None:
             return done
         y, state = run_time_first(self, x[None], state)
         return y[0], state
 
     def step_at_once(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any] | None:
-        """One step as `step` runs it, without the ways round; None where it cannot be had, and a call is to say why.
+        """One step as `step` runs it, without the ways round; None where it cannot be had, and a
+        call is to say why.
 
         >>> with torch.no_grad():
         ...     done = recurra.GRU(3, 4).step_at_once(torch.zeros(2, 3), torch.zeros(1, 2, 4))
@@ -65,7 +70,8 @@ class SequenceModule(nn.Module):
 
 
 def unchanged(module: nn.Module, kind: type[nn.Module], methods: Set[str]) -> bool:
-    """Whether to call a module is to run the methods of `kind` on its own parameters: nothing hooked, overridden, computed.
+    """Whether to call a module is to run the methods of `kind` on its own parameters: nothing
+    hooked, overridden, computed.
 
     >>> layer = recurra.GRU(3, 4)
     >>> unchanged(layer, recurra.GRU, {"forward"})
@@ -74,15 +80,28 @@ def unchanged(module: nn.Module, kind: type[nn.Module], methods: Set[str]) -> bo
     >>> unchanged(layer, recurra.GRU, {"forward"})
     False
     """
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+    if (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    ):
         return False
     own, actual = module.__dict__, type(module)
-    if not own.keys().isdisjoint(methods) or module._compiled_call_impl is not None or "parametrizations" in module._modules:
+    if (
+        not own.keys().isdisjoint(methods)
+        or module._compiled_call_impl is not None
+        or "parametrizations" in module._modules
+    ):
         return False
-    return not _has_any_global_hook() and (actual is kind or all([getattr(actual, name) is getattr(kind, name) for name in methods]))
+    return not _has_any_global_hook() and (
+        actual is kind or all([getattr(actual, name) is getattr(kind, name) for name in methods])
+    )
 
 
-def run_time_first(module: nn.Module, x: Tensor, state: Any = None, *, resets: Any = None, **options: Any) -> tuple[Tensor, Any]:
+def run_time_first(
+    module: nn.Module, x: Tensor, state: Any = None, *, resets: Any = None, **options: Any
+) -> tuple[Tensor, Any]:
     """Run a module over time on (T, B, ...), with resets (T, B), whatever order of axes it takes.
 
     >>> run_time_first(recurra.GRU(3, 4, batch_first=True), torch.zeros(5, 2, 3))[0].shape
@@ -104,5 +123,9 @@ def zero_past(lengths: Any, x: Tensor) -> Tensor:
     """
     if lengths is None:
         return x
-    valid = torch.arange(x.shape[0], device=x.device)[:, None] < torch.as_tensor(lengths, device=x.device)
-    return torch.where(valid[(...,) + (None,) * (x.ndim - 2)], x, torch.zeros((), dtype=x.dtype, device=x.device))
+    valid = torch.arange(x.shape[0], device=x.device)[:, None] < torch.as_tensor(
+        lengths, device=x.device
+    )
+    return torch.where(
+        valid[(...,) + (None,) * (x.ndim - 2)], x, torch.zeros((), dtype=x.dtype, device=x.device)
+    )

@@ -39,18 +39,36 @@ class Options(NamedTuple):
 
 
 class TorchLike(SequenceModule):
-    """Layers and directions of one cell, as torch.nn arranges them; RNN, LSTM and GRU say which cell.
+    """Layers and directions of one cell, as torch.nn arranges them; RNN, LSTM and GRU say which
+    cell.
 
-    Parameters have torch.nn's names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...), so state dicts go both ways.
+    Parameters have torch.nn's names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...), so state dicts go
+    both ways.
     """
 
     mode: str
 
-    def __init__(self, cell: Cell, sizes: tuple[int, int], options: Options, init: Any, device: Any, dtype: Any) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        sizes: tuple[int, int],
+        options: Options,
+        init: Any,
+        device: Any,
+        dtype: Any,
+    ) -> None:
         super().__init__()
         self.input_size, self.hidden_size = sizes
         _check(type(self).__name__, self.input_size, self.hidden_size, options)
-        self.num_layers, self.bias, self.batch_first, self.dropout, self.bidirectional, self.proj_size, self.recompute = options
+        (
+            self.num_layers,
+            self.bias,
+            self.batch_first,
+            self.dropout,
+            self.bidirectional,
+            self.proj_size,
+            self.recompute,
+        ) = options
         self.dropout = float(self.dropout)
         self.cell, self.init = cell, init
         self.output_size = cell.width("h", self.hidden_size) * self.directions
@@ -59,7 +77,9 @@ class TorchLike(SequenceModule):
             size = self.input_size if layer == 0 else self.output_size
             shapes = cell.weights(size, self.hidden_size, 2 if self.bias else 0)
             check_memory("hidden_size", self.hidden_size, shapes.values(), device, dtype)
-            self._names[layer, direction] = {name: _torch_name(name, layer, direction) for name in shapes}
+            self._names[layer, direction] = {
+                name: _torch_name(name, layer, direction) for name in shapes
+            }
             for name in sorted(shapes, key=lambda name: name == "weight_hr"):
                 parameter = nn.Parameter(torch.empty(shapes[name], device=device, dtype=dtype))
                 self.register_parameter(_torch_name(name, layer, direction), parameter)
@@ -71,7 +91,11 @@ class TorchLike(SequenceModule):
         return 2 if self.bidirectional else 1
 
     def _places(self) -> Iterator[tuple[int, int]]:
-        yield from ((layer, direction) for layer in range(self.num_layers) for direction in range(self.directions))
+        yield from (
+            (layer, direction)
+            for layer in range(self.num_layers)
+            for direction in range(self.directions)
+        )
 
     def reset_parameters(self) -> None:
         """Start the weights anew, as `init` says."""
@@ -83,7 +107,9 @@ class TorchLike(SequenceModule):
 
     def parts(self) -> Iterator[tuple[Cell, dict[str, Tensor]]]:
         """Every layer and direction, for `recurra.init` and inspection."""
-        yield from ((self.cell, self.layer_weights(layer, direction)) for layer, direction in self._places())
+        yield from (
+            (self.cell, self.layer_weights(layer, direction)) for layer, direction in self._places()
+        )
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
@@ -91,18 +117,28 @@ class TorchLike(SequenceModule):
         return [list(self.layer_weights(*place).values()) for place in self._places()]
 
     def flatten_parameters(self) -> None:
-        """Kept because torch.nn has it: weights are packed when a sequence runs, so nothing is to be done before."""
+        """Kept because torch.nn has it: weights are packed when a sequence runs, so nothing is to
+        be done before.
+        """
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: Any = None, *, lengths: Any = None, resets: Any = None, method: str = "auto"
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        resets: Any = None,
+        method: str = "auto",
     ) -> tuple[Any, Any]:
         """Run a sequence, as torch.nn does; `lengths` and `resets` do without packing.
 
         Args:
-            input: (T, B, I), (B, T, I) with batch_first, (T, I) for one sequence, or a PackedSequence.
+            input: (T, B, I), (B, T, I) with batch_first, (T, I) for one sequence, or a
+                PackedSequence.
             hx: the first state: (L*D, B, H), for an LSTM a pair (h, c); zero if None.
             lengths: (B,), steps of each row; past them the output is zero and the state is held.
-            resets: bool, the first two axes of `input`: True where a step begins a new segment of its row.
+            resets: bool, the first two axes of `input`: True where a step begins a new segment of
+                its row.
             method: how each layer's scan runs, as for `recurra.engine.scan`.
 
         Returns:
@@ -113,16 +149,27 @@ class TorchLike(SequenceModule):
         """
         came = door.enter(input, self.batch_first, self.input_size, lengths, resets)
         widths = {name: self.cell.width(name, self.hidden_size) for name in self.cell.state}
-        state = None if hx is None else door.enter_state(hx, widths, self.num_layers * self.directions, came)
+        state = (
+            None
+            if hx is None
+            else door.enter_state(hx, widths, self.num_layers * self.directions, came)
+        )
         x, finals = came.x, []
         for layer in range(self.num_layers):
             outs = []
             for direction in range(self.directions):
                 before = None if state is None else state[layer * self.directions + direction]
                 done = scan(
-                    self.cell, self.layer_weights(layer, direction), x, before, lengths=came.lengths, resets=came.resets,
-                    reverse=bool(direction), method=method, recompute=self.recompute and torch.is_grad_enabled(),
-                )  # fmt: skip
+                    self.cell,
+                    self.layer_weights(layer, direction),
+                    x,
+                    before,
+                    lengths=came.lengths,
+                    resets=came.resets,
+                    reverse=bool(direction),
+                    method=method,
+                    recompute=self.recompute and torch.is_grad_enabled(),
+                )
                 outs.append(done.h)
                 finals.append(done.final)
             x = torch.cat(outs, -1) if len(outs) > 1 else outs[0]
@@ -145,10 +192,19 @@ class TorchLike(SequenceModule):
             ShapeError: `input` or `hx` does not fit; names both shapes.
         """
         if why := self.streaming_obstacle():
-            raise ArgumentError(f"step must be called on a module that can stream, got {type(self).__name__}: {why}")
-        if not isinstance(input, Tensor) or input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
+            raise ArgumentError(
+                f"step must be called on a module that can stream, got {type(self).__name__}: {why}"
+            )
+        if (
+            not isinstance(input, Tensor)
+            or input.ndim not in (1, 2)
+            or input.shape[-1] != self.input_size
+        ):
             got = shape_text(input.shape) if isinstance(input, Tensor) else type(input).__name__
-            raise ShapeError(f"input must have shape (B, {self.input_size}) or ({self.input_size},) for one sequence, got {got}")
+            raise ShapeError(
+                f"input must have shape (B, {self.input_size}) or ({self.input_size},) for one"
+                f" sequence, got {got}"
+            )
         if not torch.compiler.is_compiling() and (done := self.step_at_once(input, hx)) is not None:
             return done
         axis = 1 if self.batch_first and input.ndim == 2 else 0
@@ -159,13 +215,23 @@ class TorchLike(SequenceModule):
         values = state if len(self.cell.state) > 1 else (state,)
         if not isinstance(values, (tuple, list)) or len(values) != len(self.cell.state):
             return None
-        if self.bidirectional or not unchanged(self, TorchLike, METHODS) or (self.dropout and self.training and self.num_layers > 1):
+        if (
+            self.bidirectional
+            or not unchanged(self, TorchLike, METHODS)
+            or (self.dropout and self.training and self.num_layers > 1)
+        ):
             return None
-        done = single.run_layers(self.cell, [self.layer_weights(layer) for layer in range(self.num_layers)], x, values)
+        done = single.run_layers(
+            self.cell, [self.layer_weights(layer) for layer in range(self.num_layers)], x, values
+        )
         return done and (done[0], tuple(done[1]) if len(values) > 1 else done[1][0])
 
     def streaming_obstacle(self) -> str | None:
-        return "a bidirectional layer needs the whole future before its first output" if self.bidirectional else None
+        return (
+            "a bidirectional layer needs the whole future before its first output"
+            if self.bidirectional
+            else None
+        )
 
     def extra_repr(self) -> str:
         words = [f"{self.input_size}, {self.hidden_size}"]
@@ -189,7 +255,8 @@ class RNN(TorchLike):
         bidirectional: also run from each row's end.
         device, dtype: of the parameters.
         init: "orthogonal", "torch", or a function of `recurra.init`.
-        recompute: with gradients, hold only the states for the backward pass, as for `recurra.engine.scan`.
+        recompute: with gradients, hold only the states for the backward pass, as for
+            `recurra.engine.scan`.
 
     Raises:
         ArgumentError: an option is outside its range.
@@ -200,21 +267,35 @@ class RNN(TorchLike):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None,
-        init: Any = "orthogonal", recompute: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        init: Any = "orthogonal",
+        recompute: bool = False,
+    ) -> None:
         self.nonlinearity = nonlinearity
         options = Options(num_layers, bias, batch_first, dropout, bidirectional, 0, recompute)
-        super().__init__(Elman(nonlinearity), (input_size, hidden_size), options, init, device, dtype)
+        super().__init__(
+            Elman(nonlinearity), (input_size, hidden_size), options, init, device, dtype
+        )
         self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
 
 
 class LSTM(TorchLike):
-    """Long short-term memory with the signature of torch.nn.LSTM; the equations are `recurra.cells.LSTM`'s.
+    """Long short-term memory with the signature of torch.nn.LSTM; the equations are
+    `recurra.cells.LSTM`'s.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init, recompute: as for `RNN`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
+        dtype, init, recompute: as for `RNN`.
         proj_size: units of a projected output, 0 for none; less than `hidden_size`.
 
     Raises:
@@ -230,20 +311,38 @@ class LSTM(TorchLike):
     mode = "LSTM"
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device: Any = None, dtype: Any = None,
-        init: Any = "orthogonal", recompute: bool = False,
-    ) -> None:  # fmt: skip
-        options = Options(num_layers, bias, batch_first, dropout, bidirectional, proj_size, recompute)
-        cell = ProjectedLSTM(proj_size) if type(proj_size) is int and proj_size > 0 else LSTMCellEquations()
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+        init: Any = "orthogonal",
+        recompute: bool = False,
+    ) -> None:
+        options = Options(
+            num_layers, bias, batch_first, dropout, bidirectional, proj_size, recompute
+        )
+        cell = (
+            ProjectedLSTM(proj_size)
+            if type(proj_size) is int and proj_size > 0
+            else LSTMCellEquations()
+        )
         super().__init__(cell, (input_size, hidden_size), options, init, device, dtype)
 
 
 class GRU(TorchLike):
-    """Gated recurrent unit with the signature of torch.nn.GRU; the equations are `recurra.cells.GRU`'s.
+    """Gated recurrent unit with the signature of torch.nn.GRU; the equations are
+    `recurra.cells.GRU`'s.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, init, recompute: as for `RNN`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
+        dtype, init, recompute: as for `RNN`.
 
     Raises:
         ArgumentError: an option is outside its range.
@@ -255,12 +354,23 @@ class GRU(TorchLike):
     mode = "GRU"
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None, init: Any = "orthogonal",
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        init: Any = "orthogonal",
         recompute: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         options = Options(num_layers, bias, batch_first, dropout, bidirectional, 0, recompute)
-        super().__init__(GRUCellEquations(), (input_size, hidden_size), options, init, device, dtype)
+        super().__init__(
+            GRUCellEquations(), (input_size, hidden_size), options, init, device, dtype
+        )
 
 
 def _torch_name(name: str, layer: int, direction: int) -> str:
@@ -277,7 +387,15 @@ def _check(kind: str, input_size: Any, hidden_size: Any, options: Options) -> No
     rate, proj_size = options.dropout, options.proj_size
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
         raise ArgumentError(f"dropout must be a number in [0, 1], got {rate!r}")
-    if not isinstance(proj_size, int) or isinstance(proj_size, bool) or proj_size < 0 or proj_size >= hidden_size:
-        raise ArgumentError(f"proj_size must be between 0 (none) and hidden_size - 1 = {hidden_size - 1}, got {proj_size!r}")
+    if (
+        not isinstance(proj_size, int)
+        or isinstance(proj_size, bool)
+        or proj_size < 0
+        or proj_size >= hidden_size
+    ):
+        raise ArgumentError(
+            f"proj_size must be between 0 (none) and hidden_size - 1 = {hidden_size - 1}, got"
+            f" {proj_size!r}"
+        )
     if rate > 0 and options.num_layers == 1:
         warn_of_idle_dropout(kind, rate, "num_layers=1", stacklevel=5)

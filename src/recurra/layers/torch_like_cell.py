@@ -1,4 +1,6 @@
-"""RNNCell, LSTMCell and GRUCell with torch.nn's signature: one step, the loop in the user's hands."""
+"""RNNCell, LSTMCell and GRUCell with torch.nn's signature: one step, the loop in the user's
+hands.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from recurra.layers.recurrent import check_flag, check_size
 class TorchLikeCell(nn.Module):
     """One step of one cell, with torch.nn's parameter names."""
 
-    def __init__(self, cell: Cell, sizes: tuple[int, int], bias: bool, init: Any, device: Any, dtype: Any) -> None:
+    def __init__(
+        self, cell: Cell, sizes: tuple[int, int], bias: bool, init: Any, device: Any, dtype: Any
+    ) -> None:
         super().__init__()
         self.input_size, self.hidden_size = sizes
         check_size("input_size", self.input_size)
@@ -30,7 +34,9 @@ class TorchLikeCell(nn.Module):
         self._names = tuple(shapes)
         check_memory("hidden_size", self.hidden_size, shapes.values(), device, dtype)
         for name, shape in shapes.items():
-            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+            self.register_parameter(
+                name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+            )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -54,9 +60,15 @@ class TorchLikeCell(nn.Module):
         Raises:
             ShapeError, DtypeError: `input` or `hx` does not fit; names both sides.
         """
-        if not isinstance(input, Tensor) or input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
+        if (
+            not isinstance(input, Tensor)
+            or input.ndim not in (1, 2)
+            or input.shape[-1] != self.input_size
+        ):
             got = shape_text(input.shape) if isinstance(input, Tensor) else type(input).__name__
-            raise ShapeError(f"input must have shape (B, {self.input_size}) or ({self.input_size},), got {got}")
+            raise ShapeError(
+                f"input must have shape (B, {self.input_size}) or ({self.input_size},), got {got}"
+            )
         x = input if input.ndim == 2 else input[None]
         weights = {name: getattr(self, name) for name in self._names}
         check_together(weights)
@@ -71,9 +83,16 @@ class TorchLikeCell(nn.Module):
             return initial_state(self.cell, weights, x[None], {})
         values = hx if len(self.cell.state) > 1 else (hx,)
         if not isinstance(values, (tuple, list)) or len(values) != len(self.cell.state):
-            raise ShapeError(f"hx must be a tuple ({', '.join(self.cell.state)}), got {type(values).__name__}")
+            raise ShapeError(
+                f"hx must be a tuple ({', '.join(self.cell.state)}), got {type(values).__name__}"
+            )
         entered = [
-            check_value(f"hx ({name})", value[None] if unbatched and isinstance(value, Tensor) else value, (len(x), self.hidden_size), x)
+            check_value(
+                f"hx ({name})",
+                value[None] if unbatched and isinstance(value, Tensor) else value,
+                (len(x), self.hidden_size),
+                x,
+            )
             for name, value in zip(self.cell.state, values)
         ]
         return self.cell.state_type()(*entered)
@@ -90,9 +109,15 @@ class RNNCell(TorchLikeCell):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", device: Any = None,
-        dtype: Any = None, init: Any = "orthogonal",
-    ) -> None:  # fmt: skip
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+        init: Any = "orthogonal",
+    ) -> None:
         super().__init__(Elman(nonlinearity), (input_size, hidden_size), bias, init, device, dtype)
         self.nonlinearity = nonlinearity
 
@@ -106,9 +131,14 @@ class LSTMCell(TorchLikeCell):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None,
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
         init: Any = "orthogonal",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(LSTM(), (input_size, hidden_size), bias, init, device, dtype)
 
 
@@ -120,7 +150,12 @@ class GRUCell(TorchLikeCell):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None,
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
         init: Any = "orthogonal",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(GRU(), (input_size, hidden_size), bias, init, device, dtype)

@@ -1,4 +1,6 @@
-"""Weights that a hook computes from others: pruning, weight norm and spectral norm, as torch.nn.utils puts them on a module."""
+"""Weights that a hook computes from others: pruning, weight norm and spectral norm, as
+torch.nn.utils puts them on a module.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ Module = TypeVar("Module", bound=nn.Module)
 def compute_weights(module: nn.Module, at_evaluation: bool = False) -> None:
     """Compute anew what hooks compute when a module, or one inside it, is called.
 
-    A call does it by itself; whoever reads the weights without a call finds those of the last one, from before a state dict was
-    loaded or the optimiser stepped.
+    A call does it by itself; whoever reads the weights without a call finds those of the last one,
+    from before a state dict was loaded or the optimiser stepped.
 
     Args:
         module: what to look through.
@@ -43,7 +45,9 @@ def compute_weights(module: nn.Module, at_evaluation: bool = False) -> None:
 
 
 def copy_module(module: Module) -> Module:
-    """A copy in eval mode with its weights computed, also of one whose weights have a graph, which copy.deepcopy does not take."""
+    """A copy in eval mode with its weights computed, also of one whose weights have a graph, which
+    copy.deepcopy does not take.
+    """
     before = [(vars(each), dict(vars(each))) for each in module.modules()]
     try:
         for held, content in before:

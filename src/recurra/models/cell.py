@@ -13,10 +13,16 @@ from recurra.errors import ArgumentError, choice_text
 from recurra.layers import LockedDropout, Recurrent, Stack, WeightDropout
 
 CELLS: dict[str, Any] = {
-    "rnn": cells.Elman, "lstm": cells.LSTM, "gru": cells.GRU, "reset_before_gru": cells.ResetBeforeGRU,
-    "peephole_lstm": cells.PeepholeLSTM, "layer_norm_lstm": cells.LayerNormLSTM, "layer_norm_gru": cells.LayerNormGRU,
-    "min_gru": cells.MinGRU, "min_lstm": cells.MinLSTM,
-}  # fmt: skip
+    "rnn": cells.Elman,
+    "lstm": cells.LSTM,
+    "gru": cells.GRU,
+    "reset_before_gru": cells.ResetBeforeGRU,
+    "peephole_lstm": cells.PeepholeLSTM,
+    "layer_norm_lstm": cells.LayerNormLSTM,
+    "layer_norm_gru": cells.LayerNormGRU,
+    "min_gru": cells.MinGRU,
+    "min_lstm": cells.MinLSTM,
+}
 """The cells that have a name of their own; any other is given as a cell."""
 
 
@@ -35,16 +41,24 @@ def make_cell(cell: str | Cell, zoneout: Any = (0.0, 0.0)) -> Cell:
     """
     if isinstance(cell, Mapping) or (isinstance(cell, str) and ":" in cell):
         name = cell if isinstance(cell, str) else cell.get("class")
-        raise ArgumentError(f"cell must be a name or a cell, got the text {name!r}; give the cell itself, or --cell on the command line")
+        raise ArgumentError(
+            f"cell must be a name or a cell, got the text {name!r}; give the cell itself, or --cell"
+            " on the command line"
+        )
     if isinstance(cell, str) and cell not in CELLS:
         raise ArgumentError(choice_text("cell", cell, CELLS))
     made = CELLS[cell]() if isinstance(cell, str) else cell
     rates = list(zoneout) if isinstance(zoneout, Sequence) else []
-    if len(rates) != 2 or not all(isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 <= rate < 1 for rate in rates):
+    if len(rates) != 2 or not all(
+        isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 <= rate < 1
+        for rate in rates
+    ):
         raise ArgumentError(f"zoneout must be two rates (h, c), each in [0, 1), got {zoneout!r}")
     h, c = rates
     if c and isinstance(made, Cell) and "c" not in made.state:
-        raise ArgumentError(f"zoneout must be (h, 0) for {made!r}, whose state is {made.state}, got {zoneout!r}")
+        raise ArgumentError(
+            f"zoneout must be (h, 0) for {made!r}, whose state is {made.state}, got {zoneout!r}"
+        )
     if not h and not c:
         return made  # type: ignore[no-any-return]
     wrapped = Zoneout(made, h=float(h), c=float(c))
@@ -53,14 +67,21 @@ def make_cell(cell: str | Cell, zoneout: Any = (0.0, 0.0)) -> Cell:
 
 
 def make_stack(
-    cell: Cell, widths: Sequence[int], dropout: float, input_dropout: float, weight_dropout: float, locked: bool, init: str,
-) -> Stack:  # fmt: skip
+    cell: Cell,
+    widths: Sequence[int],
+    dropout: float,
+    input_dropout: float,
+    weight_dropout: float,
+    locked: bool,
+    init: str,
+) -> Stack:
     """Recurrent layers of one cell with dropout between them.
 
     Args:
         cell: of every layer.
         widths: of the input, then of each layer.
-        dropout, input_dropout: rates of the dropout between layers, and before the first (none where it is 0).
+        dropout, input_dropout: rates of the dropout between layers, and before the first (none
+            where it is 0).
         weight_dropout: rate of the dropout on `weight_hh`.
         locked: one mask for a sequence in place of fresh ones at each step.
         init: as for `Recurrent`.
@@ -68,7 +89,10 @@ def make_stack(
     Raises:
         ArgumentError: the cell has no `weight_hh` for `weight_dropout`.
 
-    >>> [type(part).__name__ for part in make_stack(cells.GRU(), (3, 4, 4), 0.5, 0.0, 0.5, True, "torch").layers]
+    >>> [
+    ...     type(part).__name__
+    ...     for part in make_stack(cells.GRU(), (3, 4, 4), 0.5, 0.0, 0.5, True, "torch").layers
+    ... ]
     ['WeightDropout', 'LockedDropout', 'WeightDropout']
     """
     parts: list[nn.Module] = [drop(input_dropout, locked)] if input_dropout else []
@@ -76,7 +100,10 @@ def make_stack(
     for number, hidden in enumerate(widths[1:]):
         layer = Recurrent(cell, width, hidden, init=init)
         if weight_dropout and "weight_hh" not in layer.weights():
-            raise ArgumentError(f"weight_dropout must be 0 for {cell!r}, which has no weight_hh, got {weight_dropout!r}")
+            raise ArgumentError(
+                f"weight_dropout must be 0 for {cell!r}, which has no weight_hh, got"
+                f" {weight_dropout!r}"
+            )
         parts += [drop(dropout, locked)] if number else []
         parts.append(WeightDropout(layer, weight_dropout) if weight_dropout else layer)
         width = layer.output_size

@@ -1,4 +1,6 @@
-"""A model that a file describes: whether the weights beside are its own is looked at before it is built."""
+"""A model that a file describes: whether the weights beside are its own is looked at before it is
+built.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,21 @@ from recurra.models.language_model import LanguageModel
 from recurra.models.ties import tie
 from recurra.vocabulary.vocabulary import Vocabulary
 
-OPTIONS = tuple(name for name in inspect.signature(LanguageModel.__init__).parameters if name not in ("self", "vocabulary"))
+OPTIONS = tuple(
+    name
+    for name in inspect.signature(LanguageModel.__init__).parameters
+    if name not in ("self", "vocabulary")
+)
 
 
 def build(
-    options: Any, weights: Mapping[str, Tensor], vocabulary: Vocabulary | None = None, ties: Mapping[str, str] | None = None
+    options: Any,
+    weights: Mapping[str, Tensor],
+    vocabulary: Vocabulary | None = None,
+    ties: Mapping[str, str] | None = None,
 ) -> LanguageModel:
-    """The model of its options with its weights, in their dtype; what does not fit together takes neither time nor memory.
+    """The model of its options with its weights, in their dtype; what does not fit together takes
+    neither time nor memory.
 
     Args:
         options: as `LanguageModel.options` has them.
@@ -66,20 +76,33 @@ def _shapes(options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _check_counts(options: Mapping[str, Any], count: int) -> None:
     """Raise where options ask for more parts than there are weights."""
-    given = {"layers": options.get("layers"), **{name: options.get(name) for name in ("hidden", "adaptive")}}
+    given = {
+        "layers": options.get("layers"),
+        **{name: options.get(name) for name in ("hidden", "adaptive")},
+    }
     for name, value in given.items():
         size = len(value) if isinstance(value, (list, tuple)) else value if name == "layers" else 0
         if isinstance(size, int) and size > count:
-            raise DataError(f"{name} must be at most the {count} weights that are there, got {quoted(size)}")
+            raise DataError(
+                f"{name} must be at most the {count} weights that are there, got {quoted(size)}"
+            )
 
 
 def _check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
     """Raise unless there are exactly these weights, all of one floating dtype."""
     for name in [*shapes, *weights]:
         if name not in weights or name not in shapes:
-            raise DataError(f"weights must be those of the options, got {'none' if name in shapes else 'one more'} called {quoted(name)}")
+            raise DataError(
+                "weights must be those of the options, got"
+                f" {'none' if name in shapes else 'one more'} called {quoted(name)}"
+            )
         if tuple(weights[name].shape) != shapes[name]:
-            raise DataError(f"{name} must have shape {shape_text(shapes[name])}, got {shape_text(weights[name].shape)}")
+            raise DataError(
+                f"{name} must have shape {shape_text(shapes[name])}, got"
+                f" {shape_text(weights[name].shape)}"
+            )
     kinds = {value.dtype for value in weights.values()}
     if len(kinds) != 1 or not all(kind.is_floating_point for kind in kinds):
-        raise DataError(f"weights must be of one floating dtype, got {', '.join(sorted(map(str, kinds)))}")
+        raise DataError(
+            f"weights must be of one floating dtype, got {', '.join(sorted(map(str, kinds)))}"
+        )

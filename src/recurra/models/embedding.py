@@ -19,12 +19,14 @@ def embed(embedding: nn.Embedding, tokens: Tensor, rate: float = 0.0) -> Tensor:
     Args:
         embedding: of V words.
         tokens: (T, B).
-        rate: the chance that a word is dropped, the same for each; what is left is scaled by 1 / (1 - rate).
+        rate: the chance that a word is dropped, the same for each; what is left is scaled by 1 / (1
+            - rate).
 
     Returns:
         (T, B, E).
 
-    Source: Gal & Ghahramani (2016), arXiv:1512.05287; Merity et al. (2017), arXiv:1708.02182, embedding dropout.
+    Source: Gal & Ghahramani (2016), arXiv:1512.05287; Merity et al. (2017), arXiv:1708.02182,
+        embedding dropout.
 
     >>> x = embed(nn.Embedding(5, 2), torch.tensor([[3], [1], [3]]), rate=0.5)
     >>> torch.equal(x[0], x[2])
@@ -40,7 +42,10 @@ def embed(embedding: nn.Embedding, tokens: Tensor, rate: float = 0.0) -> Tensor:
 def check_tokens(x: Any, vocab_size: int) -> None:
     """Raise unless x is (T, B) tokens in 0..V-1."""
     if not isinstance(x, Tensor) or x.ndim != 2:
-        raise ShapeError(f"x must have shape (T, B), got {shape_text(x.shape) if isinstance(x, Tensor) else type(x).__name__}")
+        raise ShapeError(
+            "x must have shape (T, B), got"
+            f" {shape_text(x.shape) if isinstance(x, Tensor) else type(x).__name__}"
+        )
     check_kind("x", x)
     if not torch.compiler.is_compiling():
         check_range("x", extremes(x), vocab_size)
@@ -49,7 +54,9 @@ def check_tokens(x: Any, vocab_size: int) -> None:
 def check_kind(name: str, tokens: Any) -> None:
     """Raise unless tokens are a tensor of whole numbers."""
     if not isinstance(tokens, Tensor):
-        raise DtypeError(f"{name} must be a tensor of tokens, got {type(tokens).__name__}; use torch.as_tensor")
+        raise DtypeError(
+            f"{name} must be a tensor of tokens, got {type(tokens).__name__}; use torch.as_tensor"
+        )
     if tokens.dtype not in (torch.int64, torch.int32):
         raise DtypeError(f"{name} must hold tokens as int64, got {tokens.dtype}")
 
@@ -58,7 +65,9 @@ def check_range(name: str, ends: tuple[int, int], vocab_size: int) -> None:
     """Raise unless the lowest and the highest token are in 0..V-1."""
     low, high = ends
     if low < 0 or high >= vocab_size:
-        raise DataError(f"{name} must hold tokens in 0..{vocab_size - 1}, got {low if low < 0 else high}")
+        raise DataError(
+            f"{name} must hold tokens in 0..{vocab_size - 1}, got {low if low < 0 else high}"
+        )
 
 
 def extremes(tokens: Tensor) -> tuple[int, int]:

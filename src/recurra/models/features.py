@@ -22,7 +22,9 @@ class Features(NamedTuple):
     state: Any
 
 
-def penalty(features: Features, activation: float = 0.0, temporal: float = 0.0, resets: Tensor | None = None) -> Tensor:
+def penalty(
+    features: Features, activation: float = 0.0, temporal: float = 0.0, resets: Tensor | None = None
+) -> Tensor:
     """What is added to the loss for large features, and for features that change fast.
 
         activation * mean(dropped_t^2) + temporal * mean((raw_t - raw_(t-1))^2)
@@ -31,14 +33,15 @@ def penalty(features: Features, activation: float = 0.0, temporal: float = 0.0, 
         features: of a chunk.
         activation: alpha.
         temporal: beta.
-        resets: (T, B) bool; a step that begins a new segment counts as no change: the mean of some rows' penalties is
-            that of all, however many resets each has.
+        resets: (T, B) bool; a step that begins a new segment counts as no change: the mean of some
+            rows' penalties is that of all, however many resets each has.
 
     Returns:
         (), in the dtype of the features, at least float32.
 
-    Source: Merity et al. (2017), arXiv:1708.01009, with means over units as their program has them (alpha = 2, beta = 1
-        in arXiv:1708.02182): activation on what was dropped, temporal activation on what was not.
+    Source: Merity et al. (2017), arXiv:1708.01009, with means over units as their program has them
+        (alpha = 2, beta = 1 in arXiv:1708.02182): activation on what was dropped, temporal
+        activation on what was not.
 
     >>> h = torch.tensor([1.0, 3.0])[:, None, None]
     >>> penalty(Features(h, h, None), activation=2.0), penalty(Features(h, h, None), temporal=1.0)

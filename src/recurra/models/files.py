@@ -1,4 +1,6 @@
-"""A model as one safetensors file: weights, and in the header how to build it. Loading executes nothing."""
+"""A model as one safetensors file: weights, and in the header how to build it. Loading executes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def save(model: LanguageModel, path: str | PathLike[str]) -> None:
     """Write a model to a file, whole or not at all.
 
     Args:
-        model: the model; of a cell without a name the file holds its class's name, its options and its program.
+        model: the model; of a cell without a name the file holds its class's name, its options and
+            its program.
         path: where; an older file there is replaced once the new one is complete.
 
     Raises:
@@ -42,15 +45,25 @@ def save(model: LanguageModel, path: str | PathLike[str]) -> None:
     """
     vocabulary, options = model.vocabulary and model.vocabulary.record(), record_options(model)
     tensors, ties = separate(model.state_dict()), tied(model)
-    header: dict[str, Any] = {"format": FORMAT, "model": "LanguageModel", "options": options, "vocabulary": vocabulary}
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "model": "LanguageModel",
+        "options": options,
+        "vocabulary": vocabulary,
+    }
     if ties:
         header["tied"] = ties
     header["crc32"] = _checksum(header, tensors)
     path = Path(path)
     try:
-        write_durably(path, lambda beside: save_file(tensors, beside, metadata={"recurra": json.dumps(header)}))
+        write_durably(
+            path,
+            lambda beside: save_file(tensors, beside, metadata={"recurra": json.dumps(header)}),
+        )
     except (OSError, SafetensorError) as error:
-        raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+        raise RunError(
+            f"path must be a file that can be written, got {str(path)!r} ({error})"
+        ) from None
 
 
 def record_options(model: LanguageModel) -> dict[str, Any]:
@@ -67,12 +80,13 @@ def load(path: str | PathLike[str], cells: Iterable[Any] = ()) -> LanguageModel:
 
     Args:
         path: of the file.
-        cells: the classes of cells of one's own that the model is made of, or such cells. They are never looked for: the file says
-            only what they are called, and what their program is.
+        cells: the classes of cells of one's own that the model is made of, or such cells. They are
+            never looked for: the file says only what they are called, and what their program is.
 
     Raises:
         DataError: the file is missing, cut short, changed, or not a model of recurra.
-        ArgumentError: a class that the model is made of is not among `cells`, or is not as it was: says in what.
+        ArgumentError: a class that the model is made of is not among `cells`, or is not as it was:
+            says in what.
     """
     header, tensors = read_header(path)
     with _reading(path):
@@ -95,37 +109,63 @@ def read_header(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Te
         with safe_open(path, framework="pt") as file:
             header: dict[str, Any] = json.loads((file.metadata() or {})["recurra"])
         if header["format"] == EXPORTED:
-            raise DataError(f"path must be a model that recurra trained, got {str(path)!r}{kind_text(str(path), '.rcr')}")
+            raise DataError(
+                "path must be a model that recurra trained, got"
+                f" {str(path)!r}{kind_text(str(path), '.rcr')}"
+            )
         if header["format"] != FORMAT:
-            raise DataError(f"path must be a model in the form {FORMAT}, got {quoted(header['format'])}; use the recurra that wrote it")
+            raise DataError(
+                f"path must be a model in the form {FORMAT}, got {quoted(header['format'])}; use"
+                " the recurra that wrote it"
+            )
         tensors = load_file(path)
         if header.pop("crc32") != _checksum(header, tensors):
-            raise DataError(f"path must be a model as it was saved, got {str(path)!r}, whose checksum is another; it is damaged")
+            raise DataError(
+                f"path must be a model as it was saved, got {str(path)!r}, whose checksum is"
+                " another; it is damaged"
+            )
     return header, tensors
 
 
 @contextmanager
 def _reading(path: str | PathLike[str]) -> Iterator[None]:
-    """A block in which whatever goes wrong is the file's fault, but for what says itself whose fault it is."""
+    """A block in which whatever goes wrong is the file's fault, but for what says itself whose
+    fault it is.
+    """
     try:
         yield
     except FileNotFoundError:
-        raise DataError(f"path must be a model's file, got {str(path)!r}, which does not exist") from None
+        raise DataError(
+            f"path must be a model's file, got {str(path)!r}, which does not exist"
+        ) from None
     except RecurraError:
         raise
     except Exception as error:  # a file may say anything
         if Path(path).suffix != ".safetensors" and (kind := kind_text(str(path))):
-            raise DataError(f"path must be a model that recurra trained, got {str(path)!r}{kind}") from None
-        raise DataError(f"path must be a model saved by recurra, got {str(path)!r} ({reason(error)})") from None
+            raise DataError(
+                f"path must be a model that recurra trained, got {str(path)!r}{kind}"
+            ) from None
+        raise DataError(
+            f"path must be a model saved by recurra, got {str(path)!r} ({reason(error)})"
+        ) from None
 
 
-def _model(header: Mapping[str, Any], tensors: Mapping[str, Tensor], cell: str | Cell, path: str | PathLike[str]) -> LanguageModel:
+def _model(
+    header: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    cell: str | Cell,
+    path: str | PathLike[str],
+) -> LanguageModel:
     """The model of a header that is as it was written, by whomever."""
     try:
         vocabulary = header["vocabulary"] and from_record(header["vocabulary"])
-        return build(header["options"] | {"cell": cell}, tensors, vocabulary, header.get("tied", {}))
+        return build(
+            header["options"] | {"cell": cell}, tensors, vocabulary, header.get("tied", {})
+        )
     except RecurraError as error:
-        raise DataError(f"path must be a model saved by recurra, got {str(path)!r} ({reason(error)})") from None
+        raise DataError(
+            f"path must be a model saved by recurra, got {str(path)!r} ({reason(error)})"
+        ) from None
 
 
 def _checksum(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> int:

@@ -16,9 +16,15 @@ from recurra.vocabulary import continued
 
 
 def generate(
-    model: LanguageModel, prompt: Sequence[int], length: int, *, temperature: float = 1.0, top_k: int | None = None,
-    top_p: float | None = None, seed: int | None = None,
-) -> Iterator[int]:  # fmt: skip
+    model: LanguageModel,
+    prompt: Sequence[int],
+    length: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+) -> Iterator[int]:
     """Draw tokens one after another, each from the model's distribution given all before.
 
     Args:
@@ -49,9 +55,13 @@ def generate(
 
 
 def _draw(
-    model: LanguageModel, prompt: Sequence[int], length: int, temperature: float, cut: tuple[int | None, float | None],
+    model: LanguageModel,
+    prompt: Sequence[int],
+    length: int,
+    temperature: float,
+    cut: tuple[int | None, float | None],
     generator: torch.Generator | None,
-) -> Iterator[int]:  # fmt: skip
+) -> Iterator[int]:
     device = model.embedding.weight.device
     state, x = None, torch.as_tensor(list(prompt), device=device)[:, None]
     for _ in range(length):
@@ -64,7 +74,9 @@ def _draw(
         x = torch.tensor([[token]], device=device)
 
 
-def distribution(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+def distribution(
+    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
     """The distribution that tokens are drawn from.
 
     Args:
@@ -82,7 +94,10 @@ def distribution(logits: Tensor, temperature: float = 1.0, top_k: int | None = N
     """
     _check(temperature, top_k, top_p)
     if not bool(logits.max().isfinite()):
-        raise ArgumentError(f"logits must be finite, got {logits.max().item()}; the model's weights are damaged, or its training diverged")
+        raise ArgumentError(
+            f"logits must be finite, got {logits.max().item()}; the model's weights are damaged, or"
+            " its training diverged"
+        )
     if temperature < torch.finfo(logits.dtype).tiny:
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
     logits = (logits - logits.max()) / temperature
@@ -101,7 +116,8 @@ def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options:
 
     Args:
         model: a model with a vocabulary.
-        prompt: the text to continue; without one, a line break if the vocabulary has it, else its first symbol.
+        prompt: the text to continue; without one, a line break if the vocabulary has it, else its
+            first symbol.
         length: how many tokens to draw.
         **options: of `generate`.
 
@@ -113,8 +129,13 @@ def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options:
         DataError: the prompt holds a character that the model never saw.
     """
     if model.vocabulary is None:
-        raise ArgumentError("model must have a vocabulary to sample text, got one without; pass vocabulary= when making it")
-    return continued(model.vocabulary, prompt, lambda tokens: generate(model, tokens, length, **options))
+        raise ArgumentError(
+            "model must have a vocabulary to sample text, got one without; pass vocabulary= when"
+            " making it"
+        )
+    return continued(
+        model.vocabulary, prompt, lambda tokens: generate(model, tokens, length, **options)
+    )
 
 
 def _check_lengths(prompt: Sequence[int], length: int) -> None:
@@ -126,8 +147,12 @@ def _check_lengths(prompt: Sequence[int], length: int) -> None:
 
 def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
     if not 0 <= temperature < float("inf"):
-        raise ArgumentError(f"temperature must be 0 (the most likely token) or positive, got {temperature}")
+        raise ArgumentError(
+            f"temperature must be 0 (the most likely token) or positive, got {temperature}"
+        )
     if top_k is not None:
         check_size("top_k", top_k)
     if top_p is not None and not 0 < top_p <= 1:
-        raise ArgumentError(f"top_p must be in (0, 1], got {top_p}; leave it out to keep every token")
+        raise ArgumentError(
+            f"top_p must be in (0, 1], got {top_p}; leave it out to keep every token"
+        )

@@ -39,27 +39,33 @@ class LanguageModel(SequenceModule):
         hidden: H of every layer, or a width for each: (1150, 1150, 400).
         layers: how many.
         cell: a name ("rnn", "lstm", "gru", "layer_norm_lstm", ...) or a cell.
-        dropout: rate of the dropout between layers when training, as torch.nn.LSTM's; a single layer has none.
-        tied: W is the embedding; where its width and the last layer's differ, a linear layer between takes h to `embed`.
+        dropout: rate of the dropout between layers when training, as torch.nn.LSTM's; a single
+            layer has none.
+        tied: W is the embedding; where its width and the last layer's differ, a linear layer
+            between takes h to `embed`.
         vocabulary: what the tokens stand for, kept with the model; needed to sample text.
-        locked: dropout between layers, of the input and of the output takes one mask for a sequence, not one for each step.
+        locked: dropout between layers, of the input and of the output takes one mask for a
+            sequence, not one for each step.
         input_dropout: rate of the dropout of embeddings, unit by unit.
         output_dropout: rate of the dropout between the last layer and the softmax.
         embedding_dropout: the chance that a word is dropped wherever it stands, drawn once a call.
         weight_dropout: rate of the dropout on the recurrent weights `weight_hh`, drawn once a call.
-        zoneout: the chances (h, c) that a unit keeps its old h and c; c is 0 for a cell without one.
-        adaptive: the first word of each cluster after the most frequent ones, (2000, 10000) for example: an adaptive softmax
-            for a large vocabulary whose words are numbered by frequency; empty: a softmax over all words.
+        zoneout: the chances (h, c) that a unit keeps its old h and c; c is 0 for a cell without
+            one.
+        adaptive: the first word of each cluster after the most frequent ones, (2000, 10000) for
+            example: an adaptive softmax for a large vocabulary whose words are numbered by
+                frequency; empty: a softmax over all words.
         div_value: how much narrower each cluster of the adaptive softmax is than the one before.
-        init: "default" (layers orthogonal with forget bias 1), "torch" (layers as in torch.nn), or a number r: every
-            parameter of the model from U(-r, r).
+        init: "default" (layers orthogonal with forget bias 1), "torch" (layers as in torch.nn), or
+            a number r: every parameter of the model from U(-r, r).
 
     Raises:
         ArgumentError: an option is outside its range, or two contradict one another.
 
-    Source: Mikolov et al. (2010), Interspeech; dropout between layers from Zaremba et al. (2014), arXiv:1409.2329;
-        tied weights from Press & Wolf (2017), arXiv:1608.05859; locked, weight and embedding dropout as in Merity et al.
-        (2017), arXiv:1708.02182; adaptive softmax from Grave et al. (2017), arXiv:1609.04309.
+    Source: Mikolov et al. (2010), Interspeech; dropout between layers from Zaremba et al. (2014),
+        arXiv:1409.2329; tied weights from Press & Wolf (2017), arXiv:1608.05859; locked, weight and
+        embedding dropout as in Merity et al. (2017), arXiv:1708.02182; adaptive softmax from Grave
+        et al. (2017), arXiv:1609.04309.
 
     >>> model = LanguageModel(vocab_size=10, embed=4, hidden=8)
     >>> logits, state = model(torch.zeros(7, 2, dtype=torch.long))
@@ -68,23 +74,57 @@ class LanguageModel(SequenceModule):
     """
 
     def __init__(
-        self, vocab_size: int, embed: int = 256, hidden: int | Sequence[int] = 512, layers: int = 2, cell: str | Cell = "lstm",
-        dropout: float = 0.3, tied: bool = True, vocabulary: Vocabulary | None = None, *, locked: bool = False,
-        input_dropout: float = 0.0, output_dropout: float = 0.0, embedding_dropout: float = 0.0, weight_dropout: float = 0.0,
-        zoneout: tuple[float, float] = (0.0, 0.0), adaptive: int | Sequence[int] = (), div_value: float = 4.0,
+        self,
+        vocab_size: int,
+        embed: int = 256,
+        hidden: int | Sequence[int] = 512,
+        layers: int = 2,
+        cell: str | Cell = "lstm",
+        dropout: float = 0.3,
+        tied: bool = True,
+        vocabulary: Vocabulary | None = None,
+        *,
+        locked: bool = False,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: tuple[float, float] = (0.0, 0.0),
+        adaptive: int | Sequence[int] = (),
+        div_value: float = 4.0,
         init: str | float = "default",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         cutoffs = _listed(adaptive)
         self.options: dict[str, Any] = dict(
-            vocab_size=vocab_size, embed=embed, hidden=_listed(hidden, alone=True), layers=layers, cell=cell, dropout=dropout, tied=tied,
-            locked=locked, input_dropout=input_dropout, output_dropout=output_dropout, embedding_dropout=embedding_dropout,
-            weight_dropout=weight_dropout, zoneout=_listed(zoneout), adaptive=cutoffs, div_value=div_value, init=init,
-        )  # fmt: skip
+            vocab_size=vocab_size,
+            embed=embed,
+            hidden=_listed(hidden, alone=True),
+            layers=layers,
+            cell=cell,
+            dropout=dropout,
+            tied=tied,
+            locked=locked,
+            input_dropout=input_dropout,
+            output_dropout=output_dropout,
+            embedding_dropout=embedding_dropout,
+            weight_dropout=weight_dropout,
+            zoneout=_listed(zoneout),
+            adaptive=cutoffs,
+            div_value=div_value,
+            init=init,
+        )
         _check(self.options)
         if vocabulary is not None and len(vocabulary) != vocab_size:
-            raise ArgumentError(f"vocab_size must be the size of the vocabulary, {len(vocabulary)}, got {vocab_size}")
-        self.vocab_size, self.vocabulary, self.embedding_dropout = vocab_size, vocabulary, embedding_dropout
+            raise ArgumentError(
+                f"vocab_size must be the size of the vocabulary, {len(vocabulary)}, got"
+                f" {vocab_size}"
+            )
+        self.vocab_size, self.vocabulary, self.embedding_dropout = (
+            vocab_size,
+            vocabulary,
+            embedding_dropout,
+        )
         made, widths = make_cell(cell, zoneout), (embed, *_widths(hidden, layers))
         if isinstance(made, Cell):
             _check_memory(self.options, made, widths)
@@ -92,17 +132,25 @@ class LanguageModel(SequenceModule):
         if tied:
             nn.init.normal_(self.embedding.weight, std=embed**-0.5)
         start = "orthogonal" if init == "default" else "torch"
-        self.recurrent = make_stack(made, widths, dropout, input_dropout, weight_dropout, locked, start)
+        self.recurrent = make_stack(
+            made, widths, dropout, input_dropout, weight_dropout, locked, start
+        )
         self.output_dropout = Stack([drop(output_dropout, locked)]) if output_dropout else None
         out = made.width(made.state[0], widths[-1])
         self.bottleneck = nn.Linear(out, embed) if tied and out != embed else nn.Identity()
         self.adaptive = adaptive_softmax(out, vocab_size, cutoffs, div_value) if cutoffs else None
-        self.decoder = None if tied or cutoffs else nn.Parameter(torch.empty(vocab_size, out).uniform_(-(out**-0.5), out**-0.5))
+        self.decoder = (
+            None
+            if tied or cutoffs
+            else nn.Parameter(torch.empty(vocab_size, out).uniform_(-(out**-0.5), out**-0.5))
+        )
         self.decoder_bias = None if cutoffs else nn.Parameter(torch.zeros(vocab_size))
         if not isinstance(init, str):
             initialisers.uniform(self, init)
 
-    def forward(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None
+    ) -> tuple[Tensor, Any]:
         """Give the logits of each next token.
 
         Args:
@@ -119,14 +167,18 @@ class LanguageModel(SequenceModule):
         features = self.features(x, state, lengths=lengths, resets=resets)
         return self.logits(features.dropped), features.state
 
-    def features(self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None) -> Features:
-        """What the last layer says, before the softmax: `forward` is `logits` of it, `loss` is `cost` of it.
+    def features(
+        self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None
+    ) -> Features:
+        """What the last layer says, before the softmax: `forward` is `logits` of it, `loss` is
+        `cost` of it.
 
         Args:
             x, state, lengths, resets: as for `forward`.
 
         Returns:
-            The last layer's output (T, B, H) after its dropout, the same before it, and the state after.
+            The last layer's output (T, B, H) after its dropout, the same before it, and the state
+            after.
 
         Raises:
             ShapeError, DtypeError, DataError: `x` is not of that shape, type or range.
@@ -151,13 +203,20 @@ class LanguageModel(SequenceModule):
         return state[:-1], state[-1:]
 
     def logits(self, h: Tensor) -> Tensor:
-        """Logits (..., V) of features (..., H); with the adaptive softmax log-probabilities, whose softmax is the same."""
+        """Logits (..., V) of features (..., H); with the adaptive softmax log-probabilities, whose
+        softmax is the same.
+        """
         if self.adaptive is not None:
             return log_chances(self.adaptive, h)
-        return F.linear(self.bottleneck(h), self.embedding.weight if self.decoder is None else self.decoder, self.decoder_bias)
+        return F.linear(
+            self.bottleneck(h),
+            self.embedding.weight if self.decoder is None else self.decoder,
+            self.decoder_bias,
+        )
 
     def cost(self, h: Tensor, y: Tensor) -> Tensor:
-        """Mean cross entropy of features against tokens; the adaptive softmax forms no logits for it.
+        """Mean cross entropy of features against tokens; the adaptive softmax forms no logits for
+        it.
 
         Args:
             h: (T, B, H), `features(...).dropped` or some of its steps.
@@ -173,7 +232,13 @@ class LanguageModel(SequenceModule):
             return adaptive_cost(self.adaptive, h, y)
         return cross_entropy(self.logits(h), y)
 
-    def penalty(self, features: Features, activation: float = 0.0, temporal: float = 0.0, resets: Tensor | None = None) -> Tensor:
+    def penalty(
+        self,
+        features: Features,
+        activation: float = 0.0,
+        temporal: float = 0.0,
+        resets: Tensor | None = None,
+    ) -> Tensor:
         """Activation and temporal activation regularisation, to be added to the loss.
 
             activation * mean(dropped_t^2) + temporal * mean((raw_t - raw_(t-1))^2)
@@ -182,13 +247,16 @@ class LanguageModel(SequenceModule):
             features: from `features`.
             activation: alpha.
             temporal: beta.
-            resets: (T, B) bool, as given to `features`; a step that begins anew is not compared with the one before.
+            resets: (T, B) bool, as given to `features`; a step that begins anew is not compared
+                with the one before.
 
         Source: Merity et al. (2017), arXiv:1708.01009.
         """
         return penalty(features, activation, temporal, resets)
 
-    def loss(self, x: Tensor, y: Tensor, state: Any = None, *, resets: Any = None) -> tuple[Tensor, Any]:
+    def loss(
+        self, x: Tensor, y: Tensor, state: Any = None, *, resets: Any = None
+    ) -> tuple[Tensor, Any]:
         """Mean cross entropy in nats a token.
 
         Args:
@@ -206,7 +274,9 @@ class LanguageModel(SequenceModule):
         return self.cost(features.dropped, y), features.state
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Mean cross entropy of logits (T, B, V) against tokens (T, B), in nats; zero where no token counts."""
+        """Mean cross entropy of logits (T, B, V) against tokens (T, B), in nats; zero where no
+        token counts.
+        """
         return cross_entropy(logits, y)
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -216,7 +286,9 @@ class LanguageModel(SequenceModule):
 
 
 def _listed(value: Any, alone: bool = False) -> Any:
-    """An option as JSON and TOML hold it: a tuple as a list, and one number too unless it may stand alone."""
+    """An option as JSON and TOML hold it: a tuple as a list, and one number too unless it may stand
+    alone.
+    """
     if isinstance(value, (tuple, list)):
         return list(value)
     return value if alone or not isinstance(value, int) else [value]
@@ -228,7 +300,10 @@ def _widths(hidden: Any, layers: int) -> list[int]:
     for width in widths:
         check_size("hidden", width)
     if len(widths) != layers:
-        raise ArgumentError(f"hidden must have a width for each of the {count_text(layers, 'layer')}, got {hidden!r}")
+        raise ArgumentError(
+            f"hidden must have a width for each of the {count_text(layers, 'layer')}, got"
+            f" {hidden!r}"
+        )
     return widths
 
 
@@ -247,19 +322,34 @@ def _check(options: dict[str, Any]) -> None:
     """Raise unless each option is in its range, and none contradicts another."""
     for name in ("vocab_size", "embed", "layers"):
         check_size(name, options[name])
-    for name in ("dropout", "input_dropout", "output_dropout", "embedding_dropout", "weight_dropout"):
+    for name in (
+        "dropout",
+        "input_dropout",
+        "output_dropout",
+        "embedding_dropout",
+        "weight_dropout",
+    ):
         check_rate(options[name], name)
     for name in ("tied", "locked"):
         if not isinstance(options[name], bool):
             raise ArgumentError(f"{name} must be True or False, got {options[name]!r}")
     if options["layers"] > MOST_LAYERS:
-        raise ArgumentError(f"layers must be at most {MOST_LAYERS}, got {quoted(options['layers'])}")
+        raise ArgumentError(
+            f"layers must be at most {MOST_LAYERS}, got {quoted(options['layers'])}"
+        )
     start = options["init"]
-    number = isinstance(start, (int, float)) and not isinstance(start, bool) and 0 < start < math.inf
+    number = (
+        isinstance(start, (int, float)) and not isinstance(start, bool) and 0 < start < math.inf
+    )
     if not number and start not in ("default", "torch"):
         raise ArgumentError(f"init must be 'default', 'torch' or a positive number, got {start!r}")
     if options["adaptive"] and options["tied"]:
-        text = "tied must be False with adaptive, whose rare words have narrower vectors, so that there is no one matrix to share"
+        text = (
+            "tied must be False with adaptive, whose rare words have narrower vectors, so that"
+            " there is no one matrix to share"
+        )
         raise ArgumentError(f"{text}, got True; pass tied=False, or leave adaptive out")
     if not options["adaptive"] and options["div_value"] != 4.0:
-        raise ArgumentError(f"div_value must be left out without adaptive, got {options['div_value']!r}")
+        raise ArgumentError(
+            f"div_value must be left out without adaptive, got {options['div_value']!r}"
+        )

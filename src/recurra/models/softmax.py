@@ -18,7 +18,8 @@ IGNORED = -100
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean cross entropy of logits (T, B, V) against tokens (T, B), in nats; zero where no token counts.
+    """Mean cross entropy of logits (T, B, V) against tokens (T, B), in nats; zero where no token
+    counts.
 
     Raises:
         ShapeError, DtypeError, DataError: `y` is not of that shape, type or range.
@@ -30,7 +31,9 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     flat, targets = logits.flatten(0, -2), y.flatten().long()
     if mask is None:
         return F.cross_entropy(flat, targets)
-    return F.cross_entropy(flat, targets, ignore_index=IGNORED, reduction="sum") / mask.sum().clamp(min=1)
+    return F.cross_entropy(flat, targets, ignore_index=IGNORED, reduction="sum") / mask.sum().clamp(
+        min=1
+    )
 
 
 def counted(y: Tensor, shape: torch.Size, vocab_size: int) -> Tensor | None:
@@ -49,7 +52,9 @@ def counted(y: Tensor, shape: torch.Size, vocab_size: int) -> Tensor | None:
     """
     check_kind("y", y)
     if y.shape != shape:
-        raise ShapeError(f"y must have shape {shape_text(shape)}, as the logits, got {shape_text(y.shape)}")
+        raise ShapeError(
+            f"y must have shape {shape_text(shape)}, as the logits, got {shape_text(y.shape)}"
+        )
     if torch.compiler.is_compiling():
         return y != IGNORED
     ends = extremes(y)
@@ -61,11 +66,14 @@ def counted(y: Tensor, shape: torch.Size, vocab_size: int) -> Tensor | None:
     return mask
 
 
-def adaptive_softmax(width: int, vocab_size: int, cutoffs: Any, div_value: float = 4.0) -> nn.AdaptiveLogSoftmaxWithLoss:
-    """A softmax over clusters of words: the frequent ones at once, rarer ones by their cluster, in narrower vectors.
+def adaptive_softmax(
+    width: int, vocab_size: int, cutoffs: Any, div_value: float = 4.0
+) -> nn.AdaptiveLogSoftmaxWithLoss:
+    """A softmax over clusters of words: the frequent ones at once, rarer ones by their cluster, in
+    narrower vectors.
 
         p(w) = p_head(w)                            w < cutoffs[0]
-        p(w) = p_head(cluster i) p_i(w)             in cluster i = 1, 2, ...; its vectors are width / div_value^i wide
+        p(w) = p_head(cluster i) p_i(w)     in cluster i = 1, 2, ...; vectors of width / div_value^i
 
     Args:
         width: of the features.
@@ -76,21 +84,38 @@ def adaptive_softmax(width: int, vocab_size: int, cutoffs: Any, div_value: float
     Raises:
         ArgumentError: the cutoffs do not increase within 1..V-1, or a cluster has no width left.
 
-    Source: Grave et al. (2017), arXiv:1609.04309; torch.nn.AdaptiveLogSoftmaxWithLoss, with a bias in the head, as the
-        softmax over all words has one.
+    Source: Grave et al. (2017), arXiv:1609.04309; torch.nn.AdaptiveLogSoftmaxWithLoss, with a bias
+        in the head, as the softmax over all words has one.
 
     >>> [part[0].out_features for part in adaptive_softmax(32, 100, (10, 30)).tail]
     [8, 2]
     """
-    if isinstance(div_value, bool) or not isinstance(div_value, (int, float)) or not 1 <= div_value < math.inf:
+    if (
+        isinstance(div_value, bool)
+        or not isinstance(div_value, (int, float))
+        or not 1 <= div_value < math.inf
+    ):
         raise ArgumentError(f"div_value must be at least 1, got {div_value!r}")
-    whole = isinstance(cutoffs, Sequence) and all(isinstance(cut, int) and not isinstance(cut, bool) for cut in cutoffs)
-    if not whole or list(cutoffs) != sorted(set(cutoffs)) or not 0 < cutoffs[0] <= cutoffs[-1] < vocab_size:
-        raise ArgumentError(f"adaptive must be increasing whole numbers in 1..{vocab_size - 1}, got {cutoffs!r}")
+    whole = isinstance(cutoffs, Sequence) and all(
+        isinstance(cut, int) and not isinstance(cut, bool) for cut in cutoffs
+    )
+    if (
+        not whole
+        or list(cutoffs) != sorted(set(cutoffs))
+        or not 0 < cutoffs[0] <= cutoffs[-1] < vocab_size
+    ):
+        raise ArgumentError(
+            f"adaptive must be increasing whole numbers in 1..{vocab_size - 1}, got {cutoffs!r}"
+        )
     if width < div_value ** len(cutoffs):
-        text = f"adaptive must leave the last of its clusters a width, got {width} / {div_value:g}^{len(cutoffs)}"
+        text = (
+            f"adaptive must leave the last of its clusters a width, got {width} /"
+            f" {div_value:g}^{len(cutoffs)}"
+        )
         raise ArgumentError(f"{text}; use fewer cutoffs, or a smaller div_value")
-    return nn.AdaptiveLogSoftmaxWithLoss(width, vocab_size, list(cutoffs), div_value, head_bias=True)
+    return nn.AdaptiveLogSoftmaxWithLoss(
+        width, vocab_size, list(cutoffs), div_value, head_bias=True
+    )
 
 
 def log_chances(softmax: nn.AdaptiveLogSoftmaxWithLoss, h: Tensor) -> Tensor:
@@ -101,10 +126,12 @@ def log_chances(softmax: nn.AdaptiveLogSoftmaxWithLoss, h: Tensor) -> Tensor:
 
 
 def adaptive_cost(softmax: nn.AdaptiveLogSoftmaxWithLoss, h: Tensor, y: Tensor) -> Tensor:
-    """Mean cross entropy of features (T, B, H) against tokens (T, B), in nats; zero where no token counts.
+    """Mean cross entropy of features (T, B, H) against tokens (T, B), in nats; zero where no token
+    counts.
 
-    Only the clusters that hold a target are computed, and only for the steps whose target they hold. Products are in the
-    dtype of the weights, under autocast too, where PyTorch's module would mix two.
+    Only the clusters that hold a target are computed, and only for the steps whose target they
+    hold. Products are in the dtype of the weights, under autocast too, where PyTorch's module would
+    mix two.
 
     Raises:
         ShapeError, DtypeError, DataError: `y` is not of that shape, type or range.

@@ -1,4 +1,6 @@
-"""Weights that have several names in a model: a file of tensors holds each name's own, and beside them which are one."""
+"""Weights that have several names in a model: a file of tensors holds each name's own, and beside
+them which are one.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,18 @@ from torch import Tensor, nn
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors on the CPU, each in memory of its own: a file of tensors takes no two names of one memory.
+    """Tensors on the CPU, each in memory of its own: a file of tensors takes no two names of one
+    memory.
 
     >>> one = torch.ones(2)
     >>> done = separate({"a": one, "b": one})
     >>> done["a"].data_ptr() == done["b"].data_ptr()
     False
     """
-    return {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def tied(model: nn.Module) -> dict[str, str]:
@@ -28,7 +34,10 @@ def tied(model: nn.Module) -> dict[str, str]:
     {'weight_hh_l1': 'weight_hh_l0'}
     """
     firsts: dict[Tensor, str] = {}
-    names = [(name, firsts.setdefault(weight, name)) for name, weight in model.named_parameters(remove_duplicate=False)]
+    names = [
+        (name, firsts.setdefault(weight, name))
+        for name, weight in model.named_parameters(remove_duplicate=False)
+    ]
     return {name: first for name, first in names if name != first}
 
 

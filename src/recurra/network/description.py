@@ -17,7 +17,10 @@ def layer_text(layer: Any) -> str:
     >>> layer_text(Activation("tanh", 8)), layer_text(LayerNorm(8))
     ('Activation(8 -> 8, tanh)', 'LayerNorm(8 -> 8, eps=1e-05)')
     """
-    return f"{type(layer).__name__}({layer.widths[0]:,} -> {layer.widths[1]:,}{''.join(f', {said}' for said in _details(layer))})"
+    return (
+        f"{type(layer).__name__}({layer.widths[0]:,} ->"
+        f" {layer.widths[1]:,}{''.join(f', {said}' for said in _details(layer))})"
+    )
 
 
 def _details(layer: Any) -> Iterator[str]:
@@ -44,8 +47,13 @@ def network_text(network: Any) -> str:
     Args:
         network: a `recurra.network.Network`.
     """
-    kinds = [one_line(layer.program.cell) if hasattr(layer, "program") else type(layer).__name__ for layer in network.layers]
-    chain = " -> ".join([f"{network.input_size:,} {_reads(network)}", *kinds, f"{network.output_size:,}"])
+    kinds = [
+        one_line(layer.program.cell) if hasattr(layer, "program") else type(layer).__name__
+        for layer in network.layers
+    ]
+    chain = " -> ".join(
+        [f"{network.input_size:,} {_reads(network)}", *kinds, f"{network.output_size:,}"]
+    )
     return f"{one_line(chain)}, {size_text(network.nbytes)} of {network.precision}"
 
 
@@ -55,8 +63,13 @@ def network_tables(network: Any) -> Html:
     Args:
         network: a `recurra.network.Network`.
     """
-    lines = [[number, layer, _state(network, number)] for number, layer in enumerate(network.layers)]
-    said = {"input": f"{network.input_size:,} {_reads(network)}", "output": f"{network.output_size:,}"}
+    lines = [
+        [number, layer, _state(network, number)] for number, layer in enumerate(network.layers)
+    ]
+    said = {
+        "input": f"{network.input_size:,} {_reads(network)}",
+        "output": f"{network.output_size:,}",
+    }
     said |= {"weights": f"{size_text(network.nbytes)} of {network.precision}", **network.facts}
     named = table([], [[one_line(name), one_line(value)] for name, value in said.items()])
     return Html(table(["", "layer", "state of a row"], lines) + named)
@@ -67,5 +80,9 @@ def _reads(network: Any) -> str:
 
 
 def _state(network: Any, number: int) -> str:
-    specs = [(spec.name.removeprefix(f"{number}."), spec.width) for spec in network.states if spec.name.startswith(f"{number}.")]
+    specs = [
+        (spec.name.removeprefix(f"{number}."), spec.width)
+        for spec in network.states
+        if spec.name.startswith(f"{number}.")
+    ]
     return ", ".join(f"{name} {width:,}" for name, width in specs)

@@ -1,4 +1,6 @@
-"""A network as one file, `.rcr`: safetensors, and in the header what the layers are. Reading executes nothing."""
+"""A network as one file, `.rcr`: safetensors, and in the header what the layers are. Reading
+executes nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,34 +35,49 @@ def write(network: Network, path: str | PathLike[str]) -> None:
         path: where; an older file there is replaced once the new one is complete.
 
     Raises:
-        ArgumentError, ProgramError: vocabulary or facts cannot be said in JSON, or something is larger than what `read` takes.
+        ArgumentError, ProgramError: vocabulary or facts cannot be said in JSON, or something is
+            larger than what `read` takes.
         RunError: the file cannot be written.
     """
     from pathlib import Path
 
-    from recurra.durable import write_durably  # with pathlib slow to load, and who streams never writes
+    from recurra.durable import (
+        write_durably,
+    )  # with pathlib slow to load, and who streams never writes
 
     check_layers(network.layers)
     writer = Writer()
     header: dict[str, Any] = {
-        "format": FORMAT, "layers": [writer.layer(layer, str(number)) for number, layer in enumerate(network.layers)],
-        "vocabulary": network.vocabulary, "facts": dict(network.facts),
-    }  # fmt: skip
+        "format": FORMAT,
+        "layers": [writer.layer(layer, str(number)) for number, layer in enumerate(network.layers)],
+        "vocabulary": network.vocabulary,
+        "facts": dict(network.facts),
+    }
     try:
         header = json.loads(json.dumps(header))  # keys become text, as they will be read
         header["crc32"] = checksum(header, writer.tensors)
         text = json.dumps(header)
     except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(
-            f"facts must be made of text, numbers, lists and dicts, got another kind ({error}); use float() or tolist()"
+            f"facts must be made of text, numbers, lists and dicts, got another kind ({error}); use"
+            " float() or tolist()"
         ) from None
     check_sizes(network, sum(array.size for array in writer.tensors.values()))
-    if len(text) > MOST_HEADER // 2:  # it is written as JSON within JSON, each quotation mark with a stroke before it
-        raise ArgumentError(f"vocabulary and facts must be at most {MOST_HEADER // 2:,} bytes as JSON, got {len(text):,}")
+    if (
+        len(text) > MOST_HEADER // 2
+    ):  # it is written as JSON within JSON, each quotation mark with a stroke before it
+        raise ArgumentError(
+            f"vocabulary and facts must be at most {MOST_HEADER // 2:,} bytes as JSON, got"
+            f" {len(text):,}"
+        )
     try:
-        write_durably(Path(path), lambda beside: save_file(writer.tensors, beside, metadata={"recurra": text}))
+        write_durably(
+            Path(path), lambda beside: save_file(writer.tensors, beside, metadata={"recurra": text})
+        )
     except (OSError, SafetensorError) as error:
-        raise RunError(f"path must be a file that can be written, got {str(path)!r} ({error})") from None
+        raise RunError(
+            f"path must be a file that can be written, got {str(path)!r} ({error})"
+        ) from None
 
 
 def read(path: str | PathLike[str]) -> Network:
@@ -72,15 +89,32 @@ def read(path: str | PathLike[str]) -> Network:
     try:
         return _read(os.fspath(path))
     except FileNotFoundError:
-        raise DataError(f"path must be a network's file, got {str(path)!r}, which does not exist") from None
+        raise DataError(
+            f"path must be a network's file, got {str(path)!r}, which does not exist"
+        ) from None
     except DataError:
         _check_kind(os.fspath(path))
         raise
     except RecurraError as error:
-        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, in which {reason(error)}") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        raise DataError(
+            f"path must be a network written by recurra, got {str(path)!r}, in which"
+            f" {reason(error)}"
+        ) from None
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         _check_kind(os.fspath(path))
-        raise DataError(f"path must be a network written by recurra, got {str(path)!r} ({reason(error)})") from None
+        raise DataError(
+            f"path must be a network written by recurra, got {str(path)!r} ({reason(error)})"
+        ) from None
 
 
 def _check_kind(path: str) -> None:
@@ -94,17 +128,30 @@ def _read(path: str) -> Network:
     with open(path, "rb") as file:
         claimed = int.from_bytes(file.read(8), "little")
     if claimed > min(MOST_HEADER, size):
-        raise DataError(f"path must be a network written by recurra, got {str(path)!r}, whose header claims {claimed} bytes")
+        raise DataError(
+            f"path must be a network written by recurra, got {str(path)!r}, whose header claims"
+            f" {claimed} bytes"
+        )
     with safe_open(path, framework="numpy") as file:
         header = json.loads((file.metadata() or {})["recurra"])
         if header["format"] != FORMAT:
-            raise DataError(f"path must be a network in the form {FORMAT}, got {str(header['format'])[:60]!r}; use the recurra of it")
+            raise DataError(
+                f"path must be a network in the form {FORMAT}, got {str(header['format'])[:60]!r};"
+                " use the recurra of it"
+            )
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     said = header.pop("crc32")
     if said != checksum(header, tensors):
-        raise DataError(f"path must be a network as it was written, got {str(path)!r}, whose checksum is another; it is damaged")
+        raise DataError(
+            f"path must be a network as it was written, got {str(path)!r}, whose checksum is"
+            " another; it is damaged"
+        )
     reader = Reader(tensors)
-    network = Network(tuple(reader.layer(record) for record in header["layers"]), header["vocabulary"], header["facts"])
+    network = Network(
+        tuple(reader.layer(record) for record in header["layers"]),
+        header["vocabulary"],
+        header["facts"],
+    )
     check_sizes(network, sum(array.size for array in tensors.values()))
     return network
 

@@ -1,4 +1,6 @@
-"""The layers that a network is made of. Each maps rows (B, I) to rows (B, O) at every step; some carry a state."""
+"""The layers that a network is made of. Each maps rows (B, I) to rows (B, O) at every step; some
+carry a state.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ class Activation:
     """An elementwise function.
 
     Args:
-        kind: "relu", "tanh", "sigmoid", "gelu" (x Phi(x)) or "gelu_tanh" (its approximation by tanh).
+        kind: "relu", "tanh", "sigmoid", "gelu" (x Phi(x)) or "gelu_tanh" (its approximation by
+            tanh).
         width: I.
     """
 
@@ -115,10 +118,12 @@ class Activation:
 
 @dataclass(frozen=True, eq=False)
 class Conv:
-    """A causal convolution over time: y_t = sum_k weight_k x_(t - (K-1-k) dilation) + bias; before the start x is zero.
+    """A causal convolution over time: y_t = sum_k weight_k x_(t - (K-1-k) dilation) + bias; before
+    the start x is zero.
 
     Args:
-        weight: (O, K * I / groups): a row holds its taps one after another, the oldest first, each of I / groups inputs.
+        weight: (O, K * I / groups): a row holds its taps one after another, the oldest first, each
+            of I / groups inputs.
         bias: (O,), or None.
         width: I.
         kernel: K, how many taps.
@@ -138,12 +143,19 @@ class Conv:
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])
         if min(self.width, self.kernel, self.dilation, self.groups) < 1:
-            raise ArgumentError(f"width, kernel, dilation and groups must be at least 1, got {self.sizes}")
+            raise ArgumentError(
+                f"width, kernel, dilation and groups must be at least 1, got {self.sizes}"
+            )
         if self.width % self.groups or self.weight.shape[0] % self.groups:
-            raise ArgumentError(f"groups must divide the widths {self.width} and {self.weight.shape[0]}, got {self.groups}")
+            raise ArgumentError(
+                f"groups must divide the widths {self.width} and {self.weight.shape[0]}, got"
+                f" {self.groups}"
+            )
         if self.weight.shape[1] != self.kernel * (self.width // self.groups):
             wanted = shape_text(["O", self.kernel * (self.width // self.groups)])
-            raise ShapeError(f"weight must have shape {wanted}, got {shape_text(self.weight.shape)}")
+            raise ShapeError(
+                f"weight must have shape {wanted}, got {shape_text(self.weight.shape)}"
+            )
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -176,7 +188,10 @@ class Residual:
     def __post_init__(self) -> None:
         check_chain("layers", self.layers)
         if self.widths[0] != self.widths[1] or isinstance(self.layers[0], Embedding):
-            raise ShapeError(f"layers of a residual must give back the width that they take, got {self.widths[0]} and {self.widths[1]}")
+            raise ShapeError(
+                "layers of a residual must give back the width that they take, got"
+                f" {self.widths[0]} and {self.widths[1]}"
+            )
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -188,8 +203,8 @@ class Residual:
 class AdaptiveSoftmax:
     """Log-probabilities of words, the rarer ones by their cluster, in narrower vectors.
 
-        log p(w) = head_w                                                     w < n, the words of the head
-        log p(w) = head_(n + i) + log_softmax(wide_i (narrow_i x))_w          in cluster i = 0, 1, ...
+        log p(w) = head_w                                               w < n, the words of the head
+        log p(w) = head_(n + i) + log_softmax(wide_i (narrow_i x))_w    in cluster i = 0, 1, ...
         head     = log_softmax(weight x + bias)
 
     Args:
@@ -210,11 +225,16 @@ class AdaptiveSoftmax:
         check_vector("bias", self.bias, self.weight.shape[0])
         if not self.clusters or self.words < 1:
             got = f"{self.weight.shape[0]} rows and {len(self.clusters)} clusters"
-            raise ShapeError(f"weight must have a row for each of some words and some clusters, got {got}")
+            raise ShapeError(
+                f"weight must have a row for each of some words and some clusters, got {got}"
+            )
         for number, (narrow, wide) in enumerate(self.clusters):
             if narrow.shape[1] != self.weight.shape[1] or wide.shape[1] != narrow.shape[0]:
                 got = f"{shape_text(narrow.shape)} and {shape_text(wide.shape)}"
-                raise ShapeError(f"cluster {number} must have shapes (D, {self.weight.shape[1]}) and (words, D), got {got}")
+                raise ShapeError(
+                    f"cluster {number} must have shapes (D, {self.weight.shape[1]}) and (words, D),"
+                    f" got {got}"
+                )
 
     @property
     def words(self) -> int:
@@ -242,11 +262,18 @@ def check_width(width: int) -> None:
 
 
 def check_chain(name: str, layers: tuple[Layer, ...]) -> None:
-    """Raise unless there is a layer, each takes what the one before gives, and only the first reads tokens."""
+    """Raise unless there is a layer, each takes what the one before gives, and only the first reads
+    tokens.
+    """
     if not layers:
         raise ArgumentError(f"{name} must hold at least one layer, got none")
     for number, (before, after) in enumerate(itertools.pairwise(layers), 1):
         if isinstance(after, Embedding):
-            raise ArgumentError(f"{name} must read tokens in the first layer only, got an embedding at {number}")
+            raise ArgumentError(
+                f"{name} must read tokens in the first layer only, got an embedding at {number}"
+            )
         if before.widths[1] != after.widths[0]:
-            raise ShapeError(f"layer {number} must take the width that layer {number - 1} gives, {before.widths[1]}, got {after.widths[0]}")
+            raise ShapeError(
+                f"layer {number} must take the width that layer {number - 1} gives,"
+                f" {before.widths[1]}, got {after.widths[0]}"
+            )

@@ -1,4 +1,6 @@
-"""How large a network in a file may be: whoever writes one and whoever reads one asks here, so that what is written can be read."""
+"""How large a network in a file may be: whoever writes one and whoever reads one asks here, so that
+what is written can be read.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ MOST_SHARED = 4
 
 
 def check_layers(layers: tuple[Layer, ...]) -> None:
-    """Raise where there are too many layers, one within the other too, or a program that is too large.
+    """Raise where there are too many layers, one within the other too, or a program that is too
+    large.
 
     Raises:
         ArgumentError, ProgramError: there are.
@@ -31,7 +34,10 @@ def check_layers(layers: tuple[Layer, ...]) -> None:
         for layer in level:
             if isinstance(layer, Recurrent):
                 check_size(layer.program)
-        level, depth = [each for layer in level if isinstance(layer, Residual) for each in layer.layers], depth + 1
+        level, depth = (
+            [each for layer in level if isinstance(layer, Residual) for each in layer.layers],
+            depth + 1,
+        )
 
 
 def check_count(count: int, depth: int) -> None:
@@ -41,7 +47,9 @@ def check_count(count: int, depth: int) -> None:
         ArgumentError: they do.
     """
     if count > MOST_LAYERS or depth > MOST_NESTED:
-        raise ArgumentError(f"layers must be at most {MOST_LAYERS}, and nested at most {MOST_NESTED} deep, got more")
+        raise ArgumentError(
+            f"layers must be at most {MOST_LAYERS}, and nested at most {MOST_NESTED} deep, got more"
+        )
 
 
 def check_sizes(network: Network, stored: int) -> None:
@@ -56,17 +64,29 @@ def check_sizes(network: Network, stored: int) -> None:
     """
     for layer in walk(network.layers):
         if max(layer.widths) > MOST_WIDTH and not _reads_a_table(layer):
-            raise ArgumentError(f"layers must be at most {MOST_WIDTH} wide, got {max(layer.widths)}")
+            raise ArgumentError(
+                f"layers must be at most {MOST_WIDTH} wide, got {max(layer.widths)}"
+            )
     past = sum(getattr(layer, "past", 0) * layer.widths[0] for layer in walk(network.layers))
     if past > MOST_PAST:
-        raise ArgumentError(f"layers must look back at most {MOST_PAST} numbers together, got {past}")
+        raise ArgumentError(
+            f"layers must look back at most {MOST_PAST} numbers together, got {past}"
+        )
     used = sum(matrix.values.size for matrix in network.matrices())
     if used > MOST_SHARED * stored:
-        raise ArgumentError(f"layers must share their weights at most four times over, got {used} numbers made of {stored}")
+        raise ArgumentError(
+            f"layers must share their weights at most four times over, got {used} numbers made of"
+            f" {stored}"
+        )
     bare = sum(max(layer.widths) for layer in walk(network.layers) if not _reads_a_table(layer))
     if bare > MOST_WIDTH:
-        raise ArgumentError(f"layers without weights must be at most {MOST_WIDTH} wide together, got {bare}")
-    for name, record in (("vocabulary", {} if network.vocabulary is None else network.vocabulary), ("facts", network.facts)):
+        raise ArgumentError(
+            f"layers without weights must be at most {MOST_WIDTH} wide together, got {bare}"
+        )
+    for name, record in (
+        ("vocabulary", {} if network.vocabulary is None else network.vocabulary),
+        ("facts", network.facts),
+    ):
         if not isinstance(record, Mapping):
             raise ArgumentError(f"{name} must be a record, got {type(record).__name__}")
 

@@ -20,7 +20,7 @@ STORED = {"float32": np.dtype("float32"), "bfloat16": np.dtype("uint16"), "int8"
 class Matrix:
     """Weights (rows, columns); a row makes one output.
 
-        float32: w = values      bfloat16: w = values' bits << 16      int8: w = values * scales[row]
+        float32: w = values     bfloat16: w = values' bits << 16      int8: w = values * scales[row]
 
     Args:
         values: float32, uint16 (the bits of a bfloat16) or int8.
@@ -39,14 +39,26 @@ class Matrix:
 
     def __post_init__(self) -> None:
         if self.values.dtype not in STORED.values():
-            raise DtypeError(f"values must be float32, uint16 (bfloat16) or int8, got {self.values.dtype}")
+            raise DtypeError(
+                f"values must be float32, uint16 (bfloat16) or int8, got {self.values.dtype}"
+            )
         if self.values.ndim != 2 or 0 in self.values.shape:
-            raise ShapeError(f"values must have shape (rows, columns), each at least 1, got {shape_text(self.values.shape)}")
+            raise ShapeError(
+                "values must have shape (rows, columns), each at least 1, got"
+                f" {shape_text(self.values.shape)}"
+            )
         if (self.scales is not None) != (self.precision == "int8"):
-            raise ArgumentError(f"scales must be given with int8 and only then, got {self.precision} and {self.scales is not None}")
-        if self.scales is not None and (self.scales.shape != self.values.shape[:1] or self.scales.dtype != np.float32):
+            raise ArgumentError(
+                f"scales must be given with int8 and only then, got {self.precision} and"
+                f" {self.scales is not None}"
+            )
+        if self.scales is not None and (
+            self.scales.shape != self.values.shape[:1] or self.scales.dtype != np.float32
+        ):
             got = f"{self.scales.dtype} {shape_text(self.scales.shape)}"
-            raise ShapeError(f"scales must be float32 of shape {shape_text(self.values.shape[:1])}, got {got}")
+            raise ShapeError(
+                f"scales must be float32 of shape {shape_text(self.values.shape[:1])}, got {got}"
+            )
 
     def __repr__(self) -> str:
         return f"Matrix({shape_text(self.shape)}, {self.precision})"
@@ -75,7 +87,8 @@ class Matrix:
         return self.values
 
     def quantised(self, precision: str) -> Matrix:
-        """The same weights, rounded to nearest: bfloat16 to even, int8 with a scale for each row, its largest weight at 127.
+        """The same weights, rounded to nearest: bfloat16 to even, int8 with a scale for each row,
+        its largest weight at 127.
 
         Args:
             precision: "float32", "bfloat16" or "int8".
@@ -89,12 +102,19 @@ class Matrix:
             return self
         dense = self.dense()
         if not np.isfinite(dense).all():
-            raise ArgumentError(f"weights must be finite to be kept as {precision}, got some that are not")
+            raise ArgumentError(
+                f"weights must be finite to be kept as {precision}, got some that are not"
+            )
         if precision == "float32":
             return Matrix(dense)
         if precision == "bfloat16":
             bits = dense.view(np.uint32)
-            return Matrix(((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16))
+            return Matrix(
+                (
+                    (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
+                    >> np.uint32(16)
+                ).astype(np.uint16)
+            )
         largest = np.abs(dense).max(1)
         scales = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
         scales = np.maximum(scales, np.finfo(np.float32).tiny)
@@ -104,4 +124,7 @@ class Matrix:
 def check_vector(name: str, vector: Array | None, size: int) -> None:
     """Raise unless a vector is float32 and of that size, or None."""
     if vector is not None and (vector.shape != (size,) or vector.dtype != np.float32):
-        raise ShapeError(f"{name} must be float32 of shape ({size},), got {vector.dtype} {shape_text(vector.shape)}")
+        raise ShapeError(
+            f"{name} must be float32 of shape ({size},), got {vector.dtype}"
+            f" {shape_text(vector.shape)}"
+        )

@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from recurra.display import card
 from recurra.network.description import network_tables, network_text
-from recurra.network.layers import AdaptiveSoftmax, Conv, Embedding, Layer, Linear, Recurrent, Residual, check_chain
+from recurra.network.layers import (
+    AdaptiveSoftmax,
+    Conv,
+    Embedding,
+    Layer,
+    Linear,
+    Recurrent,
+    Residual,
+    check_chain,
+)
 from recurra.network.matrix import Matrix
 
 Array = npt.NDArray[Any]
@@ -21,7 +30,8 @@ class StateSpec(NamedTuple):
     """One array of a network's state, (B, width).
 
     Attributes:
-        name: the layer's place and the state's name: "1.h"; of a convolution "0.past", its earlier inputs, the oldest first.
+        name: the layer's place and the state's name: "1.h"; of a convolution "0.past", its earlier
+            inputs, the oldest first.
         width: units.
         first: what a row begins with, and goes back to when it is reset: (width,).
     """
@@ -36,8 +46,10 @@ class Network:
     """Layers one after another.
 
     Args:
-        layers: the first may be an embedding, which reads tokens; each takes what the one before gives.
-        vocabulary: what the tokens stand for, as a vocabulary's `record()` says it; None where there is none.
+        layers: the first may be an embedding, which reads tokens; each takes what the one before
+            gives.
+        vocabulary: what the tokens stand for, as a vocabulary's `record()` says it; None where
+            there is none.
         facts: of the model: "licence", how it was trained and how well, as JSON holds it.
 
     Raises:
@@ -90,7 +102,9 @@ class Network:
     @property
     def nbytes(self) -> int:
         """Bytes of all matrices, each counted once."""
-        return sum(matrix.nbytes for matrix in {id(matrix): matrix for matrix in self.matrices()}.values())
+        return sum(
+            matrix.nbytes for matrix in {id(matrix): matrix for matrix in self.matrices()}.values()
+        )
 
     def matrices(self) -> Iterator[Matrix]:
         """Every matrix, in the order of the layers."""
@@ -103,7 +117,8 @@ class Network:
                 yield layer.weight
 
     def quantised(self, precision: str) -> Network:
-        """The same network with its matrices in another precision; vectors stay float32, what was shared stays shared.
+        """The same network with its matrices in another precision; vectors stay float32, what was
+        shared stays shared.
 
         Args:
             precision: "float32", "bfloat16" or "int8".
@@ -127,9 +142,13 @@ def _with(layer: Layer, matrices: Mapping[int, Matrix]) -> Layer:
     if isinstance(layer, Residual):
         return Residual(tuple(_with(each, matrices) for each in layer.layers))
     if isinstance(layer, Recurrent):
-        return replace(layer, matrices={name: matrices[id(matrix)] for name, matrix in layer.matrices.items()})
+        return replace(
+            layer, matrices={name: matrices[id(matrix)] for name, matrix in layer.matrices.items()}
+        )
     if isinstance(layer, AdaptiveSoftmax):
-        clusters = tuple((matrices[id(narrow)], matrices[id(wide)]) for narrow, wide in layer.clusters)
+        clusters = tuple(
+            (matrices[id(narrow)], matrices[id(wide)]) for narrow, wide in layer.clusters
+        )
         return replace(layer, weight=matrices[id(layer.weight)], clusters=clusters)
     if isinstance(layer, (Embedding, Linear, Conv)):
         return replace(layer, weight=matrices[id(layer.weight)])
@@ -142,8 +161,16 @@ def _states(layers: tuple[Layer, ...], before: str) -> Iterator[StateSpec]:
         if isinstance(layer, Residual):
             yield from _states(layer.layers, place)
         elif isinstance(layer, Conv) and layer.past:
-            yield StateSpec(f"{place}past", layer.past * layer.width, np.zeros(layer.past * layer.width, np.float32))
+            yield StateSpec(
+                f"{place}past",
+                layer.past * layer.width,
+                np.zeros(layer.past * layer.width, np.float32),
+            )
         elif isinstance(layer, Recurrent):
             for name, width in layer.state_widths.items():
                 learned = layer.vectors.get(f"initial_{name}")
-                yield StateSpec(f"{place}{name}", width, np.zeros(width, np.float32) if learned is None else learned)
+                yield StateSpec(
+                    f"{place}{name}",
+                    width,
+                    np.zeros(width, np.float32) if learned is None else learned,
+                )

@@ -11,7 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import ArgumentError, choice_text, quoted
-from recurra.network.layers import Activation, AdaptiveSoftmax, Conv, Embedding, Layer, LayerNorm, Linear, Recurrent, Residual
+from recurra.network.layers import (
+    Activation,
+    AdaptiveSoftmax,
+    Conv,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Residual,
+)
 from recurra.network.limits import check_count
 from recurra.network.matrix import Matrix
 from recurra.program.evaluation import forward_only
@@ -19,9 +29,15 @@ from recurra.program.serial import from_json, to_json
 
 Array = npt.NDArray[Any]
 KINDS: dict[str, type] = {
-    "embedding": Embedding, "linear": Linear, "layer_norm": LayerNorm, "activation": Activation, "conv": Conv, "recurrent": Recurrent,
-    "residual": Residual, "adaptive_softmax": AdaptiveSoftmax,
-}  # fmt: skip
+    "embedding": Embedding,
+    "linear": Linear,
+    "layer_norm": LayerNorm,
+    "activation": Activation,
+    "conv": Conv,
+    "recurrent": Recurrent,
+    "residual": Residual,
+    "adaptive_softmax": AdaptiveSoftmax,
+}
 PARTS = ("narrow", "wide")
 """Of a cluster of an adaptive softmax."""
 
@@ -35,21 +51,37 @@ class Writer:
 
     def layer(self, layer: Layer, place: str) -> dict[str, Any]:
         """The record of a layer; `place` begins the names of its tensors."""
-        record: dict[str, Any] = {"layer": next(name for name, kind in KINDS.items() if type(layer) is kind)}
+        record: dict[str, Any] = {
+            "layer": next(name for name, kind in KINDS.items() if type(layer) is kind)
+        }
         if isinstance(layer, Residual):
-            return record | {"layers": [self.layer(each, f"{place}.{number}") for number, each in enumerate(layer.layers)]}
+            return record | {
+                "layers": [
+                    self.layer(each, f"{place}.{number}")
+                    for number, each in enumerate(layer.layers)
+                ]
+            }
         if isinstance(layer, Recurrent):
             return record | {
                 "program": json.loads(to_json(layer.program)),
-                "matrices": {name: self._matrix(f"{place}.{name}", matrix) for name, matrix in layer.matrices.items()},
-                "vectors": {name: self._vector(f"{place}.{name}", vector) for name, vector in layer.vectors.items()},
+                "matrices": {
+                    name: self._matrix(f"{place}.{name}", matrix)
+                    for name, matrix in layer.matrices.items()
+                },
+                "vectors": {
+                    name: self._vector(f"{place}.{name}", vector)
+                    for name, vector in layer.vectors.items()
+                },
             }
         for field in dataclasses.fields(layer):
             value = getattr(layer, field.name)
             if isinstance(value, Matrix):
                 value = self._matrix(f"{place}.{field.name}", value)
             elif isinstance(value, tuple):
-                value = [[self._matrix(f"{place}.{n}.{part}", each) for part, each in zip(PARTS, pair)] for n, pair in enumerate(value)]
+                value = [
+                    [self._matrix(f"{place}.{n}.{part}", each) for part, each in zip(PARTS, pair)]
+                    for n, pair in enumerate(value)
+                ]
             elif isinstance(value, np.ndarray):
                 value = self._vector(f"{place}.{field.name}", value)
             record[field.name] = value
@@ -99,8 +131,10 @@ class Reader:
                 forward_only(from_json(json.dumps(fields["program"]))),
                 {name: self._matrix(each) for name, each in fields["matrices"].items()},
                 {name: self._vector(each) for name, each in fields["vectors"].items()},
-            )  # fmt: skip
-        made: Layer = KINDS[kind](**{name: self._field(name, value) for name, value in fields.items()})
+            )
+        made: Layer = KINDS[kind](
+            **{name: self._field(name, value) for name, value in fields.items()}
+        )
         return made
 
     def _field(self, name: str, value: Any) -> Any:
@@ -120,7 +154,9 @@ class Reader:
         if name not in self._matrices:
             self._matrices[name] = Matrix(self.tensors[name], self.tensors.get(f"{name}.scales"))
         if self._matrices[name].precision != record["precision"]:
-            raise ArgumentError(f"{name} must be {record['precision']}, got {self._matrices[name].precision}")
+            raise ArgumentError(
+                f"{name} must be {record['precision']}, got {self._matrices[name].precision}"
+            )
         return self._matrices[name]
 
     def _vector(self, name: str) -> Array:

@@ -24,8 +24,10 @@ class Recurrent:
 
     Args:
         program: the cell's at evaluation, from `recurra.program.trace`.
-        matrices: "weight_ih" (G * H, I), and the other products' by the names that the program uses.
-        vectors: biases, gains and the cell's own parameters, by name; "initial_h" (H,) and so on where the first state is learned.
+        matrices: "weight_ih" (G * H, I), and the other products' by the names that the program
+            uses.
+        vectors: biases, gains and the cell's own parameters, by name; "initial_h" (H,) and so on
+            where the first state is learned.
 
     Raises:
         ArgumentError, ShapeError: a weight is missing, unknown, or of another shape.
@@ -40,9 +42,14 @@ class Recurrent:
 
     def __post_init__(self) -> None:
         if self.program.noise:
-            raise ArgumentError(f"program must be that of a cell at evaluation, got one with noise {', '.join(self.program.noise)}")
+            raise ArgumentError(
+                "program must be that of a cell at evaluation, got one with noise"
+                f" {', '.join(self.program.noise)}"
+            )
         if "weight_ih" not in self.matrices:
-            raise ArgumentError(f"matrices must hold 'weight_ih', got {', '.join(self.matrices) or 'nothing'}")
+            raise ArgumentError(
+                f"matrices must hold 'weight_ih', got {', '.join(self.matrices) or 'nothing'}"
+            )
         check(self.program)
         gates, rows = len(self.program.gates), self.matrices["weight_ih"].shape[0]
         if rows % gates:
@@ -62,11 +69,15 @@ class Recurrent:
     @property
     def products(self) -> list[Product]:
         """The products with a weight, in the order of the phases."""
-        return [body.product for body in self.program.bodies if body.product and body.product.weight]
+        return [
+            body.product for body in self.program.bodies if body.product and body.product.weight
+        ]
 
     @property
     def units(self) -> dict[str, int]:
-        """Units by the symbols that the program uses for widths: "hidden", and the states of another width."""
+        """Units by the symbols that the program uses for widths: "hidden", and the states of
+        another width.
+        """
         units = {"hidden": self.hidden}
         for product in self.products:
             weight = self.matrices.get(str(product.weight))
@@ -84,10 +95,15 @@ class Recurrent:
         """
         units = self.units
         symbols = {node.name: node.width for node in self.program.nodes if node.op == "state"}
-        found = {name: symbols.get(name, self.program.nodes[number].width) for name, number in self.program.state.items()}
+        found = {
+            name: symbols.get(name, self.program.nodes[number].width)
+            for name, number in self.program.state.items()
+        }
         for name, symbol in found.items():
             if symbol not in units:
-                raise ShapeError(f"matrices must tell the width of {name}, got none that reads or makes it")
+                raise ShapeError(
+                    f"matrices must tell the width of {name}, got none that reads or makes it"
+                )
         return {name: units[symbol] for name, symbol in found.items()}
 
     def _check_weights(self) -> None:
@@ -96,17 +112,28 @@ class Recurrent:
         matrices = {name: use.needed for name, use in uses.items() if use.columns is not None}
         vectors = {name: use.needed for name, use in uses.items() if use.columns is None}
         vectors |= {f"initial_{name}": False for name in self.program.state}
-        for what, given, known in (("matrices", self.matrices, matrices), ("vectors", self.vectors, vectors)):
+        for what, given, known in (
+            ("matrices", self.matrices, matrices),
+            ("vectors", self.vectors, vectors),
+        ):
             for name in given:
                 if name not in known:
                     raise ArgumentError(choice_text(what, name, known))
             for name, needed in known.items():
                 if needed and given.get(name) is None:
-                    raise ArgumentError(f"{what} must hold {name!r}, got {', '.join(given) or 'nothing'}")
-        shapes = {name: use.shape(self.units, self.matrices["weight_ih"].shape[1]) for name, use in uses.items()}
+                    raise ArgumentError(
+                        f"{what} must hold {name!r}, got {', '.join(given) or 'nothing'}"
+                    )
+        shapes = {
+            name: use.shape(self.units, self.matrices["weight_ih"].shape[1])
+            for name, use in uses.items()
+        }
         shapes |= {f"initial_{name}": (width,) for name, width in self.state_widths.items()}
         for name, matrix in self.matrices.items():
             if matrix.shape != shapes[name]:
-                raise ShapeError(f"{name} must have shape {shape_text(shapes[name])}, got {shape_text(matrix.shape)}")
+                raise ShapeError(
+                    f"{name} must have shape {shape_text(shapes[name])}, got"
+                    f" {shape_text(matrix.shape)}"
+                )
         for name, vector in self.vectors.items():
             check_vector(name, vector, shapes[name][0])

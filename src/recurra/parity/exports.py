@@ -1,4 +1,6 @@
-"""The contract, past the layers: the runtime in each precision, graphs of ONNX and torch.export, and the C header as compiled."""
+"""The contract, past the layers: the runtime in each precision, graphs of ONNX and torch.export,
+and the C header as compiled.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def verify_exports(network: Network, x: Array, tell: Callable[[str], object] = s
 
         |path - f64| <= 2 max |loop32 - f64| + 16 eps max(1, |f64|max)
 
-    A quantised path is held to the loop on the weights that it stands for; what quantising costs is another question.
+    A quantised path is held to the loop on the weights that it stands for; what quantising costs is
+    another question.
 
     Args:
         network: from `recurra.export.network_of`, float32.
@@ -84,7 +87,9 @@ def _paths(network: Network) -> Iterator[tuple[str, Callable[[Array], Array]]]:
 def reference(network: Network, x: Array) -> tuple[Array, float]:
     """What the loop gives in float64, and how far from it a path may be."""
     exact, single = Loop(network, x.shape[1]).run(x), Loop(network, x.shape[1], "float32").run(x)
-    return exact, 2 * largest(single, exact) + 16 * float(np.finfo(np.float32).eps) * max(1.0, float(np.abs(exact).max()))
+    return exact, 2 * largest(single, exact) + 16 * float(np.finfo(np.float32).eps) * max(
+        1.0, float(np.abs(exact).max())
+    )
 
 
 def largest(path: Array, exact: Array) -> float:
@@ -100,7 +105,9 @@ def _steps(network: Network, x: Array) -> Array:
 
 def _chunks(network: Network, x: Array) -> Array:
     session = Model(network).session(x.shape[1])
-    return np.concatenate([session.push(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)])
+    return np.concatenate(
+        [session.push(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+    )
 
 
 def _onnx(network: Network, x: Array, kind: str) -> Array:
@@ -114,7 +121,9 @@ def _onnx(network: Network, x: Array, kind: str) -> Array:
         raise _NotHere("needs onnx and onnxruntime: pip install onnx onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     state = initial_states(network, x.shape[1])
     if kind == "sequence":
         y: Array = session.run(["y"], {"x": x, **state})[0]
@@ -156,19 +165,31 @@ def _c(network: Network, x: Array) -> Array:
         write_c(network, Path(folder) / "model.h", "model")
         tokens = network.reads_tokens
         names = dict(
-            state="model_state s;", type="int32_t" if tokens else "float", count="1" if tokens else "MODEL_INPUT_SIZE",
-            init="model_init(&s);", step="if (model_step(&s, x[0], y)) return 2;" if tokens else "model_step(&s, x, y);",
-        )  # fmt: skip
+            state="model_state s;",
+            type="int32_t" if tokens else "float",
+            count="1" if tokens else "MODEL_INPUT_SIZE",
+            init="model_init(&s);",
+            step="if (model_step(&s, x[0], y)) return 2;" if tokens else "model_step(&s, x, y);",
+        )
         (Path(folder) / "main.c").write_text(PROGRAM % names)
         built = [compiler, "-std=c99", "-O2", "main.c", "-o", "main", "-lm"]
         done = subprocess.run(built, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise _NotHere(f"{compiler} failed: {done.stderr.splitlines()[0] if done.stderr else done.returncode}")
+            raise _NotHere(
+                f"{compiler} failed:"
+                f" {done.stderr.splitlines()[0] if done.stderr else done.returncode}"
+            )
         outputs = []
         for row in range(x.shape[1]):
             given = np.ascontiguousarray(x[:, row], np.int32 if tokens else np.float32).tobytes()
-            ran = subprocess.run([str(Path(folder) / "main")], input=given, capture_output=True, check=False)
+            ran = subprocess.run(
+                [str(Path(folder) / "main")], input=given, capture_output=True, check=False
+            )
             made = np.frombuffer(ran.stdout, np.float32)
             whole = ran.returncode == 0 and made.size == len(x) * network.output_size
-            outputs.append(made.reshape(len(x), -1) if whole else np.full((len(x), network.output_size), np.nan, np.float32))
+            outputs.append(
+                made.reshape(len(x), -1)
+                if whole
+                else np.full((len(x), network.output_size), np.nan, np.float32)
+            )
     return np.stack(outputs, 1)

@@ -50,7 +50,8 @@ def verify(model: SequenceModule, x: Tensor, tell: Callable[[str], object] = str
 
     Args:
         model: a module over time that can stream; it is run as at evaluation and left as it is.
-        x: (T, B, ...), what it is run on, whatever order of axes it takes; T at least 3, B at least 1.
+        x: (T, B, ...), what it is run on, whatever order of axes it takes; T at least 3, B at least
+            1.
         tell: called with the name of each path before it is run.
 
     Returns:
@@ -103,7 +104,9 @@ def _kinds(x: Tensor) -> Iterator[tuple[str, dict[str, Any]]]:
     yield ", ragged with resets", {"lengths": lengths, "resets": resets}
 
 
-def _paths(kind: str, model: SequenceModule, x: Tensor, options: dict[str, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _paths(
+    kind: str, model: SequenceModule, x: Tensor, options: dict[str, Any]
+) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What is run on one kind of batch."""
     yield f"loop{kind}", lambda: _forced("loop", model, x, options)
     yield f"whole{kind}", lambda: run_time_first(model, x, **options)
@@ -120,13 +123,21 @@ def _forced(method: str, model: SequenceModule, x: Tensor, options: dict[str, An
         return run_time_first(model, x, **options)
 
 
-def in_chunks(model: SequenceModule, x: Tensor, size: int, *, lengths: Any = None, resets: Any = None) -> tuple[Tensor, Any]:
+def in_chunks(
+    model: SequenceModule, x: Tensor, size: int, *, lengths: Any = None, resets: Any = None
+) -> tuple[Tensor, Any]:
     """Run a module over a sequence in chunks of `size` steps, the state carried."""
     outputs, state = [], None
     for start in range(0, len(x), size):
         part = x[start : start + size]
         here = None if lengths is None else (lengths - start).clamp(0, len(part))
-        y, state = run_time_first(model, part, state, lengths=here, resets=None if resets is None else resets[start : start + size])
+        y, state = run_time_first(
+            model,
+            part,
+            state,
+            lengths=here,
+            resets=None if resets is None else resets[start : start + size],
+        )
         outputs.append(y)
     return torch.cat(outputs), state
 
@@ -148,7 +159,9 @@ def _flat(result: tuple[Tensor, Any]) -> list[Tensor]:
 
 def difference(path: list[Tensor], reference: list[Tensor]) -> float:
     """The largest difference over all tensors; infinite where one side is not a number."""
-    largest = max(float((p.double() - r.double()).abs().max()) for p, r in zip(path, reference, strict=True))
+    largest = max(
+        float((p.double() - r.double()).abs().max()) for p, r in zip(path, reference, strict=True)
+    )
     return largest if largest == largest else float("inf")
 
 

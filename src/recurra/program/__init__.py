@@ -1,6 +1,7 @@
 """Programs: a cell's equations and their derivative as a short list of operations.
 
-What a program is, and its JSON, are read without PyTorch; tracing a cell and evaluating one need it.
+What a program is, and its JSON, are read without PyTorch; tracing a cell and evaluating one need
+it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
     from recurra.program.show import show
     from recurra.program.trace import trace
 
-__all__ = ["ALPHABET", "Body", "Derivative", "Node", "Product", "Program", "evaluate", "from_json", "show", "to_json", "trace"]
+__all__ = [
+    "ALPHABET",
+    "Body",
+    "Derivative",
+    "Node",
+    "Product",
+    "Program",
+    "evaluate",
+    "from_json",
+    "show",
+    "to_json",
+    "trace",
+]
 
 _FUNCTIONS = ("evaluate", "show", "trace")
 
@@ -24,6 +37,8 @@ _FUNCTIONS = ("evaluate", "show", "trace")
 def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
         for each in _FUNCTIONS:
-            globals()[each] = getattr(import_for(f"recurra.program.{name}", f"recurra.program.{each}"), each)
+            globals()[each] = getattr(
+                import_for(f"recurra.program.{name}", f"recurra.program.{each}"), each
+            )
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,7 +35,9 @@ def _unary(factor: Callable[[Ops, int, int], int]) -> Rule:
 
 
 def _select(k: Ops, x: tuple[int, ...], dy: int, first: str) -> list[int | None]:
-    """max and min: the gradient goes to the larger (smaller); a tie is shared in halves, as in torch."""
+    """max and min: the gradient goes to the larger (smaller); a tie is shared in halves, as in
+    torch.
+    """
     wins, tie = getattr(k, first)(x[0], x[1]), k.eq(x[0], x[1])
     share = k.add(wins, k.mul(tie, k.const(0.5)))
     return [k.mul(dy, share), k.mul(dy, k.sub(k.const(1.0), share))]
@@ -47,7 +49,11 @@ RULES: dict[str, Rule] = {
     "mul": lambda k, x, y, dy: [k.mul(dy, x[1]), k.mul(dy, x[0])],
     "div": lambda k, x, y, dy: [k.div(dy, x[1]), k.neg(k.div(k.mul(dy, y), x[1]))],
     "neg": lambda k, x, y, dy: [k.neg(dy)],
-    "where": lambda k, x, y, dy: [None, k.where(x[0], dy, k.const(0.0)), k.where(x[0], k.const(0.0), dy)],
+    "where": lambda k, x, y, dy: [
+        None,
+        k.where(x[0], dy, k.const(0.0)),
+        k.where(x[0], k.const(0.0), dy),
+    ],
     "maximum": lambda k, x, y, dy: _select(k, x, dy, "gt"),
     "minimum": lambda k, x, y, dy: _select(k, x, dy, "lt"),
     "relu": lambda k, x, y, dy: [k.where(k.gt(y, k.const(0.0)), dy, k.const(0.0))],
@@ -59,7 +65,9 @@ RULES: dict[str, Rule] = {
     "sqrt": lambda k, x, y, dy: [k.div(dy, k.mul(y, k.const(2.0)))],
     "sin": _unary(lambda k, x, y: k.cos(x)),
     "cos": _unary(lambda k, x, y: k.neg(k.sin(x))),
-    "erf": _unary(lambda k, x, y: k.mul(k.const(2 / math.sqrt(math.pi)), k.exp(k.neg(k.mul(x, x))))),
+    "erf": _unary(
+        lambda k, x, y: k.mul(k.const(2 / math.sqrt(math.pi)), k.exp(k.neg(k.mul(x, x))))
+    ),
     "tanh": _unary(lambda k, x, y: k.sub(k.const(1.0), k.mul(y, y))),
     "sigmoid": _unary(lambda k, x, y: k.mul(y, k.sub(k.const(1.0), y))),
 }
@@ -75,7 +83,9 @@ class _Adjoints(NamedTuple):
     def add(self, node: int, gradient: int, phase: int) -> None:
         """Add a gradient to what the node has."""
         have = self.of.get(node)
-        self.of[node] = gradient if have is None else self.builder.op("add", (have, gradient), phase)
+        self.of[node] = (
+            gradient if have is None else self.builder.op("add", (have, gradient), phase)
+        )
 
     def back(self, nodes: tuple[int, ...], phase: int) -> None:
         """Send gradients from these nodes to their arguments, last node first."""
@@ -83,7 +93,9 @@ class _Adjoints(NamedTuple):
         for number in reversed(nodes):
             node, dy = self.builder.nodes[number], self.of.get(number)
             if dy is not None and node.op in RULES:
-                for arg, gradient in zip(node.args, RULES[node.op](ops, node.args, number, dy), strict=True):
+                for arg, gradient in zip(
+                    node.args, RULES[node.op](ops, node.args, number, dy), strict=True
+                ):
                     if gradient is not None and self.builder.nodes[arg].op != "const":
                         self.add(arg, gradient, phase)
 
@@ -97,7 +109,9 @@ def differentiate(builder: Builder, bodies: tuple[Body, ...], state: dict[str, i
     adjoint = _Adjoints(builder, {})
     forward = len(builder.nodes)
     for name, node in state.items():
-        adjoint.add(node, builder.source("grad", name, width=builder.nodes[node].width), len(bodies))
+        adjoint.add(
+            node, builder.source("grad", name, width=builder.nodes[node].width), len(bodies)
+        )
     halves: list[tuple[int, int]] = []
     dv: list[dict[str, int]] = [{} for _ in bodies]
     for phase in reversed(range(len(bodies))):
@@ -107,24 +121,47 @@ def differentiate(builder: Builder, bodies: tuple[Body, ...], state: dict[str, i
         before = len(builder.nodes)
         if body.product is not None and dv[phase]:
             operand = body.product.operand
-            adjoint.add(operand, builder.source("grad_operand", "", phase, builder.nodes[operand].width), phase)
+            adjoint.add(
+                operand,
+                builder.source("grad_operand", "", phase, builder.nodes[operand].width),
+                phase,
+            )
         adjoint.back(body.operand_nodes, phase)
         halves.append((before, len(builder.nodes)))
     found = {kind: _collect(adjoint, forward, (kind,)) for kind in ("state", "noise", "param")}
     du = _collect(adjoint, forward, ("a", "u"))
-    outputs = [*du.values(), *(i for each in dv for i in each.values()), *(i for each in found.values() for i in each.values())]
-    return Derivative(_split(builder, forward, halves, outputs), du, tuple(dv), found["state"], found["noise"], found["param"])
+    outputs = [
+        *du.values(),
+        *(i for each in dv for i in each.values()),
+        *(i for each in found.values() for i in each.values()),
+    ]
+    return Derivative(
+        _split(builder, forward, halves, outputs),
+        du,
+        tuple(dv),
+        found["state"],
+        found["noise"],
+        found["param"],
+    )
 
 
-def _collect(adjoint: _Adjoints, forward: int, kinds: tuple[str, ...], phase: int | None = None) -> dict[str, int]:
-    """Gradients of the sources of these kinds by name; `a` counts for u and for v, summed where both are read."""
+def _collect(
+    adjoint: _Adjoints, forward: int, kinds: tuple[str, ...], phase: int | None = None
+) -> dict[str, int]:
+    """Gradients of the sources of these kinds by name; `a` counts for u and for v, summed where
+    both are read.
+    """
     total: dict[str, int] = {}
     for number in range(forward):
         node = adjoint.builder.nodes[number]
         gradient = adjoint.of.get(number)
         if node.op in kinds and gradient is not None and phase in (None, node.phase):
             have = total.get(node.name)
-            total[node.name] = gradient if have is None else adjoint.builder.op("add", (have, gradient), node.phase)
+            total[node.name] = (
+                gradient
+                if have is None
+                else adjoint.builder.op("add", (have, gradient), node.phase)
+            )
     return total
 
 

@@ -1,4 +1,6 @@
-"""Run a program's operations on tensors: the meaning of each, in torch. Tests and explanations use it."""
+"""Run a program's operations on tensors: the meaning of each, in torch. Tests and explanations use
+it.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,45 @@ from torch import Tensor
 from recurra.program.graph import Node
 
 MEANING = {
-    **{name: getattr(torch, name) for name in (
-        "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "erf", "tanh", "sigmoid", "relu",
-        "add", "sub", "mul", "div", "maximum", "minimum",
-    )},
-    **{name: (lambda x, y, name=name: getattr(torch, name)(x, y).to(x.dtype)) for name in ("gt", "ge", "lt", "le", "eq")},
+    **{
+        name: getattr(torch, name)
+        for name in (
+            "neg",
+            "abs",
+            "sign",
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "erf",
+            "tanh",
+            "sigmoid",
+            "relu",
+            "add",
+            "sub",
+            "mul",
+            "div",
+            "maximum",
+            "minimum",
+        )
+    },
+    **{
+        name: lambda x, y, name=name: getattr(torch, name)(x, y).to(x.dtype)
+        for name in ("gt", "ge", "lt", "le", "eq")
+    },
     "where": lambda k, x, y: torch.where(k != 0, x, y),
-}  # fmt: skip
+}
 """What each operation of the alphabet computes."""
 
 
-def evaluate(nodes: tuple[Node, ...], numbers: Iterable[int], values: dict[int, Tensor], like: Tensor) -> None:
-    """Compute the nodes `numbers` in order, reading and filling `values`; constants come by themselves.
+def evaluate(
+    nodes: tuple[Node, ...], numbers: Iterable[int], values: dict[int, Tensor], like: Tensor
+) -> None:
+    """Compute the nodes `numbers` in order, reading and filling `values`; constants come by
+    themselves.
 
     >>> nodes = (Node("state", name="h"), Node("tanh", (0,)))
     >>> values = {0: torch.zeros(2)}

@@ -18,20 +18,39 @@ def forward_only(program: Program) -> Program:
     wanted |= {body.product.operand for body in program.bodies if body.product}
     wanted |= {arg for number in wanted for arg in program.nodes[number].args}
     # A product's a and v are kept whether they are read or not: they say what it makes.
-    wanted |= {number for number, node in enumerate(program.nodes) if node.op in ("a", "v", "u", "state", "param", "noise")}
+    wanted |= {
+        number
+        for number, node in enumerate(program.nodes)
+        if node.op in ("a", "v", "u", "state", "param", "noise")
+    }
     order = sorted(wanted)
     to = {number: place for place, number in enumerate(order)}
     nodes = tuple(_moved(program.nodes[number], to) for number in order)
     bodies = tuple(
         Body(
-            tuple(to[i] for i in body.operand_nodes), body.product and body.product._replace(operand=to[body.product.operand]),
+            tuple(to[i] for i in body.operand_nodes),
+            body.product and body.product._replace(operand=to[body.product.operand]),
             tuple(to[i] for i in body.nodes),
         )
         for body in program.bodies
-    )  # fmt: skip
-    state, gates = ({name: to[number] for name, number in group.items()} for group in (program.state, program.gates))
+    )
+    state, gates = (
+        {name: to[number] for name, number in group.items()}
+        for group in (program.state, program.gates)
+    )
     nothing = Derivative(tuple(((), ()) for _ in bodies), {}, tuple({} for _ in bodies), {}, {}, {})
-    return Program(program.cell, nodes, bodies, state, gates, program.noise, program.params, program.widths, program.input_norm, nothing)
+    return Program(
+        program.cell,
+        nodes,
+        bodies,
+        state,
+        gates,
+        program.noise,
+        program.params,
+        program.widths,
+        program.input_norm,
+        nothing,
+    )
 
 
 def _moved(node: Node, to: dict[int, int]) -> Node:

@@ -10,22 +10,39 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SOURCES = ("a", "u", "v", "state", "noise", "param", "const", "grad", "grad_operand")
-"""Kinds of node that are read, not computed; `a` is u + v, the `grad`s are read by the derivative."""
+"""Kinds of node that are read, not computed; `a` is u + v, the `grad`s are read by the
+derivative.
+"""
 
 UNARY = (
-    "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "erf", "tanh", "sigmoid", "relu",
-)  # fmt: skip
+    "neg",
+    "abs",
+    "sign",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "sin",
+    "cos",
+    "erf",
+    "tanh",
+    "sigmoid",
+    "relu",
+)
 BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "gt", "ge", "lt", "le", "eq")
 TERNARY = ("where",)
 ALPHABET = UNARY + BINARY + TERNARY
-"""Every operation of a program. A comparison gives 1 or 0; `where(k, x, y)` is x where k is not 0."""
+"""Every operation of a program. A comparison gives 1 or 0; `where(k, x, y)` is x where k is not
+0.
+"""
 
 
 class Node(NamedTuple):
     """One value: a source (`name` says which, `value` a constant) or an operation on earlier nodes.
 
-    `phase` is the number of the phase whose body computes it, or whose v it is; `width` names its units:
-    "hidden", or the state whose width it has.
+    `phase` is the number of the phase whose body computes it, or whose v it is; `width` names its
+    units: "hidden", or the state whose width it has.
     """
 
     op: str
@@ -37,10 +54,11 @@ class Node(NamedTuple):
 
 
 class Product(NamedTuple):
-    """How a phase makes its v from its operand; as `recurra.cells.Phase` says it, with the rows spelt out.
+    """How a phase makes its v from its operand; as `recurra.cells.Phase` says it, with the rows
+    spelt out.
 
-    `first` and `total` count blocks of the weight: this phase uses rows first..first+len(gates) of total.
-    `norm` gives the number of blocks in each normalised group.
+    `first` and `total` count blocks of the weight: this phase uses rows first..first+len(gates) of
+    total. `norm` gives the number of blocks in each normalised group.
     """
 
     operand: int
@@ -68,8 +86,8 @@ class Derivative:
     """The vector-Jacobian product of one step, phase by phase from the last.
 
     Attributes:
-        bodies: for each phase, last first: the nodes before its product's own backward (which turns dv into
-            the source `grad_operand`), and those after it.
+        bodies: for each phase, last first: the nodes before its product's own backward (which turns
+            dv into the source `grad_operand`), and those after it.
         du, dstate, dnoise, dparam: node of each gradient by name; a missing name has gradient 0.
         dv: by phase, node of each gate's gradient.
     """
@@ -84,7 +102,8 @@ class Derivative:
 
 @dataclass(frozen=True)
 class Program:
-    """One step of a cell as a list of elementwise operations between products; `print` it to read it.
+    """One step of a cell as a list of elementwise operations between products; `print` it to read
+    it.
 
     Attributes:
         cell: how the cell prints.
@@ -117,7 +136,10 @@ class Program:
 
         steps = sum(len(body.operand_nodes) + len(body.nodes) for body in self.bodies)
         back = sum(len(part) for parts in self.derivative.bodies for part in parts)
-        return f"Program({one_line(self.cell)}: {count_text(steps, 'operation')}{f', {back:,} in the derivative' if back else ''})"
+        return (
+            f"Program({one_line(self.cell)}:"
+            f" {count_text(steps, 'operation')}{f', {back:,} in the derivative' if back else ''})"
+        )
 
     def __str__(self) -> str:
         from recurra.program.listing import program_text
@@ -148,7 +170,11 @@ class Builder:
     def op(self, op: str, args: Sequence[int], phase: int) -> int:
         """Add an operation; simplifies what costs nothing to simplify."""
         nodes = [self.nodes[i] for i in args]
-        if op == "add" and {node.op for node in nodes} == {"u", "v"} and nodes[0].name == nodes[1].name:
+        if (
+            op == "add"
+            and {node.op for node in nodes} == {"u", "v"}
+            and nodes[0].name == nodes[1].name
+        ):
             v = nodes[0] if nodes[0].op == "v" else nodes[1]
             return self.source("a", v.name, v.phase, v.width)
         if op == "mul" and (one := self._is_one(args)) is not None:

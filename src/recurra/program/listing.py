@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from recurra.program.graph import Product, Program
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "=="}
+INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+    "eq": "==",
+}
 
 
 def program_text(program: Program) -> str:
-    """A program line by line: each phase's product and operations, then the derivative, where the program has one."""
+    """A program line by line: each phase's product and operations, then the derivative, where the
+    program has one.
+    """
     names = _names(program)
     lines = [program.cell, "", "step"]
     for body in program.bodies:
@@ -16,21 +28,34 @@ def program_text(program: Program) -> str:
         if body.product:
             lines.append(_product(body.product, names))
         lines += [_line(program, names, i) for i in body.nodes]
-    lines += [f"  {name}' = {names[i]}" for name, i in program.state.items() if names[i] != f"{name}'"]
+    lines += [
+        f"  {name}' = {names[i]}" for name, i in program.state.items() if names[i] != f"{name}'"
+    ]
     derivative = _derivative(program, names)
     return "\n".join([*lines, "", "derivative", *derivative] if derivative else lines)
 
 
 def _derivative(program: Program, names: dict[int, str]) -> list[str]:
     lines, derivative = [], program.derivative
-    for phase, (first, second) in zip(reversed(range(len(program.bodies))), derivative.bodies, strict=True):
+    for phase, (first, second) in zip(
+        reversed(range(len(program.bodies))), derivative.bodies, strict=True
+    ):
         lines += [_line(program, names, i) for i in first]
         product = program.bodies[phase].product
         if product and derivative.dv[phase]:
-            dv = ", ".join(names[derivative.dv[phase][g]] for g in product.gates if g in derivative.dv[phase])
+            dv = ", ".join(
+                names[derivative.dv[phase][g]] for g in product.gates if g in derivative.dv[phase]
+            )
             norm = " through the norm" if product.norm else ""
             weight = f" @ {_weight(product)}" if product.weight else ""
-            source = next((i for i, n in enumerate(program.nodes) if n.op == "grad_operand" and n.phase == phase), None)
+            source = next(
+                (
+                    i
+                    for i, n in enumerate(program.nodes)
+                    if n.op == "grad_operand" and n.phase == phase
+                ),
+                None,
+            )
             left = f"d({product.operand})" if source is None else names[source]
             lines.append(f"  {left} = {f'[{dv}]' if len(product.gates) > 1 else dv}{weight}{norm}")
         lines += [_line(program, names, i) for i in second]
@@ -40,11 +65,15 @@ def _derivative(program: Program, names: dict[int, str]) -> list[str]:
 
 def _names(program: Program) -> dict[int, str]:
     names: dict[int, str] = {}
-    outputs = {i: name for name, i in program.gates.items()} | {i: f"{name}'" for name, i in program.state.items()}
+    outputs = {i: name for name, i in program.gates.items()} | {
+        i: f"{name}'" for name, i in program.state.items()
+    }
     d = program.derivative
     gradients = {i: f"d({name})" for group in (d.dstate, d.dparam) for name, i in group.items()}
     gradients |= {i: f"d(v.{gate})" for each in d.dv for gate, i in each.items()}
-    gradients |= {i: f"d(a.{gate})" if i in gradients else f"d(u.{gate})" for gate, i in d.du.items()}
+    gradients |= {
+        i: f"d(a.{gate})" if i in gradients else f"d(u.{gate})" for gate, i in d.du.items()
+    }
     temporary = 0
     for number, node in enumerate(program.nodes):
         if node.op == "const":
@@ -68,7 +97,11 @@ def _names(program: Program) -> dict[int, str]:
 def _line(program: Program, names: dict[int, str], number: int) -> str:
     node = program.nodes[number]
     args = [names[i] for i in node.args]
-    right = f"{args[0]} {INFIX[node.op]} {args[1]}" if node.op in INFIX else f"{node.op}({', '.join(args)})"
+    right = (
+        f"{args[0]} {INFIX[node.op]} {args[1]}"
+        if node.op in INFIX
+        else f"{node.op}({', '.join(args)})"
+    )
     return f"  {names[number]} = {right}"
 
 

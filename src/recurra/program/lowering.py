@@ -35,14 +35,19 @@ def _hardsigmoid(k: Ops, x: int) -> int:
 
 def _softplus(k: Ops, x: int, beta: int | None = None, threshold: int | None = None) -> int:
     """log(1 + exp(beta x)) / beta, and x itself beyond the threshold, as in torch."""
-    beta, threshold = k.const(1.0) if beta is None else beta, k.const(20.0) if threshold is None else threshold
+    beta, threshold = (
+        k.const(1.0) if beta is None else beta,
+        k.const(20.0) if threshold is None else threshold,
+    )
     scaled = k.mul(x, beta)
     beyond = k.gt(scaled, threshold)
     return k.where(beyond, x, k.div(k.log1p(k.exp(k.where(beyond, k.const(0.0), scaled))), beta))
 
 
 def _log_sigmoid(k: Ops, x: int) -> int:
-    """min(x, 0) - log(1 + exp(-|x|)); said with `where`, because relu and abs have no gradient at 0."""
+    """min(x, 0) - log(1 + exp(-|x|)); said with `where`, because relu and abs have no gradient at
+    0.
+    """
     negative = k.lt(x, k.const(0.0))
     return k.sub(k.where(negative, x, k.const(0.0)), k.log1p(k.exp(k.where(negative, x, k.neg(x)))))
 
@@ -54,7 +59,13 @@ def _detach(k: Ops, x: int) -> int:
     return x
 
 
-def _elu(k: Ops, x: int, alpha: int | None = None, scale: int | None = None, input_scale: int | None = None) -> int:
+def _elu(
+    k: Ops,
+    x: int,
+    alpha: int | None = None,
+    scale: int | None = None,
+    input_scale: int | None = None,
+) -> int:
     one = k.const(1.0)
     alpha, scale, input_scale = (one if v is None else v for v in (alpha, scale, input_scale))
     inner = k.expm1(k.mul(k.where(k.gt(x, k.const(0.0)), k.const(0.0), x), input_scale))
@@ -75,8 +86,12 @@ def _power(k: Ops, x: int, exponent: int) -> int:
 
 
 LOWER: dict[str, Lower] = {
-    **{name: (lambda k, x, op=name: getattr(k, op)(x)) for name in UNARY},
-    **{name: (lambda k, x, y, op=name: getattr(k, op)(x, y)) for name in BINARY if name not in ("add", "sub")},
+    **{name: lambda k, x, op=name: getattr(k, op)(x) for name in UNARY},
+    **{
+        name: lambda k, x, y, op=name: getattr(k, op)(x, y)
+        for name in BINARY
+        if name not in ("add", "sub")
+    },
     "add": _scaled("add"),
     "sub": _scaled("sub"),
     "rsub": lambda k, x, y, alpha=None: k.sub(y, x if alpha is None else k.mul(x, alpha)),
@@ -95,18 +110,27 @@ LOWER: dict[str, Lower] = {
     "softplus": _softplus,
     "log_sigmoid_forward": _log_sigmoid,
     "elu": _elu,
-    "celu": lambda k, x, alpha=None: _elu(k, x, alpha, None, None if alpha is None else k.div(k.const(1.0), alpha)),
-    "leaky_relu": lambda k, x, slope=None: k.where(k.gt(x, k.const(0.0)), x, k.mul(x, k.const(0.01) if slope is None else slope)),
+    "celu": lambda k, x, alpha=None: _elu(
+        k, x, alpha, None, None if alpha is None else k.div(k.const(1.0), alpha)
+    ),
+    "leaky_relu": lambda k, x, slope=None: k.where(
+        k.gt(x, k.const(0.0)), x, k.mul(x, k.const(0.01) if slope is None else slope)
+    ),
     "threshold": lambda k, x, limit, value: k.where(k.gt(x, limit), x, value),
-    "gelu": lambda k, x: k.mul(k.mul(x, k.const(0.5)), k.add(k.const(1.0), k.erf(k.mul(x, k.const(0.7071067811865476))))),
+    "gelu": lambda k, x: k.mul(
+        k.mul(x, k.const(0.5)), k.add(k.const(1.0), k.erf(k.mul(x, k.const(0.7071067811865476))))
+    ),
     "lerp": lambda k, x, y, share: k.add(x, k.mul(share, k.sub(y, x))),
     "addcmul": lambda k, x, y, z, value=None: k.add(x, _times(k, k.mul(y, z), value)),
     "addcdiv": lambda k, x, y, z, value=None: k.add(x, _times(k, k.div(y, z), value)),
     "logical_not": lambda k, x: k.eq(x, k.const(0.0)),
     "ne": lambda k, x, y: k.sub(k.const(1.0), k.eq(x, y)),
-    **{name: (lambda k, x: x) for name in ("alias", "clone", "lift_fresh")},
+    **{name: lambda k, x: x for name in ("alias", "clone", "lift_fresh")},
     "detach": _detach,
-    **{name: (lambda k, x, fill=value: k.const(fill)) for name, value in (("zeros_like", 0.0), ("ones_like", 1.0))},
+    **{
+        name: lambda k, x, fill=value: k.const(fill)
+        for name, value in (("zeros_like", 0.0), ("ones_like", 1.0))
+    },
     "full_like": lambda k, x, value: value,
     "scalar_tensor": lambda k, value: value,
 }

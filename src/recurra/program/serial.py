@@ -25,9 +25,18 @@ def to_json(program: Program) -> str:
     record = {
         "version": VERSION,
         "cell": program.cell,
-        "nodes": [[node.op, list(node.args), node.name, node.value, node.phase, node.width] for node in program.nodes],
-        "bodies": [[body.operand_nodes, body.product and list(body.product), body.nodes] for body in program.bodies],
-        **{name: getattr(program, name) for name in ("state", "gates", "noise", "params", "widths", "input_norm")},
+        "nodes": [
+            [node.op, list(node.args), node.name, node.value, node.phase, node.width]
+            for node in program.nodes
+        ],
+        "bodies": [
+            [body.operand_nodes, body.product and list(body.product), body.nodes]
+            for body in program.bodies
+        ],
+        **{
+            name: getattr(program, name)
+            for name in ("state", "gates", "noise", "params", "widths", "input_norm")
+        },
         "derivative": [d.bodies, d.du, d.dv, d.dstate, d.dnoise, d.dparam],
     }
     return json.dumps(record)
@@ -37,19 +46,25 @@ def from_json(text: str) -> Program:
     """Read a program from JSON.
 
     Raises:
-        ProgramError: the text is not a program, or one that names an unknown operation or a later node.
+        ProgramError: the text is not a program, or one that names an unknown operation or a later
+            node.
     """
     try:
         record = json.loads(text)
         if record["version"] != VERSION:
-            raise ProgramError(f"version must be {VERSION}, got {record['version']!r}; save the program with this recurra")
+            raise ProgramError(
+                f"version must be {VERSION}, got {record['version']!r}; save the program with this"
+                " recurra"
+            )
         program = _read(record)
         check_size(program)
         check(program)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         if isinstance(error, ProgramError):
             raise
-        raise ProgramError(f"text must be a program saved by to_json, got something else ({error!r})") from None
+        raise ProgramError(
+            f"text must be a program saved by to_json, got something else ({error!r})"
+        ) from None
     return program
 
 
@@ -57,7 +72,9 @@ def _read(record: dict[str, Any]) -> Program:
     bodies = tuple(Body(tuple(o), _product(p), tuple(n)) for o, p, n in record["bodies"])
     halves, du, dv, dstate, dnoise, dparam = record["derivative"]
     halves = tuple((tuple(first), tuple(second)) for first, second in halves)
-    noise, params, widths, input_norm = (tuple(record[name]) for name in ("noise", "params", "widths", "input_norm"))
+    noise, params, widths, input_norm = (
+        tuple(record[name]) for name in ("noise", "params", "widths", "input_norm")
+    )
     derivative = Derivative(halves, du, tuple(dv), dstate, dnoise, dparam)
     nodes = tuple(Node(op, tuple(args), *rest) for op, args, *rest in record["nodes"])
     cell, state, gates = record["cell"], record["state"], record["gates"]
@@ -68,4 +85,6 @@ def _product(p: list[Any] | None) -> Product | None:
     if p is None:
         return None
     operand, gates, weight, bias, gain, norm, first, total, width, reads = p
-    return Product(operand, tuple(gates), weight, bias, gain, tuple(norm), first, total, width, reads)
+    return Product(
+        operand, tuple(gates), weight, bias, gain, tuple(norm), first, total, width, reads
+    )

@@ -1,4 +1,6 @@
-"""From a cell's equations to its program: run them once on tiny tensors and write down what is done."""
+"""From a cell's equations to its program: run them once on tiny tensors and write down what is
+done.
+"""
 
 from __future__ import annotations
 
@@ -21,26 +23,34 @@ from recurra.program.lowering import LOWER
 
 HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 ROWS = 3
-"""The batch of the tensors traced with; the sizes are odd and distinct, so that a hidden broadcast shows."""
+"""The batch of the tensors traced with; the sizes are odd and distinct, so that a hidden broadcast
+shows.
+"""
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation on known tensors into a builder."""
 
-    def __init__(self, builder: Builder, phase: int, number: dict[int, int], keep: list[Tensor]) -> None:
+    def __init__(
+        self, builder: Builder, phase: int, number: dict[int, int], keep: list[Tensor]
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops, self.number, self.keep = Ops(builder, phase), number, keep
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.split("::")[1]
         if name in ("_local_scalar_dense", "is_nonzero", "equal"):
-            raise ProgramError("pointwise must not branch on data or read a value out of a tensor; use torch.where")
+            raise ProgramError(
+                "pointwise must not branch on data or read a value out of a tensor; use torch.where"
+            )
         if name not in LOWER:
             raise ProgramError(_refusal(name))
         _check_operands(name, [arg for arg in args if isinstance(arg, Tensor)])
         out = func(*args, **(kwargs or {}))
         try:
-            node = LOWER[name](self.ops, *(self.of(arg) for arg in args), **self._options(kwargs or {}))
+            node = LOWER[name](
+                self.ops, *(self.of(arg) for arg in args), **self._options(kwargs or {})
+            )
         except (NotImplementedError, TypeError, ValueError) as reason:
             raise ProgramError(_refusal(f"{name} with these options ({reason})")) from None
         self.remember(out[0] if isinstance(out, tuple) else out, node)
@@ -61,8 +71,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if value.ndim == 0 and not value.requires_grad:
             return self.ops.const(value.item())
         raise ProgramError(
-            f"pointwise must read only a, s and constants, got a tensor of shape {tuple(value.shape)} from outside; "
-            "name it in params, or make it in pointwise"
+            "pointwise must read only a, s and constants, got a tensor of shape"
+            f" {tuple(value.shape)} from outside; name it in params, or make it in pointwise"
         )
 
     def remember(self, tensor: Tensor, node: int) -> None:
@@ -72,23 +82,42 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _check_operands(name: str, operands: list[Tensor]) -> None:
-    """Refuse what runs in torch but is not one number after another: two widths, two truth values added."""
+    """Refuse what runs in torch but is not one number after another: two widths, two truth values
+    added.
+    """
     widths = {operand.shape[-1] for operand in operands if operand.ndim}
     if len(widths) > 1:
-        raise ProgramError(_refusal(f"{name} of values that are {' and '.join(map(str, sorted(widths)))} wide"))
-    if name == "add" and len(operands) > 1 and all(operand.dtype == torch.bool for operand in operands):
-        raise ProgramError(_refusal("add of comparisons, which torch takes for `or`; multiply each by 1.0 first"))
+        raise ProgramError(
+            _refusal(f"{name} of values that are {' and '.join(map(str, sorted(widths)))} wide")
+        )
+    if (
+        name == "add"
+        and len(operands) > 1
+        and all(operand.dtype == torch.bool for operand in operands)
+    ):
+        raise ProgramError(
+            _refusal("add of comparisons, which torch takes for `or`; multiply each by 1.0 first")
+        )
 
 
 def _refusal(what: str) -> str:
     got = what.lstrip("_")  # torch.softmax is _softmax within
-    return f"pointwise must use elementwise operations only, got {got}; the alphabet is {', '.join(ALPHABET)}, and what is made of them"
+    return (
+        f"pointwise must use elementwise operations only, got {got}; the alphabet is"
+        f" {', '.join(ALPHABET)}, and what is made of them"
+    )
 
 
 def _line(error: Exception) -> str:
     """Where in the user's own file an error came up; nothing for a cell of recurra."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(HOMES)]
-    return f" (line {own[-1].lineno} of {Path(own[-1].filename).name}: {own[-1].line})" if own else ""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(HOMES)
+    ]
+    return (
+        f" (line {own[-1].lineno} of {Path(own[-1].filename).name}: {own[-1].line})" if own else ""
+    )
 
 
 class _Tracer:
@@ -108,9 +137,13 @@ class _Tracer:
 
     def symbol(self, width: int) -> str:
         """The name of a width."""
-        return next((name for name, units in self.widths.items() if units == width != self.hidden), "hidden")
+        return next(
+            (name for name, units in self.widths.items() if units == width != self.hidden), "hidden"
+        )
 
-    def source(self, op: str, name: str, *, of: str = "", phase: int = 0, shape: tuple[int, ...] = ()) -> Tensor:
+    def source(
+        self, op: str, name: str, *, of: str = "", phase: int = 0, shape: tuple[int, ...] = ()
+    ) -> Tensor:
         """A tensor that stands for a value that is read."""
         tensor = torch.zeros(shape or (ROWS, self.widths.get(of, self.hidden)))
         width = self.symbol(tensor.shape[-1])
@@ -128,7 +161,8 @@ class _Tracer:
         except (RuntimeError, NotImplementedError) as error:
             line = str(error).splitlines()[0]
             raise ProgramError(
-                f"{self.cell!r}: pointwise must be elementwise, got an operation that failed: {line}{_line(error)}"
+                f"{self.cell!r}: pointwise must be elementwise, got an operation that failed:"
+                f" {line}{_line(error)}"
             ) from None
 
     def phase(self, number: int, phase: Phase) -> Body:
@@ -147,26 +181,44 @@ class _Tracer:
         for name, value in check_returned(phase, found).items():
             self.node(value, name)
         self.s.new.values.update(found)
-        return Body(self.operations(start, middle), product, self.operations(middle, len(self.builder.nodes)))
+        return Body(
+            self.operations(start, middle),
+            product,
+            self.operations(middle, len(self.builder.nodes)),
+        )
 
     def product(self, phase: Phase, operand: int) -> Product:
         """A phase's product with its rows spelt out."""
         total = sum(len(p.gates) for p in self.cell.active_phases() if p.weight == phase.weight)
         return Product(
-            operand, phase.gates, phase.weight, phase.bias, phase.gain, tuple(map(len, phase.norm)),
-            self.cell.first_block(phase), total,
-            self.symbol(self.cell.phase_width(phase, self.hidden)), self.symbol(self.cell.width(phase.reads, self.hidden)),
-        )  # fmt: skip
+            operand,
+            phase.gates,
+            phase.weight,
+            phase.bias,
+            phase.gain,
+            tuple(map(len, phase.norm)),
+            self.cell.first_block(phase),
+            total,
+            self.symbol(self.cell.phase_width(phase, self.hidden)),
+            self.symbol(self.cell.width(phase.reads, self.hidden)),
+        )
 
     def node(self, value: Any, name: str) -> int:
         """The node of a value that a cell returned, after looking at its shape."""
         wanted = (ROWS, self.widths.get(name, self.hidden))
         if not isinstance(value, Tensor):
-            raise ProgramError(f"{self.cell!r}: {name} must be a tensor, got {type(value).__name__}")
+            raise ProgramError(
+                f"{self.cell!r}: {name} must be a tensor, got {type(value).__name__}"
+            )
         if tuple(value.shape) != wanted:
-            raise ProgramError(f"{self.cell!r}: {name} must have shape (B, {wanted[1]}) when H is {self.hidden}, got {tuple(value.shape)}")
+            raise ProgramError(
+                f"{self.cell!r}: {name} must have shape (B, {wanted[1]}) when H is {self.hidden},"
+                f" got {tuple(value.shape)}"
+            )
         if id(value) not in self.number:
-            raise ProgramError(f"{self.cell!r}: {name} must be computed from a and s, got a tensor from outside")
+            raise ProgramError(
+                f"{self.cell!r}: {name} must be computed from a and s, got a tensor from outside"
+            )
         return self.number[id(value)]
 
     def operations(self, start: int, stop: int) -> tuple[int, ...]:
@@ -177,7 +229,10 @@ class _Tracer:
 def _hidden(cell: Cell) -> int:
     """A size for H that no width that the cell fixes itself is equal to."""
     for hidden in (7, 11, 13):
-        if all((cell.width(n, 7) == 7 and cell.width(n, 11) == 11) or cell.width(n, hidden) != hidden for n in cell.state):
+        if all(
+            (cell.width(n, 7) == 7 and cell.width(n, 11) == 11) or cell.width(n, hidden) != hidden
+            for n in cell.state
+        ):
             return hidden
     raise ProgramError(f"{cell!r}: a state's width must be hidden_size or differ from it")
 
@@ -200,11 +255,16 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
     [9]
     """
     if not isinstance(cell, Cell):
-        raise ProgramError(f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example")
+        raise ProgramError(
+            f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example"
+        )
     try:
         hash(cell)
     except TypeError as error:
-        raise ProgramError(f"cell must be hashable, got {cell!r} ({error}); make its class a dataclass(frozen=True)") from None
+        raise ProgramError(
+            f"cell must be hashable, got {cell!r} ({error}); make its class a"
+            " dataclass(frozen=True)"
+        ) from None
     return _trace(cell, tuple(sorted(noise)))
 
 
@@ -212,11 +272,26 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
 def _trace(cell: Cell, noise: tuple[str, ...]) -> Program:
     with torch.inference_mode(False):  # there torch would hand composite operations over whole
         tracer = _Tracer(cell, noise)
-        bodies = tuple(tracer.phase(number, phase) for number, phase in enumerate(cell.active_phases()))
+        bodies = tuple(
+            tracer.phase(number, phase) for number, phase in enumerate(cell.active_phases())
+        )
     new = tracer.s.new.values
     check_complete(cell, new)
-    state, gates = ({name: tracer.number[id(new[name])] for name in names} for names in (cell.state, cell.gates))
+    state, gates = (
+        {name: tracer.number[id(new[name])] for name in names} for names in (cell.state, cell.gates)
+    )
     derivative = differentiate(tracer.builder, bodies, state)
     widths = tuple(name for name, units in tracer.widths.items() if units != tracer.hidden)
     norm = tuple(map(len, cell.input_norm))
-    return Program(repr(cell), tuple(tracer.builder.nodes), bodies, state, gates, noise, tuple(cell.params), widths, norm, derivative)
+    return Program(
+        repr(cell),
+        tuple(tracer.builder.nodes),
+        bodies,
+        state,
+        gates,
+        noise,
+        tuple(cell.params),
+        widths,
+        norm,
+        derivative,
+    )

@@ -26,14 +26,20 @@ class Weight(NamedTuple):
     def shape(self, units: Mapping[str, int], input_size: int) -> tuple[int, ...]:
         """Its shape, where the units of each width are known."""
         rows = self.rows[0] * units[self.rows[1]]
-        return (rows,) if self.columns is None else (rows, units[self.columns] if self.columns else input_size)
+        return (
+            (rows,)
+            if self.columns is None
+            else (rows, units[self.columns] if self.columns else input_size)
+        )
 
 
 def weights_of(program: Program) -> dict[str, Weight]:
-    """Every weight that a program reads, by name: those of x, those of each product in order, then the params.
+    """Every weight that a program reads, by name: those of x, those of each product in order, then
+    the params.
 
     Raises:
-        ProgramError: a name stands for two things, or the products of one weight do not fit together.
+        ProgramError: a name stands for two things, or the products of one weight do not fit
+            together.
 
     >>> from recurra.cells import GRU
     >>> from recurra.program import trace
@@ -49,18 +55,36 @@ def weights_of(program: Program) -> dict[str, Weight]:
     for product in (body.product for body in program.bodies if body.product):
         weight, bias, gain = vectors_of(product)
         rows = (product.total if weight else len(product.gates)), product.width
-        for name, columns, needed in ((weight, product.reads, True), (bias, None, False), (gain, None, True)):
-            if name and found.setdefault(name, Weight(rows, columns, needed)) != (rows, columns, needed):
-                raise ProgramError(f"products of {name} must read it in one shape, got {rows} and {found[name].rows} blocks")
+        for name, columns, needed in (
+            (weight, product.reads, True),
+            (bias, None, False),
+            (gain, None, True),
+        ):
+            if name and found.setdefault(name, Weight(rows, columns, needed)) != (
+                rows,
+                columns,
+                needed,
+            ):
+                raise ProgramError(
+                    f"products of {name} must read it in one shape, got {rows} and"
+                    f" {found[name].rows} blocks"
+                )
         if weight and product.first != ends.get(weight, 0):
-            raise ProgramError(f"products of {weight} must read its blocks one after another, got one that begins at {product.first}")
+            raise ProgramError(
+                f"products of {weight} must read its blocks one after another, got one that begins"
+                f" at {product.first}"
+            )
         if weight:
             ends[weight] = product.first + len(product.gates)
     for name, end in ends.items():
         if end != found[name].rows[0]:
-            raise ProgramError(f"products of {name} must read all its {found[name].rows[0]} blocks, got {end} read")
+            raise ProgramError(
+                f"products of {name} must read all its {found[name].rows[0]} blocks, got {end} read"
+            )
     widths = {node.name: node.width for node in program.nodes if node.op == "param"}
-    return found | {name: Weight((1, widths.get(name, "hidden")), None, True) for name in program.params}
+    return found | {
+        name: Weight((1, widths.get(name, "hidden")), None, True) for name in program.params
+    }
 
 
 def check_names(program: Program) -> None:

@@ -16,4 +16,6 @@ def refuse_mask(name: str, array: Any) -> None:
     """
     masked = sys.modules.get("numpy.ma")  # whoever has such an array has loaded it
     if masked is not None and isinstance(array, masked.MaskedArray):
-        raise DtypeError(f"{name} must be an array without a mask, got a masked one; use {name}.filled(value)")
+        raise DtypeError(
+            f"{name} must be an array without a mask, got a masked one; use {name}.filled(value)"
+        )

@@ -15,9 +15,15 @@ Array = npt.NDArray[Any]
 
 
 def generate(
-    model: Model, prompt: Sequence[int], length: int, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+    model: Model,
+    prompt: Sequence[int],
+    length: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
     seed: int | None = None,
-) -> Iterator[int]:  # fmt: skip
+) -> Iterator[int]:
     """Draw tokens one after another, each from the model's distribution given all before.
 
     Args:
@@ -27,19 +33,23 @@ def generate(
         temperature: logits are divided by it; 0 takes the most likely token.
         top_k: keep only the k most likely tokens.
         top_p: keep the smallest set of most likely tokens whose chance is at least p (nucleus).
-        seed: of the draws; from the system if None. The draws are NumPy's, not those of PyTorch for the same seed.
+        seed: of the draws; from the system if None. The draws are NumPy's, not those of PyTorch for
+            the same seed.
 
     Returns:
         An iterator of tokens.
 
     Raises:
-        ArgumentError: an option is outside its range, the prompt is empty, or the model is no language model.
+        ArgumentError: an option is outside its range, the prompt is empty, or the model is no
+            language model.
 
     Source: nucleus sampling from Holtzman et al. (2020), arXiv:1904.09751.
     """
     network = model.network
     if not network.reads_tokens or network.output_size != network.input_size:
-        raise ArgumentError("model must be a language model, from tokens to a logit for each, got another network")
+        raise ArgumentError(
+            "model must be a language model, from tokens to a logit for each, got another network"
+        )
     tokens = np.asarray(prompt)
     if tokens.ndim == 1 and not len(tokens):
         raise ArgumentError("prompt must hold at least one token, got none")
@@ -50,7 +60,13 @@ def generate(
     if seed is not None and (not _whole(seed) or seed < 0):
         raise ArgumentError(f"seed must be a whole number, 0 or more, got {seed!r}")
     distribution(np.zeros(1), temperature, top_k, top_p)
-    return _draw(model, tokens.astype(np.int64), int(length), (temperature, top_k, top_p), np.random.default_rng(seed))
+    return _draw(
+        model,
+        tokens.astype(np.int64),
+        int(length),
+        (temperature, top_k, top_p),
+        np.random.default_rng(seed),
+    )
 
 
 def _whole(number: Any) -> bool:
@@ -58,10 +74,14 @@ def _whole(number: Any) -> bool:
 
 
 def _real(number: Any) -> bool:
-    return isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(number, bool)
+    return isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(
+        number, bool
+    )
 
 
-def _draw(model: Model, prompt: Array, length: int, options: tuple[Any, ...], draws: np.random.Generator) -> Iterator[int]:
+def _draw(
+    model: Model, prompt: Array, length: int, options: tuple[Any, ...], draws: np.random.Generator
+) -> Iterator[int]:
     with model.session(1) as session:
         logits = session.push(prompt[:, None])[-1, 0]
         for _ in range(length):
@@ -76,7 +96,8 @@ def sample(model: Model, prompt: str = "", length: int = 500, **options: Any) ->
 
     Args:
         model: a language model with a vocabulary.
-        prompt: the text to continue; without one, a line break if the vocabulary has it, else its first symbol.
+        prompt: the text to continue; without one, a line break if the vocabulary has it, else its
+            first symbol.
         length: how many tokens to draw.
         **options: of `generate`.
 
@@ -85,19 +106,24 @@ def sample(model: Model, prompt: str = "", length: int = 500, **options: Any) ->
 
     Raises:
         ArgumentError: the model has no vocabulary, or an option is outside its range.
-        DataError: the prompt holds a character that the model never saw, or the vocabulary cannot be read.
+        DataError: the prompt holds a character that the model never saw, or the vocabulary cannot
+            be read.
     """
     if model.network.vocabulary is None:
         raise ArgumentError("model must have a vocabulary to sample text, got one without")
     if not isinstance(prompt, str):
-        raise ArgumentError(f"prompt must be text, got {type(prompt).__name__}; generate takes tokens")
+        raise ArgumentError(
+            f"prompt must be text, got {type(prompt).__name__}; generate takes tokens"
+        )
     from recurra.vocabulary import continued, from_record  # most streams need none
 
     vocabulary = from_record(model.network.vocabulary)
     return continued(vocabulary, prompt, lambda tokens: generate(model, tokens, length, **options))
 
 
-def distribution(logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Array:
+def distribution(
+    logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Array:
     """The distribution that tokens are drawn from.
 
     Args:
@@ -114,13 +140,20 @@ def distribution(logits: Array, temperature: float = 1.0, top_k: int | None = No
     [0.0, 0.0, 1.0]
     """
     if not _real(temperature) or not 0 <= temperature < float("inf"):
-        raise ArgumentError(f"temperature must be 0 (the most likely token) or positive, got {temperature!r}")
+        raise ArgumentError(
+            f"temperature must be 0 (the most likely token) or positive, got {temperature!r}"
+        )
     if top_k is not None and (not _whole(top_k) or top_k < 1):
         raise ArgumentError(f"top_k must be a positive whole number, got {top_k!r}")
     if top_p is not None and (not _real(top_p) or not 0 < top_p <= 1):
-        raise ArgumentError(f"top_p must be in (0, 1], got {top_p!r}; leave it out to keep every token")
+        raise ArgumentError(
+            f"top_p must be in (0, 1], got {top_p!r}; leave it out to keep every token"
+        )
     if not np.isfinite(logits.max()):
-        raise ArgumentError(f"logits must be finite, got {logits.max()}; the model's weights are damaged, or its training diverged")
+        raise ArgumentError(
+            f"logits must be finite, got {logits.max()}; the model's weights are damaged, or its"
+            " training diverged"
+        )
     if temperature < np.finfo(np.float32).tiny:
         greedy: Array = (np.arange(len(logits)) == np.argmax(logits)).astype(np.float64)
         return greedy

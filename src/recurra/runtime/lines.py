@@ -16,16 +16,24 @@ from recurra.wording import count_text
 Array = npt.NDArray[Any]
 MOST_LINE = 1 << 24
 """Bytes of a line, in memory at once."""
-RAW: dict[str, tuple[np.dtype[Any], float]] = {"f32": (np.dtype("<f4"), 1.0), "s16": (np.dtype("<i2"), 1 / 32768)}
+RAW: dict[str, tuple[np.dtype[Any], float]] = {
+    "f32": (np.dtype("<f4"), 1.0),
+    "s16": (np.dtype("<i2"), 1 / 32768),
+}
 """How a raw sample lies in the stream, and what it is multiplied with."""
 
 
-def records(stream: IO[bytes], form: str, width: int, tokens: int | None = None) -> Iterator[tuple[int, Array | DataError]]:
-    """The steps of a stream, each with its number from 1, float32 (width,) or int64 (1,); a step that cannot be read is an error.
+def records(
+    stream: IO[bytes], form: str, width: int, tokens: int | None = None
+) -> Iterator[tuple[int, Array | DataError]]:
+    """The steps of a stream, each with its number from 1, float32 (width,) or int64 (1,); a step
+    that cannot be read is an error.
 
     Args:
-        stream: bytes, buffered: a read gives all that was asked for but at the end; read no further than the step that is given.
-        form: "json" (a list of numbers, or a record with one under "x"), "csv", "f32" or "s16" (little-endian; s16 over 32768).
+        stream: bytes, buffered: a read gives all that was asked for but at the end; read no further
+            than the step that is given.
+        form: "json" (a list of numbers, or a record with one under "x"), "csv", "f32" or "s16"
+            (little-endian; s16 over 32768).
         width: how many numbers a step has.
         tokens: where a step is a token, JSON or CSV, how many there are.
     """
@@ -37,17 +45,42 @@ def records(stream: IO[bytes], form: str, width: int, tokens: int | None = None)
             yield number, line
             continue
         try:
-            found = _numbers(line.decode("utf-8-sig" if number == 1 else "utf-8"), form, width if tokens is None else 1)
-            yield number, _finite(found, f"line {number}") if tokens is None else _token(found, tokens, f"line {number}")
+            found = _numbers(
+                line.decode("utf-8-sig" if number == 1 else "utf-8"),
+                form,
+                width if tokens is None else 1,
+            )
+            yield (
+                number,
+                (
+                    _finite(found, f"line {number}")
+                    if tokens is None
+                    else _token(found, tokens, f"line {number}")
+                ),
+            )
         except DataError as error:
             yield number, error
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:  # an integer may have any number of digits
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+            OverflowError,
+        ) as error:  # an integer may have any number of digits
             need = count_text(width, "number") if tokens is None else f"a token in 0..{tokens - 1}"
-            yield number, DataError(f"line {number} must hold {need} as {form}, got {line[:60]!r} ({str(error)[:60]})")
+            yield (
+                number,
+                DataError(
+                    f"line {number} must hold {need} as {form}, got {line[:60]!r}"
+                    f" ({str(error)[:60]})"
+                ),
+            )
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | DataError]]:
-    """Lines with their numbers from 1; one that is longer than `MOST_LINE` is passed by in pieces, and is an error."""
+    """Lines with their numbers from 1; one that is longer than `MOST_LINE` is passed by in pieces,
+    and is an error.
+    """
     number = 0
     while line := stream.readline(MOST_LINE):
         number += 1
@@ -93,7 +126,13 @@ def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Ar
     while chunk := stream.read(size):
         number += 1
         if len(chunk) < size:
-            yield number, DataError(f"step {number} must be {count_text(size, 'byte')} of {form}, got {len(chunk)} and the end")
+            yield (
+                number,
+                DataError(
+                    f"step {number} must be {count_text(size, 'byte')} of {form}, got {len(chunk)}"
+                    " and the end"
+                ),
+            )
             return
         try:
             yield number, _finite(np.frombuffer(chunk, dtype) * np.float32(scale), f"step {number}")

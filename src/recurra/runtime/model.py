@@ -15,7 +15,8 @@ from recurra.runtime.session import Session
 
 
 class Model:
-    """A network with its weights packed for this machine. It never changes; sessions in several threads share it.
+    """A network with its weights packed for this machine. It never changes; sessions in several
+    threads share it.
 
     Args:
         network: what to run.
@@ -45,8 +46,9 @@ class Model:
 
         Args:
             batch: B, how many rows side by side.
-            nan: what a row with a NaN or an infinity does: "error" names it, and nothing has happened; "pass" lets it in; "reset" gives
-                NaN for that step and begins the row anew with the next.
+            nan: what a row with a NaN or an infinity does: "error" names it, and nothing has
+                happened; "pass" lets it in; "reset" gives NaN for that step and begins the row anew
+                with the next.
 
         Raises:
             ArgumentError: `batch` or `nan` is outside its range.
@@ -61,7 +63,9 @@ class Model:
     def fingerprint(self) -> int:
         """Of layers and weights: a state is loaded only into the model that made it."""
         writer = Writer()
-        layers = [writer.layer(layer, str(number)) for number, layer in enumerate(self.network.layers)]
+        layers = [
+            writer.layer(layer, str(number)) for number, layer in enumerate(self.network.layers)
+        ]
         return checksum({"layers": layers}, writer.tensors)
 
 

@@ -1,4 +1,6 @@
-"""A network as the native module's `Model`: every layer a tuple, every weight an address and a length."""
+"""A network as the native module's `Model`: every layer a tuple, every weight an address and a
+length.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,15 @@ NONE = (0, NOTHING, NOTHING, NOTHING, 0, 0)
 Place = tuple[int, int]
 """Where an array begins, and how many numbers lie there."""
 KINDS: dict[type, str] = {
-    Embedding: "embedding", Linear: "linear", LayerNorm: "norm", Activation: "activation", Conv: "conv", Recurrent: "recurrent",
-    Residual: "residual", AdaptiveSoftmax: "adaptive",
-}  # fmt: skip
+    Embedding: "embedding",
+    Linear: "linear",
+    LayerNorm: "norm",
+    Activation: "activation",
+    Conv: "conv",
+    Recurrent: "recurrent",
+    Residual: "residual",
+    AdaptiveSoftmax: "adaptive",
+}
 
 
 def pack(network: Network) -> native.Model:
@@ -71,13 +79,19 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
     elif isinstance(layer, Linear):
         weights = [_weight(layer.weight, layer.bias, alive)]
     elif isinstance(layer, AdaptiveSoftmax):
-        weights = [_weight(matrix, None if number else layer.bias, alive) for number, matrix in enumerate(layer.matrices)]
+        weights = [
+            _weight(matrix, None if number else layer.bias, alive)
+            for number, matrix in enumerate(layer.matrices)
+        ]
     elif isinstance(layer, LayerNorm):
         gains, biases, eps = [_place(layer.gain, alive)], [_place(layer.bias, alive)], layer.eps
     elif isinstance(layer, Activation):
         numbers = (ACTIVATIONS.index(layer.kind), 1, 1, 1)
     elif isinstance(layer, Conv):
-        weights, numbers = [_weight(layer.weight, layer.bias, alive)], (0, layer.kernel, layer.dilation, layer.groups)
+        weights, numbers = (
+            [_weight(layer.weight, layer.bias, alive)],
+            (0, layer.kernel, layer.dilation, layer.groups),
+        )
     elif isinstance(layer, Recurrent):
         weights, gains, biases, params, program = _recurrent(layer, alive)
     else:
@@ -85,8 +99,12 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
     return kind, *layer.widths, weights, gains, biases, params, program, numbers, eps, inside
 
 
-def _recurrent(layer: Recurrent, alive: list[Any]) -> tuple[list[Any], list[Place], list[Place], list[Place], native.Program]:
-    """Weights, gains and biases of the input's product and of each native phase; the cell's parameters; its program."""
+def _recurrent(
+    layer: Recurrent, alive: list[Any]
+) -> tuple[list[Any], list[Place], list[Place], list[Place], native.Program]:
+    """Weights, gains and biases of the input's product and of each native phase; the cell's
+    parameters; its program.
+    """
     code = encode(layer.program, layer.hidden, tuple(layer.state_widths.values()), layer.widths[0])
     alive.append(code)
     vectors, units = layer.vectors, layer.units
@@ -100,21 +118,35 @@ def _recurrent(layer: Recurrent, alive: list[Any]) -> tuple[list[Any], list[Plac
         part = slice(None)
         if product is not None and product.weight:
             part = slice(product.first * unit, (product.first + len(product.gates)) * unit)
-        given = None if shift is None or shift not in vectors else np.ascontiguousarray(vectors[shift][part])
+        given = (
+            None
+            if shift is None or shift not in vectors
+            else np.ascontiguousarray(vectors[shift][part])
+        )
         if product is None or name is None:
             weights.append(NONE)
         else:
-            weights.append(_weight(_rows(layer.matrices[name], part), None if product.norm else given, alive))
+            weights.append(
+                _weight(_rows(layer.matrices[name], part), None if product.norm else given, alive)
+            )
         gains.append(_place(np.ascontiguousarray(vectors[gain][part]) if gain else None, alive))
         biases.append(_place(given, alive))
-    return weights, gains, biases, [_place(vectors[name], alive) for name in code.params], code.native
+    return (
+        weights,
+        gains,
+        biases,
+        [_place(vectors[name], alive) for name in code.params],
+        code.native,
+    )
 
 
 def _rows(matrix: Matrix, part: slice) -> Matrix:
     return Matrix(matrix.values[part], None if matrix.scales is None else matrix.scales[part])
 
 
-def _weight(matrix: Matrix, bias: Any, alive: list[Any]) -> tuple[int, Place, Place, Place, int, int]:
+def _weight(
+    matrix: Matrix, bias: Any, alive: list[Any]
+) -> tuple[int, Place, Place, Place, int, int]:
     values, scales, shift = (_place(array, alive) for array in (matrix.values, matrix.scales, bias))
     return PRECISIONS.index(matrix.precision), values, scales, shift, *matrix.shape
 

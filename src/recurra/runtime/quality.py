@@ -1,4 +1,6 @@
-"""What a model's precision costs: its loss on tokens, and how far its outputs are from another's."""
+"""What a model's precision costs: its loss on tokens, and how far its outputs are from
+another's.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def loss(model: Model, tokens: Array) -> float:
     return total / (len(tokens) - 1)
 
 
-def largest_difference(one: Model, other: Model, x: Array | None = None, steps: int = 10_000) -> float:
+def largest_difference(
+    one: Model, other: Model, x: Array | None = None, steps: int = 10_000
+) -> float:
     """The largest difference of two models' outputs over a stream.
 
     Args:

@@ -21,17 +21,26 @@ State = dict[str, Array]
 
 
 def scan(
-    program: Program, weights: Mapping[str, Array], x: Array, state: Mapping[str, Array] | None = None, *,
-    lengths: Any = None, resets: Any = None, reverse: bool = False,
-) -> tuple[Array, State]:  # fmt: skip
+    program: Program,
+    weights: Mapping[str, Array],
+    x: Array,
+    state: Mapping[str, Array] | None = None,
+    *,
+    lengths: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+) -> tuple[Array, State]:
     """Run a cell's program over a sequence.
 
     Args:
         program: the program of a cell at evaluation, from `recurra.program.from_json`.
-        weights: by name, as the cell lists them; `initial_h` (H,) and so on make the first state learned.
+        weights: by name, as the cell lists them; `initial_h` (H,) and so on make the first state
+            learned.
         x: (T, B, I), float32 or float64, as the weights.
-        state: the state to begin with, by name, (B, width) each; the layer's own (zero or learned) if None.
-        lengths: (B,), steps of each row. Past them the state is held, the output is zero, x is never read.
+        state: the state to begin with, by name, (B, width) each; the layer's own (zero or learned)
+            if None.
+        lengths: (B,), steps of each row. Past them the state is held, the output is zero, x is
+            never read.
         resets: (T, B) bool: step t begins a new segment of that row, from the layer's own state.
         reverse: run from each row's own last step to its first.
 
@@ -44,28 +53,61 @@ def scan(
 
     >>> from recurra.program import Body, Derivative, Node, Product
     >>> nodes = (Node("state", name="h"), Node("a", name="h"), Node("tanh", (1,)))
-    >>> body = Body((), Product(0, ("h",), "weight_hh", "bias_hh", None, (), 0, 1, "hidden", "hidden"), (2,))
-    >>> program = Program("Elman()", nodes, (body,), {"h": 2}, {"h": 2}, (), (), (), (), Derivative((), {}, (), {}, {}, {}))
-    >>> h, state = scan(program, {"weight_ih": np.eye(2), "weight_hh": np.zeros((2, 2))}, np.zeros((3, 1, 2)))
+    >>> body = Body(
+    ...     (), Product(0, ("h",), "weight_hh", "bias_hh", None, (), 0, 1, "hidden", "hidden"), (2,)
+    ... )
+    >>> program = Program(
+    ...     "Elman()",
+    ...     nodes,
+    ...     (body,),
+    ...     {"h": 2},
+    ...     {"h": 2},
+    ...     (),
+    ...     (),
+    ...     (),
+    ...     (),
+    ...     Derivative((), {}, (), {}, {}, {}),
+    ... )
+    >>> h, state = scan(
+    ...     program, {"weight_ih": np.eye(2), "weight_hh": np.zeros((2, 2))}, np.zeros((3, 1, 2))
+    ... )
     >>> h.shape, state["h"]
     ((3, 1, 2), array([[0., 0.]]))
     """
     if program.noise:
-        raise ArgumentError(f"program must be that of a cell at evaluation, got one with noise {', '.join(program.noise)}")
+        raise ArgumentError(
+            "program must be that of a cell at evaluation, got one with noise"
+            f" {', '.join(program.noise)}"
+        )
     x = _array("x", x)
     read = _weights(program, weights, x)
     if x.ndim != 3:
-        raise ShapeError(f"x must have shape (T, B, {read['weight_ih'].shape[1]}), got {shape_text(x.shape)}")
+        raise ShapeError(
+            f"x must have shape (T, B, {read['weight_ih'].shape[1]}), got {shape_text(x.shape)}"
+        )
     rows = x.shape[1]
     hidden = read["weight_ih"].shape[0] // len(program.gates)
     widths = state_widths(program, read)
-    initial = [_initial(read.get(f"initial_{name}"), name, rows, width, x.dtype) for name, width in widths.items()]
+    initial = [
+        _initial(read.get(f"initial_{name}"), name, rows, width, x.dtype)
+        for name, width in widths.items()
+    ]
     first = initial if state is None else _first(program, state, x.dtype)
     code = encode(program, hidden, tuple(widths.values()), read["weight_ih"].shape[1])
     made = Made(
-        np.empty((*x.shape[:2], next(iter(widths.values()))), x.dtype), [np.empty((rows, width), x.dtype) for width in widths.values()]
+        np.empty((*x.shape[:2], next(iter(widths.values()))), x.dtype),
+        [np.empty((rows, width), x.dtype) for width in widths.values()],
     )
-    arrays = Arrays(x, first, initial, gather(code, read), (), _lengths(lengths, len(x)), _resets(resets), reverse)
+    arrays = Arrays(
+        x,
+        first,
+        initial,
+        gather(code, read),
+        (),
+        _lengths(lengths, len(x)),
+        _resets(resets),
+        reverse,
+    )
     launch(code, arrays, made, DTYPES[x.dtype], _place)
     return made.h, dict(zip(program.state, made.final, strict=True))
 
@@ -83,10 +125,15 @@ def state_widths(program: Program, weights: Mapping[str, Array]) -> dict[str, in
             units.setdefault(product.width, rows // product.total)
             units.setdefault(product.reads, columns)
     symbols = {node.name: node.width for node in program.nodes if node.op == "state"}
-    found = {name: symbols.get(name, program.nodes[number].width) for name, number in program.state.items()}
+    found = {
+        name: symbols.get(name, program.nodes[number].width)
+        for name, number in program.state.items()
+    }
     for name, symbol in found.items():
         if symbol not in units:
-            raise ShapeError(f"weights must tell the width of {name}, got none that reads or makes it")
+            raise ShapeError(
+                f"weights must tell the width of {name}, got none that reads or makes it"
+            )
     return {name: units[symbol] for name, symbol in found.items()}
 
 
@@ -102,17 +149,24 @@ def _place(array: Array) -> tuple[int, int]:
 
 def _array(name: str, value: Any) -> Array:
     if not isinstance(value, np.ndarray):
-        raise DtypeError(f"{name} must be a NumPy array, got {type(value).__name__}; use numpy.asarray")
+        raise DtypeError(
+            f"{name} must be a NumPy array, got {type(value).__name__}; use numpy.asarray"
+        )
     refuse_mask(name, value)
     if value.dtype not in DTYPES:
-        raise DtypeError(f"{name} must be float32 or float64, got {value.dtype}; use {name}.astype('float32')")
+        raise DtypeError(
+            f"{name} must be float32 or float64, got {value.dtype}; use {name}.astype('float32')"
+        )
     return np.ascontiguousarray(value)
 
 
 def _same(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     array = _array(name, value)
     if array.dtype != dtype:
-        raise DtypeError(f"{name} must have the dtype of x, {dtype}, got {array.dtype}; use astype({str(dtype)!r})")
+        raise DtypeError(
+            f"{name} must have the dtype of x, {dtype}, got {array.dtype}; use"
+            f" astype({str(dtype)!r})"
+        )
     return array
 
 
@@ -123,16 +177,22 @@ def _weights(program: Program, weights: Mapping[str, Array], x: Array) -> dict[s
         raise ArgumentError(f"weights must hold 'weight_ih', got {', '.join(read) or 'nothing'}")
     rows, _ = _two("weight_ih", read["weight_ih"])
     if rows == 0 or rows % len(program.gates):
-        raise ShapeError(f"weight_ih must have rows for {len(program.gates)} gates of one size, got {rows}")
+        raise ShapeError(
+            f"weight_ih must have rows for {len(program.gates)} gates of one size, got {rows}"
+        )
     return read
 
 
-def _initial(learned: Array | None, name: str, rows: int, width: int, dtype: np.dtype[Any]) -> Array:
+def _initial(
+    learned: Array | None, name: str, rows: int, width: int, dtype: np.dtype[Any]
+) -> Array:
     """The layer's own first state: learned where there is one, else zero."""
     if learned is None:
         return np.zeros((rows, width), dtype)
     if learned.shape != (width,):
-        raise ShapeError(f"initial_{name} must have shape ({width},), got {shape_text(learned.shape)}")
+        raise ShapeError(
+            f"initial_{name} must have shape ({width},), got {shape_text(learned.shape)}"
+        )
     return np.ascontiguousarray(np.broadcast_to(learned, (rows, width)))
 
 
@@ -150,11 +210,16 @@ def _lengths(lengths: Any, steps: int) -> Array | None:
     if lengths is None:
         return None
     refuse_mask("lengths", lengths)
-    array = np.array(lengths)  # copied before it is looked at: another thread may write into the caller's
+    array = np.array(
+        lengths
+    )  # copied before it is looked at: another thread may write into the caller's
     if array.dtype.kind not in "iu":
         raise DtypeError(f"lengths must be whole numbers, got {array.dtype}")
     if array.size and (array.min() < 0 or array.max() > steps):
-        raise ArgumentError(f"lengths must be between 0 and T = {steps}, got {array.min() if array.min() < 0 else array.max()}")
+        raise ArgumentError(
+            f"lengths must be between 0 and T = {steps}, got"
+            f" {array.min() if array.min() < 0 else array.max()}"
+        )
     return np.ascontiguousarray(array, np.int64)
 
 
@@ -164,5 +229,7 @@ def _resets(resets: Any) -> Array | None:
     refuse_mask("resets", resets)
     array = np.asarray(resets)
     if array.dtype != np.bool_:
-        raise DtypeError(f"resets must be bool, True where a step begins a new segment, got {array.dtype}")
+        raise DtypeError(
+            f"resets must be bool, True where a step begins a new segment, got {array.dtype}"
+        )
     return np.ascontiguousarray(array)

@@ -35,10 +35,14 @@ class Surprise:
         if model.network.vocabulary is None:
             raise ArgumentError("model must have a vocabulary to read text, got one without")
         self.vocabulary = from_record(model.network.vocabulary)
-        self.session = model.session(1, nan="reset")  # what overflows costs infinitely much, and is forgotten
+        self.session = model.session(
+            1, nan="reset"
+        )  # what overflows costs infinitely much, and is forgotten
         if model.network.output_size != len(self.vocabulary):
             need = f"an output for each of its {count_text(len(self.vocabulary), 'token')}"
-            raise ArgumentError(f"model must have {need}, got {model.network.output_size}; it is no language model")
+            raise ArgumentError(
+                f"model must have {need}, got {model.network.output_size}; it is no language model"
+            )
         self.expected: Array | None = None
 
     def reset(self) -> None:
@@ -53,8 +57,8 @@ class Surprise:
             text: what comes next.
 
         Returns:
-            The mean cost in nats a token, and how many tokens were counted: all but a first one, which nothing
-            foretold. With none counted the cost is 0.
+            The mean cost in nats a token, and how many tokens were counted: all but a first one,
+            which nothing foretold. With none counted the cost is 0.
 
         Raises:
             DataError: a character is unknown; nothing of the text was read.
@@ -63,7 +67,11 @@ class Surprise:
         if not len(tokens):
             return 0.0, 0
         logits = self.session.push(tokens[:, None])[:, 0]
-        before = logits[:-1] if self.expected is None else np.concatenate([self.expected[None], logits[:-1]])
+        before = (
+            logits[:-1]
+            if self.expected is None
+            else np.concatenate([self.expected[None], logits[:-1]])
+        )
         targets = tokens[1:] if self.expected is None else tokens
         self.expected = logits[-1].copy()
         if not len(targets):
@@ -74,7 +82,9 @@ class Surprise:
     def save(self) -> bytes:
         """The place in the text, for `load`."""
         expected = {} if self.expected is None else {"expected": self.expected}
-        return bytes(save_tensors({"session": np.frombuffer(self.session.save(), np.uint8), **expected}))
+        return bytes(
+            save_tensors({"session": np.frombuffer(self.session.save(), np.uint8), **expected})
+        )
 
     def load(self, blob: bytes) -> None:
         """Go on from what `save` gave.
@@ -86,9 +96,14 @@ class Surprise:
             found = load_tensors(blob)
             state, expected = found["session"].tobytes(), found.get("expected")
         except (SafetensorError, KeyError) as error:
-            raise DataError(f"blob must be what Surprise.save gave, got something else ({error})") from None
+            raise DataError(
+                f"blob must be what Surprise.save gave, got something else ({error})"
+            ) from None
         count = self.session.network.output_size
         if expected is not None and (expected.shape != (count,) or expected.dtype != np.float32):
-            raise DataError(f"blob must hold {count_text(count, 'logit')} in float32, got {expected.dtype} {expected.shape}")
+            raise DataError(
+                f"blob must hold {count_text(count, 'logit')} in float32, got {expected.dtype}"
+                f" {expected.shape}"
+            )
         self.session.load(state)
         self.expected = expected

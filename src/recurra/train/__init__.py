@@ -1,4 +1,6 @@
-"""Training: streams cut into chunks, a recipe, a loop, and what it leaves behind and goes on from."""
+"""Training: streams cut into chunks, a recipe, a loop, and what it leaves behind and goes on
+from.
+"""
 
 from recurra.errors import import_for
 

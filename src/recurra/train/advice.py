@@ -1,4 +1,6 @@
-"""How long a run will take, said once after a few chunks; and where that is long, what would be quicker."""
+"""How long a run will take, said once after a few chunks; and where that is long, what would be
+quicker.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ SMALL_TEXT = 4_000_000
 """Tokens of a text that a small model is a fair first look at."""
 UNITS = 192
 """Of each layer of a small model."""
-SMALL = f"--embed 64 --hidden {UNITS} --layers 2 --dropout 0.1 --tied false --epochs 5 --window 64 --batch 32 --lr 4e-3 --schedule cosine"
+SMALL = (
+    f"--embed 64 --hidden {UNITS} --layers 2 --dropout 0.1 --tied false --epochs 5 --window 64"
+    " --batch 32 --lr 4e-3 --schedule cosine"
+)
 """What recipes/small.toml holds: for who has installed recurra without its recipes."""
 
 
 class Advice:
-    """A callback that says how long the run will take, once, after so many seconds and a few chunks.
+    """A callback that says how long the run will take, once, after so many seconds and a few
+    chunks.
 
     Args:
         seconds: how long to look at the pace first.
@@ -65,6 +71,9 @@ def advice(left_s: float, tokens: int, options: Mapping[str, Any], recipe: Recip
     hidden = options["hidden"]
     widest = max(hidden) if isinstance(hidden, (list, tuple)) else hidden
     if widest > UNITS:
-        return f"{text}; a smaller model is quicker, for a first look at a text of this size: recipes/small.toml, which is {SMALL}"
+        return (
+            f"{text}; a smaller model is quicker, for a first look at a text of this size:"
+            f" recipes/small.toml, which is {SMALL}"
+        )
     fewer = max(1, int(recipe.epochs * LONG_S / left_s))
     return f"{text}; fewer take less: --epochs {fewer}" if fewer < recipe.epochs else text

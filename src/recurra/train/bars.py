@@ -24,10 +24,14 @@ class TerminalBar:
 
     def __init__(self, console: Console, total: int, name: str, transient: bool = False) -> None:
         columns = (
-            TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[figures]}"),
-        )  # fmt: skip
-        self.progress = Progress(*columns, console=console, transient=transient, refresh_per_second=4)
+        )
+        self.progress = Progress(
+            *columns, console=console, transient=transient, refresh_per_second=4
+        )
         self.task = self.progress.add_task(name, total=total, figures="")
 
     def start(self) -> None:
@@ -47,7 +51,9 @@ class TerminalBar:
         self.progress.stop()
 
 
-def progress_bar(console: Console, total: int, name: str, transient: bool = False) -> TerminalBar | NotebookBar | None:
+def progress_bar(
+    console: Console, total: int, name: str, transient: bool = False
+) -> TerminalBar | NotebookBar | None:
     """The bar that suits a console; None where it is a file or a pipe.
 
     Args:

@@ -12,10 +12,12 @@ from recurra.train.learner import Learner, chunk_cost
 
 
 def first_not_finite(learner: Learner) -> str:
-    """Say what was not finite first in the last update: a weight, a layer's output, or a layer's gradient.
+    """Say what was not finite first in the last update: a weight, a layer's output, or a layer's
+    gradient.
 
-    The chunk is run again from the state and the generator it began with. Forward, the first part in the order of
-    running is named; backward, the first in the order that gradients travel, which is the last in the order of running.
+    The chunk is run again from the state and the generator it began with. Forward, the first part
+    in the order of running is named; backward, the first in the order that gradients travel, which
+    is the last in the order of running.
 
     Args:
         learner: after an update whose figures were not finite.
@@ -29,7 +31,11 @@ def first_not_finite(learner: Learner) -> str:
         if any(not bool(value.isfinite().all()) for value in _tensors(state)):
             return "the state carried from the chunk before is not finite"
         order: list[tuple[str, Tensor]] = []
-        handles = [part.register_forward_hook(_recorder(name, order)) for name, part in model.named_modules() if not list(part.children())]
+        handles = [
+            part.register_forward_hook(_recorder(name, order))
+            for name, part in model.named_modules()
+            if not list(part.children())
+        ]
         try:
             cost, _, _ = chunk_cost(model, chunk, state)
         finally:
@@ -57,7 +63,9 @@ def weights_not_finite(model: nn.Module) -> str | None:
 
 
 def _gradient(model: nn.Module, order: list[tuple[str, Tensor]], cost: Tensor) -> str | None:
-    """The part through which the gradient passed when it was finite before and not after; or whose weights' is not."""
+    """The part through which the gradient passed when it was finite before and not after; or whose
+    weights' is not.
+    """
     seen = [(name, value) for name, value in order if value.requires_grad]
     weights = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     gradients = torch.autograd.grad(cost, [value for _, value in seen + weights], allow_unused=True)

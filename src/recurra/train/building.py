@@ -21,7 +21,13 @@ class Building:
 
     def __init__(self, total: int, show: bool, console: Console | None = None) -> None:
         self.done = 0
-        self.bar = progress_bar(console or Console(stderr=True), max(1, total), "reading text", transient=True) if show else None
+        self.bar = (
+            progress_bar(
+                console or Console(stderr=True), max(1, total), "reading text", transient=True
+            )
+            if show
+            else None
+        )
 
     def __enter__(self) -> Building:
         if self.bar:

@@ -1,4 +1,6 @@
-"""Checkpoints: everything a run needs to go on, in one file that is whole or not there. Reading one executes nothing."""
+"""Checkpoints: everything a run needs to go on, in one file that is whole or not there. Reading one
+executes nothing.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Checkpoint(NamedTuple):
     passed_by: tuple[str, ...] = ()
 
 
-def write(folder: Path, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+def write(
+    folder: Path, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> None:
     """Write a checkpoint, then remove all but the newest two.
 
     Args:
@@ -48,7 +52,11 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], record: Mappin
     """
     plain = separate(tensors)
     text = json.dumps(record)
-    header = {"recurra_checkpoint": str(FORMAT), "record": text, "crc32": str(checksum(text, plain))}
+    header = {
+        "recurra_checkpoint": str(FORMAT),
+        "record": text,
+        "crc32": str(checksum(text, plain)),
+    }
     path = folder / f"{step:010d}.safetensors"
     try:
         folder.mkdir(exist_ok=True)
@@ -58,13 +66,18 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], record: Mappin
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error
         raise RunError(
-            f"out must have room for a checkpoint, got {str(path)!r}, which cannot be written ({why}); {_standing(folder)}"
+            f"out must have room for a checkpoint, got {str(path)!r}, which cannot be written"
+            f" ({why}); {_standing(folder)}"
         ) from None
 
 
 def _standing(folder: Path) -> str:
     whole = _listed(folder)
-    return f"the one of step {int(whole[0].stem)} stands, resume from it" if whole else "no checkpoint stands"
+    return (
+        f"the one of step {int(whole[0].stem)} stands, resume from it"
+        if whole
+        else "no checkpoint stands"
+    )
 
 
 def read_newest(folder: Path) -> Checkpoint:
@@ -82,8 +95,12 @@ def read_newest(folder: Path) -> Checkpoint:
         except Exception as error:  # a file may say anything
             passed_by.append(f"the checkpoint {path.name} is damaged ({reason(error)})")
     if passed_by:
-        raise RunError(f"run must hold a whole checkpoint, got none in {str(folder)!r}: {'; '.join(passed_by)}")
-    raise RunError(f"run must hold a checkpoint, got none in {str(folder)!r}; begin again in a new folder")
+        raise RunError(
+            f"run must hold a whole checkpoint, got none in {str(folder)!r}: {'; '.join(passed_by)}"
+        )
+    raise RunError(
+        f"run must hold a checkpoint, got none in {str(folder)!r}; begin again in a new folder"
+    )
 
 
 def _read(path: Path) -> Checkpoint:
@@ -92,7 +109,10 @@ def _read(path: Path) -> Checkpoint:
         header = file.metadata() or {}
         version = int(header["recurra_checkpoint"])
         if version > FORMAT:
-            raise RunError(f"checkpoint must be of form {FORMAT} or older, got {version} in {str(path)!r}; use the recurra that wrote it")
+            raise RunError(
+                f"checkpoint must be of form {FORMAT} or older, got {version} in {str(path)!r}; use"
+                " the recurra that wrote it"
+            )
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if int(header["crc32"]) != checksum(header["record"], tensors):
         raise ValueError("its checksum is another")
@@ -101,4 +121,6 @@ def _read(path: Path) -> Checkpoint:
 
 def _listed(folder: Path) -> list[Path]:
     """Checkpoints, the newest first."""
-    return sorted((path for path in folder.glob("[0-9]*.safetensors") if path.stem.isdecimal()), reverse=True)
+    return sorted(
+        (path for path in folder.glob("[0-9]*.safetensors") if path.stem.isdecimal()), reverse=True
+    )

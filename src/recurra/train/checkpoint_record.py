@@ -1,4 +1,6 @@
-"""Whether what a checkpoint says can be gone on from: a file may say anything, and its checksum with it."""
+"""Whether what a checkpoint says can be gone on from: a file may say anything, and its checksum
+with it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def _loss(value: Any) -> bool:
 
 
 def _table(**fields: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, dict) and v.keys() == fields.keys() and all(fits(v[name]) for name, fits in fields.items())
+    return lambda v: (
+        isinstance(v, dict)
+        and v.keys() == fields.keys()
+        and all(fits(v[name]) for name, fits in fields.items())
+    )
 
 
 def _list(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -29,12 +35,22 @@ def _list(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 FIELDS: dict[str, Callable[[Any], bool]] = {
-    "epoch": whole, "index": _count, "step": _count, "since_best": _count, "ended": lambda v: isinstance(v, bool),
-    "sums": _table(loss=number, tokens=number, elapsed_s=number), "validated_at": number, "updates": _count, "best_loss": _loss,
-    "history": _count, "data": lambda v: isinstance(v, str), "setting": lambda v: isinstance(v, dict),
-    "schedule": _table(best=_loss, waited=_count, drop=number), "own": _list(lambda v: isinstance(v, dict)),
+    "epoch": whole,
+    "index": _count,
+    "step": _count,
+    "since_best": _count,
+    "ended": lambda v: isinstance(v, bool),
+    "sums": _table(loss=number, tokens=number, elapsed_s=number),
+    "validated_at": number,
+    "updates": _count,
+    "best_loss": _loss,
+    "history": _count,
+    "data": lambda v: isinstance(v, str),
+    "setting": lambda v: isinstance(v, dict),
+    "schedule": _table(best=_loss, waited=_count, drop=number),
+    "own": _list(lambda v: isinstance(v, dict)),
     "average": lambda v: v is None or _table(losses=_list(_loss), count=_count)(v),
-}  # fmt: skip
+}
 """What each field of a checkpoint's record is."""
 
 
@@ -47,16 +63,22 @@ def check_record(record: Any) -> None:
     >>> check_record({})
     Traceback (most recent call last):
     ...
-    recurra.errors.RunError: checkpoint must hold epoch as the run wrote it, got none; begin again in a new folder
+    recurra.errors.RunError: checkpoint must hold epoch as the run wrote it, got none; begin again
+        in a new folder
     """
     given = record if isinstance(record, dict) else {}
     for name, fits in FIELDS.items():
         if name not in given or not fits(given[name]):
             got = quoted(given[name]) if name in given else "none"
-            raise RunError(f"checkpoint must hold {name} as the run wrote it, got {got}; begin again in a new folder")
+            raise RunError(
+                f"checkpoint must hold {name} as the run wrote it, got {got}; begin again in a new"
+                " folder"
+            )
 
 
-def check_moments(moments: Mapping[int, Mapping[str, Tensor]], weights: Sequence[Tensor], names: tuple[str, ...]) -> None:
+def check_moments(
+    moments: Mapping[int, Mapping[str, Tensor]], weights: Sequence[Tensor], names: tuple[str, ...]
+) -> None:
     """Raise unless what an optimiser remembers is of its weights.
 
     Args:
@@ -69,8 +91,16 @@ def check_moments(moments: Mapping[int, Mapping[str, Tensor]], weights: Sequence
     """
     for place, own in moments.items():
         if not 0 <= place < len(weights) or sorted(own) != sorted(names):
-            raise RunError(f"checkpoint must hold {quoted(names)} of each weight, got {quoted(sorted(own))} of weight {place}")
-        _check_shapes({name: (value, () if name == "step" else weights[place].shape) for name, value in own.items()})
+            raise RunError(
+                f"checkpoint must hold {quoted(names)} of each weight, got {quoted(sorted(own))} of"
+                f" weight {place}"
+            )
+        _check_shapes(
+            {
+                name: (value, () if name == "step" else weights[place].shape)
+                for name, value in own.items()
+            }
+        )
 
 
 def check_means(means: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
@@ -87,7 +117,10 @@ def check_means(means: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> N
 def _check_shapes(values: Mapping[str, tuple[Tensor, Sequence[int]]]) -> None:
     for name, (value, shape) in values.items():
         if value.shape != tuple(shape) or not value.is_floating_point():
-            raise RunError(f"checkpoint must hold {name} of shape {tuple(shape)}, got {value.dtype} of shape {tuple(value.shape)}")
+            raise RunError(
+                f"checkpoint must hold {name} of shape {tuple(shape)}, got {value.dtype} of shape"
+                f" {tuple(value.shape)}"
+            )
 
 
 @contextmanager
@@ -102,4 +135,7 @@ def recalled() -> Iterator[None]:
     except RecurraError:
         raise
     except Exception as error:  # a file may say anything
-        raise RunError(f"checkpoint must be as the run wrote it, got another ({reason(error)}); begin again in a new folder") from None
+        raise RunError(
+            f"checkpoint must be as the run wrote it, got another ({reason(error)}); begin again in"
+            " a new folder"
+        ) from None

@@ -22,7 +22,11 @@ MOST_BYTES = 1 << 20
 """Of a recipe's file."""
 TABLES = ("about", "data", "model", "recipe")
 DATA = ("level", "vocab_size", "validation")
-MODEL = tuple(name for name in inspect.signature(LanguageModel.__init__).parameters if name not in ("self", "vocab_size", "vocabulary"))
+MODEL = tuple(
+    name
+    for name in inspect.signature(LanguageModel.__init__).parameters
+    if name not in ("self", "vocab_size", "vocabulary")
+)
 
 
 class Configuration(NamedTuple):
@@ -50,7 +54,9 @@ def read_configuration(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
     try:
         record = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8-sig"))
     except OSError as error:
-        raise DataError(f"recipe must be a file that can be read, got {str(path)!r} ({error.strerror})") from None
+        raise DataError(
+            f"recipe must be a file that can be read, got {str(path)!r} ({error.strerror})"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"recipe must be TOML, got {str(path)!r} ({reason(error)})") from None
     return record
@@ -63,10 +69,12 @@ def configure(*records: Mapping[str, Any]) -> Configuration:
         records: each with any of the tables "data", "model", "recipe" and "about".
 
     Raises:
-        ArgumentError: tables or keys are unknown, with the nearest known ones, or fields of the recipe are outside their
-            ranges; lists them all.
+        ArgumentError: tables or keys are unknown, with the nearest known ones, or fields of the
+            recipe are outside their ranges; lists them all.
 
-    >>> configure({"recipe": {"lr": 0.1}}, {"recipe": {"epochs": 2}, "model": {"hidden": 64}}).recipe.lr
+    >>> configure(
+    ...     {"recipe": {"lr": 0.1}}, {"recipe": {"epochs": 2}, "model": {"hidden": 64}}
+    ... ).recipe.lr
     0.1
     """
     wrong: list[str] = []
@@ -78,8 +86,12 @@ def configure(*records: Mapping[str, Any]) -> Configuration:
             if isinstance(given, Mapping):
                 table.update(given)
             else:
-                wrong.append(f"{name} must be a table, got {quoted(given)}; write [{name}] above its keys")
-    wrong += unknown_keys(tables["data"], DATA, "[data]") + unknown_keys(tables["model"], MODEL, "[model]")
+                wrong.append(
+                    f"{name} must be a table, got {quoted(given)}; write [{name}] above its keys"
+                )
+    wrong += unknown_keys(tables["data"], DATA, "[data]") + unknown_keys(
+        tables["model"], MODEL, "[model]"
+    )
     recipe = Recipe()
     try:
         recipe = Recipe.of(tables["recipe"])

@@ -20,7 +20,9 @@ from recurra.wording import count_text
 
 
 class Part(NamedTuple):
-    """Tokens (N,), where documents begin in them, and how many stand for words outside the vocabulary."""
+    """Tokens (N,), where documents begin in them, and how many stand for words outside the
+    vocabulary.
+    """
 
     tokens: Any
     starts: Sequence[int] = ()
@@ -32,7 +34,10 @@ class Part(NamedTuple):
         return len({0, *self.starts})
 
     def __repr__(self) -> str:
-        return f"Part({count_text(len(self.tokens), 'token')} in {count_text(self.documents, 'document')})"
+        return (
+            f"Part({count_text(len(self.tokens), 'token')} in"
+            f" {count_text(self.documents, 'document')})"
+        )
 
 
 class Corpus(NamedTuple):
@@ -54,20 +59,35 @@ class Corpus(NamedTuple):
     @property
     def parts(self) -> dict[str, Part]:
         """The parts that there are, by name."""
-        return {"train": self.train, "validation": self.validation} | ({"test": self.test} if self.test else {})
+        return {"train": self.train, "validation": self.validation} | (
+            {"test": self.test} if self.test else {}
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(part.tokens):,}" for name, part in self.parts.items())
-        return f"Corpus({sizes} tokens; {self.vocabulary.level} level, vocabulary of {len(self.vocabulary):,})"
+        return (
+            f"Corpus({sizes} tokens; {self.vocabulary.level} level, vocabulary of"
+            f" {len(self.vocabulary):,})"
+        )
 
     def _repr_html_(self) -> str:
-        lines = [[name, f"{len(p.tokens):,}", f"{p.documents:,}", f"{p.unknown:,}"] for name, p in self.parts.items()]
+        lines = [
+            [name, f"{len(p.tokens):,}", f"{p.documents:,}", f"{p.unknown:,}"]
+            for name, p in self.parts.items()
+        ]
         facts = [["vocabulary", f"{len(self.vocabulary):,}"], ["level", self.vocabulary.level]]
         facts += [["from", "\n".join(self.source["train"])]] if self.source else []
-        return card("Corpus", table(["part", "tokens", "documents", "unknown"], lines), table([], facts))
+        return card(
+            "Corpus", table(["part", "tokens", "documents", "unknown"], lines), table([], facts)
+        )
 
 
-def from_text(texts: str | Sequence[str], level: str = "character", validation: float = 0.1, vocab_size: int | None = None) -> Corpus:
+def from_text(
+    texts: str | Sequence[str],
+    level: str = "character",
+    validation: float = 0.1,
+    vocab_size: int | None = None,
+) -> Corpus:
     """Make a corpus of one text, or of several documents; the last share of it is for validation.
 
     Args:
@@ -94,16 +114,26 @@ def from_text(texts: str | Sequence[str], level: str = "character", validation: 
     vocabulary = learn_vocabulary(documents, level, vocab_size)
     parts = [vocabulary.encode(document) for document in documents if document]
     starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    return Corpus(*_split(np.concatenate(parts), [int(start) for start in starts], validation, vocabulary), vocabulary)
+    return Corpus(
+        *_split(np.concatenate(parts), [int(start) for start in starts], validation, vocabulary),
+        vocabulary,
+    )
 
 
 def from_files(
-    train: Paths, validation: float | Paths = 0.1, test: Paths | None = None, *, level: str = "character", vocab_size: int | None = None,
-    cache: str | PathLike[str] | None = None, show: bool = True,
-) -> Corpus:  # fmt: skip
+    train: Paths,
+    validation: float | Paths = 0.1,
+    test: Paths | None = None,
+    *,
+    level: str = "character",
+    vocab_size: int | None = None,
+    cache: str | PathLike[str] | None = None,
+    show: bool = True,
+) -> Corpus:
     """Make a corpus of text files, mapped into memory: it may be larger than memory.
 
-    Each file is a document. Files of tokens are made once and kept, and made again when a text or an option changes.
+    Each file is a document. Files of tokens are made once and kept, and made again when a text or
+    an option changes.
 
     Args:
         train: UTF-8 text, .gz too.
@@ -111,15 +141,16 @@ def from_files(
         test: files, or None.
         level: "character", "byte", "word" or "bpe".
         vocab_size: most words or pieces; all words and 8000 pieces if None.
-        cache: where token files are kept; RECURRA_CACHE, or recurra in XDG_CACHE_HOME (~/.cache) if None.
+        cache: where token files are kept; RECURRA_CACHE, or recurra in XDG_CACHE_HOME (~/.cache) if
+            None.
         show: show a progress bar, on a terminal or in a notebook.
 
     Returns:
         The corpus. The vocabulary is that of the training files.
 
     Raises:
-        DataError: a file is missing, empty, binary, cut short or not UTF-8, holds a character that training has not, or is too
-            short; or the cache cannot be written.
+        DataError: a file is missing, empty, binary, cut short or not UTF-8, holds a character that
+            training has not, or is too short; or the cache cannot be written.
         ArgumentError: `validation`, `level` or `vocab_size` is outside its range.
     """
     place, listed = _cache(cache), listed_paths(train)
@@ -129,18 +160,28 @@ def from_files(
     parts: dict[str, TokenFile] = {}
     for name, given in (("validation", validation), ("test", test)):
         if given is not None and not isinstance(given, (int, float)):
-            parts[name] = token_file(listed_paths(given), level, None, whole.vocabulary, place, show)
+            parts[name] = token_file(
+                listed_paths(given), level, None, whole.vocabulary, place, show
+            )
     source: dict[str, Any] = {
-        "train": [str(path.resolve()) for path in listed], "level": level, "cache": str(place.resolve()),
-        "validation": validation if isinstance(validation, (int, float)) else [str(path.resolve()) for path in listed_paths(validation)],
+        "train": [str(path.resolve()) for path in listed],
+        "level": level,
+        "cache": str(place.resolve()),
+        "validation": (
+            validation
+            if isinstance(validation, (int, float))
+            else [str(path.resolve()) for path in listed_paths(validation)]
+        ),
         "digests": [whole.digest, *(part.digest for part in parts.values())],
-    } | ({"test": [str(path.resolve()) for path in listed_paths(test)]} if test is not None else {})  # fmt: skip
+    } | ({"test": [str(path.resolve()) for path in listed_paths(test)]} if test is not None else {})
     source |= {"vocab_size": vocab_size} if vocab_size is not None else {}
     if isinstance(validation, (int, float)):
         first, held = _split(whole.tokens, whole.starts, validation, whole.vocabulary)
     else:
         first, held = _part(whole), _part(parts["validation"])
-    return Corpus(first, held, whole.vocabulary, _part(parts["test"]) if "test" in parts else None, source)
+    return Corpus(
+        first, held, whole.vocabulary, _part(parts["test"]) if "test" in parts else None, source
+    )
 
 
 def from_source(source: Mapping[str, Any]) -> Corpus:
@@ -154,39 +195,56 @@ def from_source(source: Mapping[str, Any]) -> Corpus:
     """
     for name, (needed, fits) in SOURCE.items():
         if not (fits(source[name]) if name in source else not needed):
-            raise DataError(f"data must hold {name} as the run wrote it, got {quoted(source.get(name))}")
+            raise DataError(
+                f"data must hold {name} as the run wrote it, got {quoted(source.get(name))}"
+            )
     options = {name: source[name] for name in ("level", "vocab_size", "cache") if name in source}
     found = from_files(source["train"], source["validation"], source.get("test"), **options)
     if found.source is None or found.source["digests"] != list(source["digests"]):
         held = [] if isinstance(source["validation"], float) else source["validation"]
         names = ", ".join(map(repr, [*source["train"], *held, *source.get("test", ())]))
-        raise DataError(f"text must be as it was, got other contents in {names}; put back what was there")
+        raise DataError(
+            f"text must be as it was, got other contents in {names}; put back what was there"
+        )
     return found
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, str) and "\0" not in each for each in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(each, str) and "\0" not in each for each in value)
+    )
 
 
 SOURCE: dict[str, tuple[bool, Callable[[Any], bool]]] = {
-    "train": (True, _texts), "validation": (True, lambda v: isinstance(v, float) or _texts(v)), "digests": (True, _texts),
-    "level": (True, lambda v: isinstance(v, str)), "cache": (False, lambda v: _texts([v])), "test": (False, _texts),
+    "train": (True, _texts),
+    "validation": (True, lambda v: isinstance(v, float) or _texts(v)),
+    "digests": (True, _texts),
+    "level": (True, lambda v: isinstance(v, str)),
+    "cache": (False, lambda v: _texts([v])),
+    "test": (False, _texts),
     "vocab_size": (False, lambda v: isinstance(v, int)),
-}  # fmt: skip
+}
 """Of a source: whether each part must be there, and what it is."""
 
 
-def _split(tokens: Any, starts: Sequence[int], validation: float, vocabulary: Vocabulary) -> tuple[Part, Part]:
+def _split(
+    tokens: Any, starts: Sequence[int], validation: float, vocabulary: Vocabulary
+) -> tuple[Part, Part]:
     """The first tokens, and the last share of them."""
     cut = len(tokens) - int(len(tokens) * validation)
     if cut < 2 or len(tokens) - cut < 2:
         raise DataError(
-            f"text must be long enough for both parts, two tokens each, got {count_text(len(tokens), 'token')} "
-            f"of which {validation:.0%} for validation; give more text"
+            "text must be long enough for both parts, two tokens each, got"
+            f" {count_text(len(tokens), 'token')} of which {validation:.0%} for validation; give"
+            " more text"
         )
     first, held = tokens[:cut], tokens[cut:]
     train = Part(first, tuple(start for start in starts if start < cut), vocabulary.unknown(first))
-    return train, Part(held, tuple(start - cut for start in starts if start > cut), vocabulary.unknown(held))
+    return train, Part(
+        held, tuple(start - cut for start in starts if start > cut), vocabulary.unknown(held)
+    )
 
 
 def _part(file: TokenFile) -> Part:

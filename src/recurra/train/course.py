@@ -1,4 +1,6 @@
-"""A run while it goes on: where it stands, what it does next, and what it tells and leaves behind."""
+"""A run while it goes on: where it stands, what it does next, and what it tells and leaves
+behind.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +45,21 @@ class Course:
     folder: Folder | None = None
     wish = Wish()
 
-    def __init__(self, model: LanguageModel, recipe: Recipe, streams: tuple[Any, Any], team: Alone, callbacks: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        recipe: Recipe,
+        streams: tuple[Any, Any],
+        team: Alone,
+        callbacks: Sequence[Any],
+    ) -> None:
         self.model, self.recipe, self.team, self.callbacks = model, recipe, team, callbacks
         self.streams, self.held_out = streams
         self.epoch, self.index, self.step, self.since_best, self.ended = 1, 0, 0, 0, False
         self.sums = {"loss": 0.0, "tokens": 0, "elapsed_s": 0.0}  # since the last validation
-        self.a_pass = count_chunks(self.streams.steps, recipe.window, recipe.stride or recipe.window)
+        self.a_pass = count_chunks(
+            self.streams.steps, recipe.window, recipe.stride or recipe.window
+        )
         self.learner = Learner(model, recipe, self.streams, team, self.a_pass * recipe.epochs)
         self.run = Run(model)
         self.display = Display(recipe.epochs, self.a_pass, show=False)
@@ -60,8 +71,14 @@ class Course:
 
     def cuts(self) -> Iterator[Cut]:
         """The chunks of this pass that are left to do."""
-        seed = (self.recipe.seed * 1_000_003 + self.epoch) % 2**63 if self.recipe.vary_window else None
-        return islice(cuts(self.streams.steps, self.recipe.window, self.recipe.stride, generator_seed=seed), self.index, None)
+        seed = (
+            (self.recipe.seed * 1_000_003 + self.epoch) % 2**63 if self.recipe.vary_window else None
+        )
+        return islice(
+            cuts(self.streams.steps, self.recipe.window, self.recipe.stride, generator_seed=seed),
+            self.index,
+            None,
+        )
 
     def learn(self, cut: Cut) -> Row | None:
         """Do a chunk; give its row, or None where it holds nothing to learn."""
@@ -74,9 +91,16 @@ class Course:
         row = {"kind": "train", "epoch": self.epoch, "step": self.step} | figures._asdict()
         if not figures.finite:
             self.note(row)
-            raise RunError(self._not_finite("loss", figures.loss, figures.grad_norm) + f"; {first_not_finite(self.learner)}")
+            raise RunError(
+                self._not_finite("loss", figures.loss, figures.grad_norm)
+                + f"; {first_not_finite(self.learner)}"
+            )
         elapsed = time.perf_counter() - began
-        for name, value in (("loss", figures.loss * figures.tokens), ("tokens", figures.tokens), ("elapsed_s", elapsed)):
+        for name, value in (
+            ("loss", figures.loss * figures.tokens),
+            ("tokens", figures.tokens),
+            ("elapsed_s", elapsed),
+        ):
             self.sums[name] += value
         row["tokens_per_s"] = figures.tokens / elapsed
         self.note(row)
@@ -88,8 +112,9 @@ class Course:
         kept = "; the best model so far is kept" if math.isfinite(self.run.best_loss) else ""
         kept += "; the last checkpoint stands" if self.folder else ""
         return (
-            f"{name} and gradient must stay finite, got {loss} at step {self.step} of epoch {self.epoch}{found}; "
-            f"try a smaller lr than {self.recipe.lr} or a smaller clip_norm{kept}"
+            f"{name} and gradient must stay finite, got {loss} at step {self.step} of epoch"
+            f" {self.epoch}{found}; try a smaller lr than {self.recipe.lr} or a smaller"
+            f" clip_norm{kept}"
         )
 
     def validate(self) -> Row:
@@ -101,22 +126,32 @@ class Course:
                 self._keep_best(loss)
         tokens = max(1, self.sums["tokens"])
         row = {
-            "kind": "validation", "epoch": self.epoch, "step": self.step, "validation_loss": loss, "best": best,
-            "train_loss": self.sums["loss"] / tokens, "elapsed_s": self.sums["elapsed_s"], "tokens": self.sums["tokens"],
+            "kind": "validation",
+            "epoch": self.epoch,
+            "step": self.step,
+            "validation_loss": loss,
+            "best": best,
+            "train_loss": self.sums["loss"] / tokens,
+            "elapsed_s": self.sums["elapsed_s"],
+            "tokens": self.sums["tokens"],
             "tokens_per_s": self.sums["tokens"] / max(1e-9, self.sums["elapsed_s"]),
-        }  # fmt: skip
+        }
         self.note(row)
         self.display.validation(row)
         if not math.isfinite(loss):
             raise RunError(self._not_finite("validation loss", loss))
         self.learner.judge(loss)
         self.since_best = 0 if best else self.since_best + 1
-        self.ended = self.ended or (self.recipe.stop_after is not None and self.since_best >= self.recipe.stop_after)
+        self.ended = self.ended or (
+            self.recipe.stop_after is not None and self.since_best >= self.recipe.stop_after
+        )
         self.sums, self.validated_at = dict.fromkeys(self.sums, 0), self.step
         return row
 
     def validation_due(self, end_of_pass: bool = False) -> bool:
-        """Whether it is time for a validation: every so many updates, or at each pass's end; always at the run's."""
+        """Whether it is time for a validation: every so many updates, or at each pass's end; always
+        at the run's.
+        """
         if self.validated_at == self.step:
             return False
         if self.recipe.validate_every is None or (end_of_pass and self.epoch == self.recipe.epochs):
@@ -132,7 +167,11 @@ class Course:
 
     def next_pass(self) -> None:
         """Begin the next pass: its rows start anew."""
-        self.epoch, self.index, self.learner.carried = self.epoch + 1, 0, [None] * len(self.learner.parts)
+        self.epoch, self.index, self.learner.carried = (
+            self.epoch + 1,
+            0,
+            [None] * len(self.learner.parts),
+        )
         self.ended = self.ended or self.epoch > self.recipe.epochs
 
     # What it tells and leaves behind
@@ -151,8 +190,13 @@ class Course:
             self.folder.row(row)
 
     def agree(self) -> tuple[bool, bool]:
-        """Whether the run is to stop, and whether a checkpoint is due: the same answer in every process."""
-        due = self.run.folder is not None and time.monotonic() - self.kept_at >= self.recipe.checkpoint_s
+        """Whether the run is to stop, and whether a checkpoint is due: the same answer in every
+        process.
+        """
+        due = (
+            self.run.folder is not None
+            and time.monotonic() - self.kept_at >= self.recipe.checkpoint_s
+        )
         stop, late = self.team.sum(self.wish.asked, due and self.team.rank == 0)
         return bool(stop), bool(late)
 
@@ -164,11 +208,18 @@ class Course:
             raise RunError(self._not_finite("weights", math.nan) + f"; {broken}")
         tensors, record = collect(self)
         if self.folder:
-            checkpoint.write(self.folder.checkpoints, self.learner.updates, tensors, record | {"history": self.folder.mark()})
+            checkpoint.write(
+                self.folder.checkpoints,
+                self.learner.updates,
+                tensors,
+                record | {"history": self.folder.mark()},
+            )
         self.kept_at = time.monotonic()
 
     def finish(self) -> None:
-        """Leave the model with its best weights; one stopped before any validation is kept as it is."""
+        """Leave the model with its best weights; one stopped before any validation is kept as it
+        is.
+        """
         if self.best is not None:
             self.model.load_state_dict(self.best)
         elif math.isfinite(self.run.best_loss) and self.run.folder:

@@ -14,7 +14,9 @@ from recurra.train.processes import Alone
 from recurra.train.streams import tbptt
 
 
-def evaluate(model: LanguageModel, streams: Any, window: int = 100, team: Alone | None = None) -> float:
+def evaluate(
+    model: LanguageModel, streams: Any, window: int = 100, team: Alone | None = None
+) -> float:
     """The mean loss of a model over streams, state carried, as at evaluation.
 
     Args:
@@ -35,7 +37,11 @@ def evaluate(model: LanguageModel, streams: Any, window: int = 100, team: Alone 
     first, last = (streams.batch * i // count for i in (rank, rank + 1))
     total, tokens, state, device = 0.0, 0.0, None, next(model.parameters()).device
     with torch.no_grad(), evaluating(model):
-        for given in tbptt(streams if count == 1 else streams.rows(first, last), window) if last > first else ():
+        for given in (
+            tbptt(streams if count == 1 else streams.rows(first, last), window)
+            if last > first
+            else ()
+        ):
             chunk = given.to(device)
             loss, state = model.loss(chunk.x, chunk.y, state, resets=chunk.resets)
             total, tokens = total + float(loss) * chunk.tokens, tokens + chunk.tokens

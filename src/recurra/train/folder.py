@@ -29,18 +29,27 @@ else:
 
 MOST_CONFIG, MOST_HISTORY = 1 << 20, 1 << 30
 """Bytes of either that are read."""
-MODEL, HISTORY, CONFIG, LAST, LOCK = "model.safetensors", "history.jsonl", "config.toml", "last", ".lock"
+MODEL, HISTORY, CONFIG, LAST, LOCK = (
+    "model.safetensors",
+    "history.jsonl",
+    "config.toml",
+    "last",
+    ".lock",
+)
 
 
 class Folder:
-    """Where a run is written; one run at a time, which a lock sees to. Each row is written before the next step begins.
+    """Where a run is written; one run at a time, which a lock sees to. Each row is written before
+    the next step begins.
 
     Args:
-        path: a folder, made if missing; it must not hold a run already, unless that run is to be gone on with.
+        path: a folder, made if missing; it must not hold a run already, unless that run is to be
+            gone on with.
         resume: go on with the run that it holds.
 
     Raises:
-        RunError: it holds a run, or none to go on with, or another process is using it, or it cannot be written.
+        RunError: it holds a run, or none to go on with, or another process is using it, or it
+            cannot be written.
     """
 
     def __init__(self, path: str | PathLike[str], resume: bool = False) -> None:
@@ -53,18 +62,31 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = FileLock(self.path / LOCK)
             self.lock.acquire(timeout=0)
-            for part in (*(self.path / f"{name}.part" for name in (CONFIG, MODEL)), *self.checkpoints.glob("*.safetensors.part")):
+            for part in (
+                *(self.path / f"{name}.part" for name in (CONFIG, MODEL)),
+                *self.checkpoints.glob("*.safetensors.part"),
+            ):
                 part.unlink(missing_ok=True)  # of a run that was killed while it wrote
-            self.history: IO[str] = open(self.path / HISTORY, "r+" if resume else "x", encoding="utf-8")  # noqa: SIM115
+            self.history: IO[str] = open(  # noqa: SIM115
+                self.path / HISTORY, "r+" if resume else "x", encoding="utf-8"
+            )
         except Timeout:
-            raise RunError(f"out must not be in use, got {str(path)!r}, which another process is training in; wait for it to end") from None
+            raise RunError(
+                f"out must not be in use, got {str(path)!r}, which another process is training in;"
+                " wait for it to end"
+            ) from None
         except OSError as error:
-            raise RunError(f"out must be a folder that can be written, got {str(path)!r} ({error.strerror})") from None
+            raise RunError(
+                f"out must be a folder that can be written, got {str(path)!r} ({error.strerror})"
+            ) from None
 
     def _check_new(self, path: str | PathLike[str]) -> None:
         for name in (HISTORY, CONFIG, MODEL, LAST):
             if (self.path / name).exists():
-                text = f"out must be a new folder, got {str(path)!r}, which holds a run already ({name})"
+                text = (
+                    f"out must be a new folder, got {str(path)!r}, which holds a run already"
+                    f" ({name})"
+                )
                 raise RunError(f"{text}; choose another name, or go on with: recurra resume {path}")
 
     @property
@@ -72,15 +94,28 @@ class Folder:
         """Where its checkpoints lie."""
         return self.path / LAST
 
-    def configure(self, model: LanguageModel, recipe: Recipe, source: Mapping[str, Any] | None) -> None:
-        """Write what the run is made of: what the model is, how it is trained, and where its data come from."""
-        options = {name: value for name, value in record_options(model).items() if value is not None}
-        record = {"recipe": recipe.record(), "model": options} | ({"data": dict(source)} if source else {})
+    def configure(
+        self, model: LanguageModel, recipe: Recipe, source: Mapping[str, Any] | None
+    ) -> None:
+        """Write what the run is made of: what the model is, how it is trained, and where its data
+        come from.
+        """
+        options = {
+            name: value for name, value in record_options(model).items() if value is not None
+        }
+        record = {"recipe": recipe.record(), "model": options} | (
+            {"data": dict(source)} if source else {}
+        )
         with _room(self.path / CONFIG):
-            write_durably(self.path / CONFIG, lambda beside: beside.write_text(tomli_w.dumps(record), encoding="utf-8"))
+            write_durably(
+                self.path / CONFIG,
+                lambda beside: beside.write_text(tomli_w.dumps(record), encoding="utf-8"),
+            )
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """Add a row to the history; a figure that is not finite is written as null, which JSON has."""
+        """Add a row to the history; a figure that is not finite is written as null, which JSON
+        has.
+        """
         with _room(self.path / HISTORY):
             self.history.write(dumps(dict(row)) + "\n")
             self.history.flush()
@@ -104,7 +139,10 @@ class Folder:
         self.history.truncate()
         if mark is None or end == mark:
             return None
-        return f"{HISTORY} is whole up to byte {end} of the {mark} that the checkpoint knows; the rows between are lost"
+        return (
+            f"{HISTORY} is whole up to byte {end} of the {mark} that the checkpoint knows; the rows"
+            " between are lost"
+        )
 
     def keep(self, model: LanguageModel) -> None:
         """Write the model, as the best so far."""
@@ -122,22 +160,34 @@ def _room(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = f"out must have room for the run, got {str(path)!r}, which cannot be written ({error.strerror})"
-        raise RunError(f"{text}; make room, then go on with: recurra resume {path.parent}") from None
+        text = (
+            f"out must have room for the run, got {str(path)!r}, which cannot be written"
+            f" ({error.strerror})"
+        )
+        raise RunError(
+            f"{text}; make room, then go on with: recurra resume {path.parent}"
+        ) from None
 
 
 def _check_run(path: Path) -> None:
     if path.is_file():
-        raise RunError(f"run must be a run's folder, got {str(path)!r}, a file; training goes on from the folder that recurra train made")
+        raise RunError(
+            f"run must be a run's folder, got {str(path)!r}, a file; training goes on from the"
+            " folder that recurra train made"
+        )
     for name in (CONFIG, HISTORY):
         if not (path / name).exists():
             raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {name}")
         if not (path / name).is_file():
-            raise DataError(f"{name.partition('.')[0]} must be a file that can be read, got {str(path / name)!r} (not a regular file)")
+            raise DataError(
+                f"{name.partition('.')[0]} must be a file that can be read, got"
+                f" {str(path / name)!r} (not a regular file)"
+            )
 
 
 def read_config(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
-    """Read what a run is made of: its tables "recipe", "model" and, where its data can be found again, "data".
+    """Read what a run is made of: its tables "recipe", "model" and, where its data can be found
+    again, "data".
 
     Raises:
         RunError: there is no run there.
@@ -148,12 +198,18 @@ def read_config(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
     text = _read(file, "config", MOST_CONFIG)
     try:
         record = tomllib.loads(text.decode())
-        tables = {name: record[name] for name in ("recipe", "model", "data") if name in record or name != "data"}
+        tables = {
+            name: record[name]
+            for name in ("recipe", "model", "data")
+            if name in record or name != "data"
+        }
         if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
             raise TypeError(f"{wrong[0]} is no table")
         return tables
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"config must be as the run wrote it, got {str(file)!r} ({str(error) or repr(error)})") from None
+        raise DataError(
+            f"config must be as the run wrote it, got {str(file)!r} ({str(error) or repr(error)})"
+        ) from None
 
 
 def open_run(path: str | PathLike[str], cells: Iterable[Any] = ()) -> LanguageModel:
@@ -180,7 +236,10 @@ def model_file(path: str | PathLike[str]) -> Path:
     place = Path(path)
     file = place / MODEL if place.is_dir() else place
     if not file.exists():
-        raise RunError(f"run must be a run's folder or a model's file, got {str(path)!r}, which holds no {MODEL}")
+        raise RunError(
+            f"run must be a run's folder or a model's file, got {str(path)!r}, which holds no"
+            f" {MODEL}"
+        )
     return file
 
 
@@ -195,7 +254,9 @@ def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
     if not file.exists():
         raise RunError(f"run must be a run's folder, got {str(path)!r}, which holds no {HISTORY}")
     rows = []
-    *lines, _ = _read(file, "history", MOST_HISTORY).split(b"\n")  # what follows was being written when the run ended
+    *lines, _ = _read(file, "history", MOST_HISTORY).split(
+        b"\n"
+    )  # what follows was being written when the run ended
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -203,7 +264,10 @@ def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
                 raise ValueError
         except (ValueError, RecursionError):
             start = quoted(line[:40].decode(errors="replace"))
-            raise DataError(f"history must hold a record in each line, got {start} at line {number} of {str(file)!r}") from None
+            raise DataError(
+                f"history must hold a record in each line, got {start} at line {number} of"
+                f" {str(file)!r}"
+            ) from None
         rows.append(row)
     return rows
 
@@ -212,4 +276,6 @@ def _read(file: Path, what: str, most: int) -> bytes:
     try:
         return read_regular(file, most)
     except OSError as error:
-        raise DataError(f"{what} must be a file that can be read, got {str(file)!r} ({error.strerror})") from None
+        raise DataError(
+            f"{what} must be a file that can be read, got {str(file)!r} ({error.strerror})"
+        ) from None

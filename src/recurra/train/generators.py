@@ -26,14 +26,22 @@ def generator_states(device: torch.device) -> tuple[dict[str, Tensor], dict[str,
     (['numpy', 'torch'], ['numpy', 'python'])
     """
     name, keys, place, spare, value = np.random.get_state(legacy=True)
-    tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64))}
+    tensors = {
+        "torch": torch.get_rng_state(),
+        "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
+    }
     if device.type == "cuda":
         tensors["cuda"] = torch.cuda.get_rng_state(device)
     version, numbers, gauss = random.getstate()
-    return tensors, {"python": [version, list(numbers), gauss], "numpy": [str(name), int(place), int(spare), float(value)]}
+    return tensors, {
+        "python": [version, list(numbers), gauss],
+        "numpy": [str(name), int(place), int(spare), float(value)],
+    }
 
 
-def set_generators(tensors: Mapping[str, Tensor], plain: Mapping[str, Any], device: torch.device) -> None:
+def set_generators(
+    tensors: Mapping[str, Tensor], plain: Mapping[str, Any], device: torch.device
+) -> None:
     """Put back what `generator_states` gave."""
     torch.set_rng_state(tensors["torch"])
     if device.type == "cuda" and "cuda" in tensors:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-STOPPING = "stopping after this chunk; Ctrl-C again stops at once and loses what came after the last checkpoint"
+STOPPING = (
+    "stopping after this chunk; Ctrl-C again stops at once and loses what came after the last"
+    " checkpoint"
+)
 
 
 class Wish:
@@ -16,8 +19,10 @@ class Wish:
 
     Attributes:
         asked: to end after the chunk.
-        insisted: to end at once. Libraries swallow such an interrupt in the middle of their work, and fail of it in ways of their own.
-        ending: set it when all is done but the end, which is short and must be whole: what comes now waits.
+        insisted: to end at once. Libraries swallow such an interrupt in the middle of their work,
+            and fail of it in ways of their own.
+        ending: set it when all is done but the end, which is short and must be whole: what comes
+            now waits.
     """
 
     def __init__(self) -> None:
@@ -28,7 +33,8 @@ class Wish:
 def interruptible(say: Callable[[str], None]) -> Iterator[Wish]:
     """Take the first Ctrl-C, or a request to terminate, as a wish; a second one interrupts at once.
 
-    One that comes while the run is ending is sent again after it, unless the end is what was asked for.
+    One that comes while the run is ending is sent again after it, unless the end is what was asked
+    for.
 
     Args:
         say: is told what happens.
@@ -49,10 +55,16 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Wish]:
         with suppress(OSError):  # nobody reads it any more
             try:
                 say(STOPPING)
-            except RuntimeError:  # this very thread was writing to the stream, and cannot enter it twice; another waits its turn
+            except RuntimeError:
+                # this very thread was writing to the stream, and cannot enter it twice; another
+                # waits its turn
                 threading.Thread(target=_say, args=(say,)).start()
 
-    before = {number: signal.signal(number, ask) for number in signals} if threading.current_thread() is threading.main_thread() else {}
+    before = (
+        {number: signal.signal(number, ask) for number in signals}
+        if threading.current_thread() is threading.main_thread()
+        else {}
+    )
     try:
         yield wish
     finally:

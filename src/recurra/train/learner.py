@@ -52,34 +52,44 @@ class Learner:
         updates: of the whole run, for the schedule.
     """
 
-    def __init__(self, model: LanguageModel, recipe: Recipe, streams: Any, team: Alone, updates: int) -> None:
+    def __init__(
+        self, model: LanguageModel, recipe: Recipe, streams: Any, team: Alone, updates: int
+    ) -> None:
         self.model, self.recipe, self.team = model, recipe, team
         self.shares = team.count * recipe.accumulate
         rows, first = recipe.batch // self.shares, team.rank * recipe.accumulate
-        self.parts = [streams.rows(rows * i, rows * (i + 1)) for i in range(first, first + recipe.accumulate)]
+        self.parts = [
+            streams.rows(rows * i, rows * (i + 1)) for i in range(first, first + recipe.accumulate)
+        ]
         self.carried: list[Any] = [None] * recipe.accumulate
         self.optimizer = make_optimizer(recipe, model)
         self.schedule = Schedule(recipe, updates)
         self.average = Average(model, recipe.average_after) if recipe.optimizer == "asgd" else None
         self.updates = 0
-        self.chunks: list[Chunk] = []  # of the last update, and what came before them, to find out what went wrong
+        self.chunks: list[
+            Chunk
+        ] = []  # of the last update, and what came before them, to find out what went wrong
         self.before: tuple[list[Any], Tensor] = ([], torch.empty(0))
 
     def learn(self, cut: Cut, epoch: int) -> Figures | None:
-        """Do an update, unless loss or gradient is not finite: then weights and states stay as they were.
+        """Do an update, unless loss or gradient is not finite: then weights and states stay as they
+        were.
 
         Args:
             cut: the chunk's place in the streams.
             epoch: the pass.
 
         Returns:
-            What it showed; None where nothing in the chunk is predicted, so that there is nothing to learn.
+            What it showed; None where nothing in the chunk is predicted, so that there is nothing
+            to learn.
         """
         self.chunks = [part.chunk(cut).to(self.team.device) for part in self.parts]
         counts = [chunk.tokens for chunk in self.chunks]
         (total,) = self.team.sum(sum(counts))
         if not total:
-            self.carried = [None] * len(self.parts)  # the last step predicts nothing in any row, so a document begins after it
+            self.carried = [None] * len(
+                self.parts
+            )  # the last step predicts nothing in any row, so a document begins after it
             return None
         self.before = (list(self.carried), torch.get_rng_state())
         self.optimizer.zero_grad()
@@ -91,7 +101,11 @@ class Learner:
         if self.team.count > 1:
             self.team.add_gradients(self.model.parameters())
             (loss,) = self.team.sum(loss)
-        lr = self.schedule.rate(self.updates, epoch, (cut.stop - cut.start) / self.recipe.window if self.recipe.vary_window else 1.0)
+        lr = self.schedule.rate(
+            self.updates,
+            epoch,
+            (cut.stop - cut.start) / self.recipe.window if self.recipe.vary_window else 1.0,
+        )
         figures = Figures(loss, self._clip(), lr, int(total))
         if figures.finite:
             self._step(lr)
@@ -132,18 +146,26 @@ class Learner:
 
 
 def check_model(model: Any, *methods: str) -> None:
-    """Raise unless a model has the methods of one that is trained here; says what to do with another."""
+    """Raise unless a model has the methods of one that is trained here; says what to do with
+    another.
+    """
     if all(hasattr(model, method) for method in methods):
         return
     got = type(model).__name__
-    way = "for a module of your own, walk through recurra.train.tbptt(recurra.train.Streams(x, y), window) in a loop of your own"
+    way = (
+        "for a module of your own, walk through recurra.train.tbptt(recurra.train.Streams(x, y),"
+        " window) in a loop of your own"
+    )
     raise ArgumentError(f"model must be a recurra.models.LanguageModel, got {got}; {way}")
 
 
-def chunk_cost(model: LanguageModel, chunk: Chunk, state: Any, recipe: Recipe | None = None) -> tuple[Tensor, Tensor | None, Any]:
+def chunk_cost(
+    model: LanguageModel, chunk: Chunk, state: Any, recipe: Recipe | None = None
+) -> tuple[Tensor, Tensor | None, Any]:
     """The mean cost of a chunk's counted steps, its penalty, and the state to carry.
 
-    Where the state is carried from the middle of the chunk (stride < window), the chunk runs in two parts.
+    Where the state is carried from the middle of the chunk (stride < window), the chunk runs in two
+    parts.
 
     Args:
         model: the model.
@@ -152,19 +174,32 @@ def chunk_cost(model: LanguageModel, chunk: Chunk, state: Any, recipe: Recipe | 
         recipe: for the penalties on activations; none if None.
 
     Returns:
-        The cost in nats a token, the penalty (None where the recipe has none), and the state after `chunk.carry` steps.
+        The cost in nats a token, the penalty (None where the recipe has none), and the state after
+        `chunk.carry` steps.
     """
     check_model(model, "features", "cost")
     k, counted = chunk.carry, slice(-chunk.counted, None)
-    features = model.features(chunk.x[:k], state, resets=None if chunk.resets is None else chunk.resets[:k])
+    features = model.features(
+        chunk.x[:k], state, resets=None if chunk.resets is None else chunk.resets[:k]
+    )
     carried = features.state
     if k < len(chunk.x):
-        rest = model.features(chunk.x[k:], carried, resets=None if chunk.resets is None else chunk.resets[k:])
-        features = Features(torch.cat([features.dropped, rest.dropped]), torch.cat([features.raw, rest.raw]), carried)
+        rest = model.features(
+            chunk.x[k:], carried, resets=None if chunk.resets is None else chunk.resets[k:]
+        )
+        features = Features(
+            torch.cat([features.dropped, rest.dropped]),
+            torch.cat([features.raw, rest.raw]),
+            carried,
+        )
     cost = model.cost(features.dropped[counted], chunk.y[counted])
     if recipe is None or not (recipe.activation_penalty or recipe.temporal_penalty):
         return cost, None, carried
-    return cost, model.penalty(features, recipe.activation_penalty, recipe.temporal_penalty, chunk.resets), carried
+    return (
+        cost,
+        model.penalty(features, recipe.activation_penalty, recipe.temporal_penalty, chunk.resets),
+        carried,
+    )
 
 
 def chunk_loss(model: LanguageModel, chunk: Chunk, state: Any) -> tuple[Tensor, Any]:

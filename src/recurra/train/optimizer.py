@@ -19,9 +19,13 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """
     parameters, decay = list(model.parameters()), recipe.weight_decay
     if recipe.optimizer in ("sgd", "asgd"):
-        return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
+        return torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay, fused=True
+        )
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    first, second = map(float, recipe.betas)  # a whole number beside a fraction is refused by PyTorch
+    first, second = map(
+        float, recipe.betas
+    )  # a whole number beside a fraction is refused by PyTorch
     return kind(parameters, lr=recipe.lr, betas=(first, second), weight_decay=decay, fused=True)
 
 
@@ -43,8 +47,9 @@ class Average:
         model: the model.
         after: validations in a row without a better one after which averaging begins.
 
-    Source: Polyak & Juditsky (1992), doi:10.1137/0330046; its non-monotonic trigger from Merity et al. (2018),
-        arXiv:1708.02182: it begins when the last validation is no better than the best of those `after` or more before.
+    Source: Polyak & Juditsky (1992), doi:10.1137/0330046; its non-monotonic trigger from Merity et
+        al. (2018), arXiv:1708.02182: it begins when the last validation is no better than the best
+        of those `after` or more before.
     """
 
     def __init__(self, model: nn.Module, after: int) -> None:
@@ -66,13 +71,21 @@ class Average:
         """Take note of a validation, and begin to average where it shows no progress."""
         earlier = self.losses[: -self.after]
         if not self.means and earlier and validation_loss > min(earlier):
-            self.means = {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
+            self.means = {
+                name: weight.detach().clone() for name, weight in self.model.named_parameters()
+            }
         self.losses.append(validation_loss)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Run the model with the mean in place of its weights; nothing changes before averaging has begun."""
-        own = {name: weight.detach().clone() for name, weight in self.model.named_parameters()} if self.means else {}
+        """Run the model with the mean in place of its weights; nothing changes before averaging has
+        begun.
+        """
+        own = (
+            {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
+            if self.means
+            else {}
+        )
         self._copy(self.means)
         try:
             yield

@@ -55,21 +55,31 @@ class Together(Alone):
     def __init__(self, device: str) -> None:
         from accelerate import PartialState
 
-        if not torch.distributed.is_initialized():  # ours to end: threads of a group that Python's own end meets are aborted
+        if (
+            not torch.distributed.is_initialized()
+        ):  # ours to end: threads of a group that Python's own end meets are aborted
             atexit.register(_end_group)
-        self.state = _reach(lambda: PartialState(cpu=device == "cpu" or not torch.cuda.is_available()))
+        self.state = _reach(
+            lambda: PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+        )
         super().__init__(self.state.device)
         self.rank, self.count = self.state.process_index, self.state.num_processes
 
     def sum(self, *values: float) -> tuple[float, ...]:
-        return tuple(self._reduce(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist())
+        return tuple(
+            self._reduce(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
+        )
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         owned = [parameter for parameter in parameters if parameter.requires_grad]
         for parameter in owned:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        flat = self._reduce(torch.cat([parameter.grad.flatten() for parameter in owned if parameter.grad is not None]))
+        flat = self._reduce(
+            torch.cat(
+                [parameter.grad.flatten() for parameter in owned if parameter.grad is not None]
+            )
+        )
         for parameter, part in zip(owned, flat.split([parameter.numel() for parameter in owned])):
             parameter.grad = part.view_as(parameter)
 
@@ -102,7 +112,10 @@ def _reach(call: Callable[[], Any]) -> Any:
         return call()
     except RuntimeError as error:
         line = str(error).splitlines()[0] if str(error) else repr(error)
-        raise RunError(f"run must keep all of its processes, got a lost one ({line}); resume it from its last checkpoint") from None
+        raise RunError(
+            f"run must keep all of its processes, got a lost one ({line}); resume it from its last"
+            " checkpoint"
+        ) from None
 
 
 def processes(device: str) -> Alone:

@@ -1,4 +1,6 @@
-"""What a person sees while a run goes on: a bar on a terminal and in a notebook; elsewhere a record a validation, for machines."""
+"""What a person sees while a run goes on: a bar on a terminal and in a notebook; elsewhere a record
+a validation, for machines.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,26 @@ class Display:
         epochs: passes in all.
         chunks: chunks of a pass.
         show: False to be silent.
-        level: of the tokens; bits are shown for characters and bytes, perplexity for words and pieces.
+        level: of the tokens; bits are shown for characters and bytes, perplexity for words and
+            pieces.
         console: where; the standard error stream if None.
     """
 
-    def __init__(self, epochs: int, chunks: int, show: bool, level: str = "character", console: Console | None = None) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        chunks: int,
+        show: bool,
+        level: str = "character",
+        console: Console | None = None,
+    ) -> None:
         self.epochs, self.show, self.level = epochs, show, level
         self.console = console or Console(stderr=True)
         self.chunks = epochs * chunks
         self.bar = progress_bar(self.console, self.chunks, f"pass 1/{epochs}") if show else None
-        self.began: tuple[float, int] | None = None  # when the first chunk shown was done, and how many were by then
+        self.began: tuple[float, int] | None = (
+            None  # when the first chunk shown was done, and how many were by then
+        )
         self.last, self.entered, self.shown = (0.0, 0), 0.0, ("", "")
 
     def __enter__(self) -> Display:
@@ -47,7 +59,11 @@ class Display:
         if self.began:
             name, figures = self.shown
             verb = "took" if self.last[1] >= self.chunks else "stopped after"
-            self.bar.update(self.last[1], name, f"{figures}  {verb} {time_text(time.monotonic() - self.entered)}")
+            self.bar.update(
+                self.last[1],
+                name,
+                f"{figures}  {verb} {time_text(time.monotonic() - self.entered)}",
+            )
         self.bar.stop()
 
     def chunk(self, row: dict[str, Any], done: int) -> None:
@@ -61,24 +77,36 @@ class Display:
         self.began = self.began or self.last
         if self.bar:
             cost = f"loss {row['loss']:.3f} nats, {custom(row['loss'], self.level)}"
-            figures = f"{cost}  {_thousands(row['tokens_per_s'])} tokens/s  |g| {row['grad_norm']:.2g}  lr {row['lr']:.1e}"
+            figures = (
+                f"{cost}  {_thousands(row['tokens_per_s'])} tokens/s  |g| {row['grad_norm']:.2g} "
+                f" lr {row['lr']:.1e}"
+            )
             self.shown = f"pass {row['epoch']}/{self.epochs}", figures
             self.bar.update(done, self.shown[0], f"{figures}  {left_text(self.left_s())}".rstrip())
 
     def left_s(self) -> float | None:
-        """Seconds to the end of the run, at the pace of the chunks so far; None before there are a few."""
+        """Seconds to the end of the run, at the pace of the chunks so far; None before there are a
+        few.
+        """
         if self.began is None or self.last[1] - self.began[1] < FEW:
             return None
         (now, done), (then, first) = self.last, self.began
         return (now - then) / (done - first) * (self.chunks - done)
 
     def validation(self, row: dict[str, Any]) -> None:
-        """Show a validation row, in a line that stays: a sentence where there is a bar, JSON elsewhere."""
+        """Show a validation row, in a line that stays: a sentence where there is a bar, JSON
+        elsewhere.
+        """
         costs = (
-            f"train {row['train_loss']:.4f}, validation {row['validation_loss']:.4f} nats ({custom(row['validation_loss'], self.level)})"
+            f"train {row['train_loss']:.4f}, validation {row['validation_loss']:.4f} nats"
+            f" ({custom(row['validation_loss'], self.level)})"
         )
         best = "  best so far" if row["best"] else ""
-        self._line(f"pass {row['epoch']}/{self.epochs}: {costs}, {_thousands(row['tokens_per_s'])} tokens/s{best}", row)
+        self._line(
+            f"pass {row['epoch']}/{self.epochs}: {costs}, {_thousands(row['tokens_per_s'])}"
+            f" tokens/s{best}",
+            row,
+        )
 
     def say(self, text: str) -> None:
         """Show a sentence that stays."""
@@ -102,7 +130,8 @@ def left_text(seconds: float | None) -> str:
 
 
 def custom(nats: float, level: str) -> str:
-    """A loss in the unit that is the custom: bits for characters and bytes, perplexity for words and pieces.
+    """A loss in the unit that is the custom: bits for characters and bytes, perplexity for words
+    and pieces.
 
     >>> custom(1.3863, "character"), custom(4.6052, "word")
     ('2.000 bits', 'perplexity 100.0')
@@ -118,4 +147,10 @@ def _thousands(count: float) -> str:
     >>> _thousands(123456.0), _thousands(930.0)
     ('123k', '930')
     """
-    return f"{count / 1000:.0f}k" if count >= 10_000 else f"{count / 1000:.1f}k" if count >= 1000 else f"{count:.0f}"
+    return (
+        f"{count / 1000:.0f}k"
+        if count >= 10_000
+        else f"{count / 1000:.1f}k"
+        if count >= 1000
+        else f"{count:.0f}"
+    )

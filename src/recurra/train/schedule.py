@@ -1,4 +1,6 @@
-"""The learning rate of each update: a function of where the run is, and of how its validations went."""
+"""The learning rate of each update: a function of where the run is, and of how its validations
+went.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from typing import Any
 from recurra.train.recipe import Recipe
 
 RISE, FIRST, LAST = 0.3, 1 / 25, 1 / 250_000
-"""One cycle: the share of the run in which the rate rises, and the rates at its ends as shares of the highest."""
+"""One cycle: the share of the run in which the rate rises, and the rates at its ends as shares of
+the highest.
+"""
 
 
 class Schedule:
@@ -18,8 +22,8 @@ class Schedule:
         recipe: how to train.
         updates: of the whole run.
 
-    Source: cosine from Loshchilov & Hutter (2017), arXiv:1608.03983; one cycle from Smith & Topin (2018),
-        arXiv:1708.07120, with the ends of torch.optim.lr_scheduler.OneCycleLR.
+    Source: cosine from Loshchilov & Hutter (2017), arXiv:1608.03983; one cycle from Smith & Topin
+        (2018), arXiv:1708.07120, with the ends of torch.optim.lr_scheduler.OneCycleLR.
 
     >>> schedule = Schedule(Recipe(lr=0.1, schedule="cosine"), updates=4)
     >>> [round(schedule.rate(update, epoch=1), 4) for update in range(4)]
@@ -38,7 +42,9 @@ class Schedule:
             epoch: the pass, from 1.
             stretch: the chunk's window over the recipe's, where it varies.
         """
-        return self.recipe.lr * self._share(update, epoch) * self._warm(update) * self.drop * stretch
+        return (
+            self.recipe.lr * self._share(update, epoch) * self._warm(update) * self.drop * stretch
+        )
 
     def _warm(self, update: int) -> float:
         return min(1.0, (update + 1) / self.recipe.warmup) if self.recipe.warmup else 1.0
@@ -48,7 +54,11 @@ class Schedule:
         if self.recipe.schedule == "cosine":
             return _between(1.0, 0.0, done)
         if self.recipe.schedule == "one_cycle":
-            return _between(FIRST, 1.0, done / RISE) if done < RISE else _between(1.0, LAST, (done - RISE) / (1 - RISE))
+            return (
+                _between(FIRST, 1.0, done / RISE)
+                if done < RISE
+                else _between(1.0, LAST, (done - RISE) / (1 - RISE))
+            )
         if self.recipe.schedule == "decay":
             return float(self.recipe.decay ** max(0, epoch - self.recipe.decay_after))
         return 1.0

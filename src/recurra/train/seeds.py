@@ -25,8 +25,8 @@ class Repeated(NamedTuple):
 
     Attributes:
         runs: by seed.
-        mean, deviation: of the best validation losses, in nats a token, of the runs that came to one; the sample standard deviation,
-            0 for one run; inf and 0 where none did.
+        mean, deviation: of the best validation losses, in nats a token, of the runs that came to
+            one; the sample standard deviation, 0 for one run; inf and 0 where none did.
         stopped: whether one was interrupted; those after it were not begun.
     """
 
@@ -37,9 +37,13 @@ class Repeated(NamedTuple):
 
 
 def fit_seeds(
-    make: Callable[[], LanguageModel], data: Corpus, recipe: Recipe, seeds: Sequence[int], out: str | PathLike[str] | None = None,
+    make: Callable[[], LanguageModel],
+    data: Corpus,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    out: str | PathLike[str] | None = None,
     **options: Any,
-) -> Repeated:  # fmt: skip
+) -> Repeated:
     """Train one model a seed; weights, dropout and windows all follow from the seed.
 
     Args:
@@ -53,12 +57,18 @@ def fit_seeds(
         ArgumentError: `seeds` is empty or repeats one.
     """
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ArgumentError(f"seeds must be distinct whole numbers, at least one, got {list(seeds)}")
-    recipes = [replace(recipe, seed=seed) for seed in seeds]  # each is looked at before the first run begins
+        raise ArgumentError(
+            f"seeds must be distinct whole numbers, at least one, got {list(seeds)}"
+        )
+    recipes = [
+        replace(recipe, seed=seed) for seed in seeds
+    ]  # each is looked at before the first run begins
     runs: dict[int, Run] = {}
     for each in recipes:
         torch.manual_seed(each.seed)
-        runs[each.seed] = fit(make(), data, each, None if out is None else Path(out) / f"seed-{each.seed}", **options)
+        runs[each.seed] = fit(
+            make(), data, each, None if out is None else Path(out) / f"seed-{each.seed}", **options
+        )
         if runs[each.seed].stopped:
             break
     losses = [run.best_loss for run in runs.values() if math.isfinite(run.best_loss)]

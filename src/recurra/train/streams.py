@@ -61,7 +61,8 @@ class Streams(Columns):
         resets: (T, B) bool, True where a step begins a new document; None where none does.
 
     Raises:
-        ShapeError: `x`, `y` and `resets` have not the same steps and rows, or there is none; names both shapes.
+        ShapeError: `x`, `y` and `resets` have not the same steps and rows, or there is none; names
+            both shapes.
         DtypeError: one is no tensor, or `resets` are not bool.
 
     >>> Streams(torch.zeros(10, 2, 3), torch.zeros(10, 2)).batch
@@ -89,15 +90,26 @@ class Streams(Columns):
         resets = None if self.resets is None else self.resets[cut.start : cut.stop]
         if resets is not None and not resets.any():
             resets = None
-        return Chunk(self.x[cut.start : cut.stop], self.y[cut.start : cut.stop], resets, cut.counted, cut.carry)
+        return Chunk(
+            self.x[cut.start : cut.stop],
+            self.y[cut.start : cut.stop],
+            resets,
+            cut.counted,
+            cut.carry,
+        )
 
     def rows(self, first: int, last: int) -> Streams:
         """The streams of rows `first` to `last` - 1 alone."""
-        return Streams(self.x[:, first:last], self.y[:, first:last], None if self.resets is None else self.resets[:, first:last])
+        return Streams(
+            self.x[:, first:last],
+            self.y[:, first:last],
+            None if self.resets is None else self.resets[:, first:last],
+        )
 
 
 class TokenStreams:
-    """What `contiguous` makes of one long sequence of tokens, window by window: the tokens stay where they are.
+    """What `contiguous` makes of one long sequence of tokens, window by window: the tokens stay
+    where they are.
 
     Args:
         tokens: (N,), whole numbers, in memory or mapped from a file.
@@ -110,7 +122,8 @@ class TokenStreams:
 
     Raises:
         DataError: there are too few tokens for the batch.
-        ShapeError, DtypeError, ArgumentError: `tokens` are not whole numbers (N,), or `starts` not places in them, in order.
+        ShapeError, DtypeError, ArgumentError: `tokens` are not whole numbers (N,), or `starts` not
+            places in them, in order.
 
     >>> streams = TokenStreams(np.array([5, 6, 7, 8, 9, 10], np.uint8), batch=2)
     >>> streams.chunk(Cut(1, 3, 2, 2)).y.T.tolist()
@@ -126,8 +139,15 @@ class TokenStreams:
         _check_batch(len(tokens), batch)
         self.source, self.count = tokens, len(tokens) - 1
         begin = np.asarray(starts, np.int64)
-        if begin.ndim != 1 or (np.diff(begin) <= 0).any() or (len(begin) and not 0 <= begin[0] <= begin[-1] <= len(tokens)):
-            raise ArgumentError(f"starts must be places in the {len(tokens)} tokens, each after the one before, got {starts!r}")
+        if (
+            begin.ndim != 1
+            or (np.diff(begin) <= 0).any()
+            or (len(begin) and not 0 <= begin[0] <= begin[-1] <= len(tokens))
+        ):
+            raise ArgumentError(
+                f"starts must be places in the {len(tokens)} tokens, each after the one before, got"
+                f" {starts!r}"
+            )
         self.starts = begin[(begin > 0) & (begin <= self.count)]
         self.batch, self.steps = batch, math.ceil(self.count / batch)
         self.first = 0
@@ -148,7 +168,9 @@ class TokenStreams:
         begin = (np.arange(self.first, self.first + self.batch) * self.steps)[:, None] + cut.start
         length = cut.stop - cut.start
         places = begin + np.arange(length + 1)
-        values = torch.from_numpy(np.take(self.source, np.minimum(places, self.count)).astype(np.int64))
+        values = torch.from_numpy(
+            np.take(self.source, np.minimum(places, self.count)).astype(np.int64)
+        )
         x, y, resets = values[:, :-1].clone(), values[:, 1:].clone(), None
         if places[-1, -1] > self.count:
             past = torch.from_numpy(places[:, :-1] >= self.count)
@@ -159,21 +181,25 @@ class TokenStreams:
             y[row, at[at > 0] - 1] = IGNORED
             at = at[(at < length) & (at < self.count - begin[row, 0])]
             if len(at):
-                resets = torch.zeros(self.batch, length, dtype=torch.bool) if resets is None else resets
+                resets = (
+                    torch.zeros(self.batch, length, dtype=torch.bool) if resets is None else resets
+                )
                 resets[row, at] = True
         turned = None if resets is None else resets.T.contiguous()
         return Chunk(x.T.contiguous(), y.T.contiguous(), turned, cut.counted, cut.carry)
 
 
 def contiguous(tokens: Any, batch: int, starts: Sequence[int] = ()) -> Streams:
-    """Cut one long sequence of tokens into `batch` rows that follow one another, each predicting its next token.
+    """Cut one long sequence of tokens into `batch` rows that follow one another, each predicting
+    its next token.
 
     Nothing is dropped: where the tokens do not fill the rows, the last ones end in targets of -100.
 
     Args:
         tokens: (N,), whole numbers.
         batch: B, at most N - 1.
-        starts: where documents begin; the state is reset there, and a document's end does not predict the next's start.
+        starts: where documents begin; the state is reset there, and a document's end does not
+            predict the next's start.
 
     Returns:
         Streams of ceil((N - 1) / B) steps.
@@ -208,12 +234,14 @@ def contiguous(tokens: Any, batch: int, starts: Sequence[int] = ()) -> Streams:
     return Streams(rows(x), rows(y), rows(resets) if bool(resets.any()) else None)
 
 
-def tbptt(streams: Streams | TokenStreams, window: int, stride: int | None = None) -> Iterator[Chunk]:
+def tbptt(
+    streams: Streams | TokenStreams, window: int, stride: int | None = None
+) -> Iterator[Chunk]:
     """Walk through streams in chunks, for truncated backpropagation through time.
 
-    With `stride` k1 = `window` k2 each chunk counts whole. With k1 < k2 a chunk begins k1 steps after the one
-    before, its loss counts the last k1 steps, and the state is carried from its step k1: every step is counted
-    once and, but for the first ones, sees at least k2 - k1 steps back.
+    With `stride` k1 = `window` k2 each chunk counts whole. With k1 < k2 a chunk begins k1 steps
+    after the one before, its loss counts the last k1 steps, and the state is carried from its step
+    k1: every step is counted once and, but for the first ones, sees at least k2 - k1 steps back.
 
     Args:
         streams: (T, B, ...).
@@ -229,30 +257,52 @@ def tbptt(streams: Streams | TokenStreams, window: int, stride: int | None = Non
     Source: Williams & Peng (1990), doi:10.1162/neco.1990.2.4.490, BPTT(h; h').
 
     >>> streams = Streams(torch.arange(7)[:, None], torch.arange(7)[:, None])
-    >>> [(chunk.x.flatten().tolist(), chunk.counted) for chunk in tbptt(streams, window=4, stride=2)]
+    >>> [
+    ...     (chunk.x.flatten().tolist(), chunk.counted)
+    ...     for chunk in tbptt(streams, window=4, stride=2)
+    ... ]
     [([0, 1, 2, 3], 4), ([2, 3, 4, 5], 2), ([4, 5, 6], 1)]
     """
     if not hasattr(streams, "chunk"):
-        raise ArgumentError(f"streams must be Streams, got {type(streams).__name__}; use recurra.train.Streams(x, y)")
+        raise ArgumentError(
+            f"streams must be Streams, got {type(streams).__name__}; use"
+            " recurra.train.Streams(x, y)"
+        )
     return (streams.chunk(cut) for cut in cuts(streams.steps, window, stride))
 
 
 def _check_columns(x: Any, y: Any, resets: Any) -> None:
     for name, value in (("x", x), ("y", y), ("resets", resets)):
         if not isinstance(value, Tensor) and not (name == "resets" and value is None):
-            raise DtypeError(f"{name} must be a tensor, got {type(value).__name__}; use torch.as_tensor")
+            raise DtypeError(
+                f"{name} must be a tensor, got {type(value).__name__}; use torch.as_tensor"
+            )
     if x.ndim < 2 or not x.shape[0] or not x.shape[1]:
-        raise ShapeError(f"x must have shape (T, B, ...), at least one step and one row, got {shape_text(x.shape)}")
+        raise ShapeError(
+            "x must have shape (T, B, ...), at least one step and one row, got"
+            f" {shape_text(x.shape)}"
+        )
     if y.shape[:2] != x.shape[:2]:
-        text = f"y must have the steps and rows of x, {shape_text(x.shape)}, first, got {shape_text(y.shape)}"
+        text = (
+            f"y must have the steps and rows of x, {shape_text(x.shape)}, first, got"
+            f" {shape_text(y.shape)}"
+        )
         raise ShapeError(f"{text}; both are (T, B, ...)")
     if resets is not None and resets.shape != x.shape[:2]:
-        raise ShapeError(f"resets must have shape {shape_text(x.shape[:2])}, the steps and rows of x, got {shape_text(resets.shape)}")
+        raise ShapeError(
+            f"resets must have shape {shape_text(x.shape[:2])}, the steps and rows of x, got"
+            f" {shape_text(resets.shape)}"
+        )
     if resets is not None and resets.dtype != torch.bool:
-        raise DtypeError(f"resets must be bool, True where a step begins a new document, got {resets.dtype}")
+        raise DtypeError(
+            f"resets must be bool, True where a step begins a new document, got {resets.dtype}"
+        )
 
 
 def _check_batch(count: int, batch: Any) -> None:
     check_whole("batch", batch)
     if count - 1 < batch:
-        raise DataError(f"tokens must be more than batch = {batch}, got {count}; give more text or a smaller batch")
+        raise DataError(
+            f"tokens must be more than batch = {batch}, got {count}; give more text or a smaller"
+            " batch"
+        )

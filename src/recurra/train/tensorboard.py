@@ -23,7 +23,9 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise MissingDependency('TensorBoard needs a package; install it with: pip install "recurra[tensorboard]"') from None
+            raise MissingDependency(
+                'TensorBoard needs a package; install it with: pip install "recurra[tensorboard]"'
+            ) from None
         self.every, self.folder = every, folder
         self.make: Any = SummaryWriter
 

@@ -26,14 +26,17 @@ class Cut(NamedTuple):
     carry: int
 
 
-def cuts(steps: int, window: int, stride: int | None = None, *, generator_seed: int | None = None) -> Iterator[Cut]:
+def cuts(
+    steps: int, window: int, stride: int | None = None, *, generator_seed: int | None = None
+) -> Iterator[Cut]:
     """The places of the chunks that `tbptt` makes.
 
     Args:
         steps: T.
         window, stride: as for `tbptt`.
-        generator_seed: if given, each window is drawn: normal about `window`, or with a chance of 0.05 about its half, with
-            a standard deviation of 5 steps, and at least 5; the next chunk begins where it ends.
+        generator_seed: if given, each window is drawn: normal about `window`, or with a chance of
+            0.05 about its half, with a standard deviation of 5 steps, and at least 5; the next
+            chunk begins where it ends.
 
     Raises:
         ArgumentError: `window` or `stride` is outside its range.
@@ -47,8 +50,14 @@ def cuts(steps: int, window: int, stride: int | None = None, *, generator_seed: 
     check_whole("window", window)
     check_whole("stride", stride)
     if stride > window:
-        raise ArgumentError(f"stride must be at most window = {window}, got {stride}; a longer one would skip steps")
-    return _cuts(steps, window, stride) if generator_seed is None else _varied(steps, window, generator_seed)
+        raise ArgumentError(
+            f"stride must be at most window = {window}, got {stride}; a longer one would skip steps"
+        )
+    return (
+        _cuts(steps, window, stride)
+        if generator_seed is None
+        else _varied(steps, window, generator_seed)
+    )
 
 
 def _cuts(steps: int, window: int, stride: int) -> Iterator[Cut]:

@@ -8,4 +8,14 @@ from recurra.vocabulary.pieces import Pieces
 from recurra.vocabulary.vocabulary import Vocabulary
 from recurra.vocabulary.words import Words
 
-__all__ = ["LEVELS", "Bytes", "Characters", "Pieces", "Vocabulary", "Words", "continued", "from_record", "learn_vocabulary"]
+__all__ = [
+    "LEVELS",
+    "Bytes",
+    "Characters",
+    "Pieces",
+    "Vocabulary",
+    "Words",
+    "continued",
+    "from_record",
+    "learn_vocabulary",
+]

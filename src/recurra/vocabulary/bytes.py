@@ -15,7 +15,8 @@ from recurra.vocabulary.vocabulary import Vocabulary
 @final
 @dataclass(frozen=True, repr=False)
 class Bytes(Vocabulary):
-    """The 256 values of a byte: text as UTF-8. Decoded bytes that are not UTF-8 become the replacement character.
+    """The 256 values of a byte: text as UTF-8. Decoded bytes that are not UTF-8 become the
+    replacement character.
 
     >>> Bytes().encode("hé").tolist()
     [104, 195, 169]
@@ -31,7 +32,10 @@ class Bytes(Vocabulary):
             return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
         except UnicodeEncodeError as error:
             lone = text[error.start]
-            raise DataError(f"text must hold only characters that UTF-8 has, got {lone!r} at character {error.start + 1}") from None
+            raise DataError(
+                f"text must hold only characters that UTF-8 has, got {lone!r} at character"
+                f" {error.start + 1}"
+            ) from None
 
     def join(self, tokens: Sequence[int]) -> str:
         return bytes(tokens).decode(errors="replace")

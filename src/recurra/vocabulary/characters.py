@@ -34,7 +34,9 @@ class Characters(Vocabulary):
 
     def __post_init__(self) -> None:
         if not self.symbols or len(set(self.symbols)) < len(self.symbols):
-            raise ArgumentError(f"symbols must be distinct characters, at least one, got {self.symbols[:20]!r}")
+            raise ArgumentError(
+                f"symbols must be distinct characters, at least one, got {self.symbols[:20]!r}"
+            )
 
     @classmethod
     def of(cls, texts: str | Iterable[str]) -> Characters:
@@ -58,8 +60,9 @@ class Characters(Vocabulary):
         unknown = np.flatnonzero(tokens < 0)
         if len(unknown):
             raise DataError(
-                f"text must hold only the model's {count_text(len(self), 'character')}, got {text[unknown[0]]!r} at character "
-                f"{unknown[0] + 1} ({len(unknown)} unknown in all); train on text that has it, or at byte level"
+                f"text must hold only the model's {count_text(len(self), 'character')}, got"
+                f" {text[unknown[0]]!r} at character {unknown[0] + 1} ({len(unknown)} unknown in"
+                " all); train on text that has it, or at byte level"
             )
         return tokens
 

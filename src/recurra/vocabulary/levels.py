@@ -32,7 +32,10 @@ def learn_vocabulary(texts: Iterable[str], level: str, size: int | None = None) 
     """
     _check_level(level)
     if size is not None and level in ("character", "byte"):
-        raise ArgumentError(f"vocab_size must be left out at {level} level, whose symbols are those of the text, got {size}")
+        raise ArgumentError(
+            f"vocab_size must be left out at {level} level, whose symbols are those of the text,"
+            f" got {size}"
+        )
     if level == "word":
         return Words.of(texts, size)
     if level == "bpe":
@@ -61,7 +64,10 @@ def from_record(record: Mapping[str, Any]) -> Vocabulary:
             raise TypeError(f"symbols are {type(record['symbols']).__name__}")
         return Bytes() if level == "byte" else Characters(record["symbols"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"vocabulary must be a record that can be read, got another ({type(error).__name__}: {error})") from None
+        raise DataError(
+            f"vocabulary must be a record that can be read, got another ({type(error).__name__}:"
+            f" {error})"
+        ) from None
 
 
 def _check_level(level: str) -> None:

@@ -15,17 +15,20 @@ from recurra.errors import ArgumentError, MissingDependency
 from recurra.vocabulary.vocabulary import Vocabulary
 
 MOST_WORD, MOST_LONG, BATCH = 1000, 1 << 20, 1 << 18
-"""Characters without white space that are one word; of longer ones that pieces are learnt from, in all; and that are encoded at once."""
+"""Characters without white space that are one word; of longer ones that pieces are learnt from, in
+all; and that are encoded at once.
+"""
 LONG, LONG_WHOLE = re.compile(rf"\S{{{MOST_WORD + 1},}}"), re.compile(rf"\S{{{MOST_WORD}}}")
 
 
 @final
 @dataclass(frozen=True, repr=False)
 class Pieces(Vocabulary):
-    """A vocabulary of pieces of words, by Hugging Face's tokenizers: byte-level byte-pair encoding, so nothing is unknown.
+    """A vocabulary of pieces of words, by Hugging Face's tokenizers: byte-level byte-pair encoding,
+    so nothing is unknown.
 
-    Text is encoded line by line, and what has no white space in 1000 characters in parts of those. Decoded bytes that are not UTF-8
-    become the replacement character.
+    Text is encoded line by line, and what has no white space in 1000 characters in parts of those.
+    Decoded bytes that are not UTF-8 become the replacement character.
 
     Args:
         form: the tokenizer, as its own JSON.
@@ -50,7 +53,9 @@ class Pieces(Vocabulary):
         except MissingDependency:
             raise
         except Exception as error:  # the library raises Exception itself
-            raise ArgumentError(f"form must be a tokenizer's JSON, got {self.form[:40]!r} ({error})") from None
+            raise ArgumentError(
+                f"form must be a tokenizer's JSON, got {self.form[:40]!r} ({error})"
+            ) from None
 
     @classmethod
     def of(cls, texts: Iterable[str], size: int | None = None) -> Pieces:
@@ -61,13 +66,17 @@ class Pieces(Vocabulary):
         """
         size = 8000 if size is None else size
         if not isinstance(size, int) or isinstance(size, bool) or size < 256:
-            raise ArgumentError(f"vocab_size must be a whole number of pieces, 256 bytes at least, got {size!r}")
+            raise ArgumentError(
+                f"vocab_size must be a whole number of pieces, 256 bytes at least, got {size!r}"
+            )
         library = _library()
         tokenizer = library.Tokenizer(library.models.BPE())
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = library.decoders.ByteLevel()
         alphabet = library.pre_tokenizers.ByteLevel.alphabet()
-        trainer = library.trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=size, initial_alphabet=alphabet, show_progress=False
+        )
         tokenizer.train_from_iterator(_for_training(texts), trainer)
         return cls(json.dumps(json.loads(tokenizer.to_str()), sort_keys=True))
 
@@ -94,7 +103,8 @@ class Pieces(Vocabulary):
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Lines, cut within words that are longer than any: the work on a word grows faster than its length.
+    """Lines, cut within words that are longer than any: the work on a word grows faster than its
+    length.
 
     >>> [len(part) for part in _parts("the " + "a" * 2500 + " cat\\nsat")]
     [1004, 1000, 505, 3]
@@ -109,7 +119,9 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _batches(parts: Iterable[str]) -> Iterator[list[str]]:
-    """Parts together, so many that they are soon done and take little memory: the library keeps much of each token."""
+    """Parts together, so many that they are soon done and take little memory: the library keeps
+    much of each token.
+    """
     batch, size = [], 0
     for part in parts:
         batch.append(part)
@@ -122,7 +134,9 @@ def _batches(parts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _for_training(texts: Iterable[str]) -> Iterator[str]:
-    """The parts that pieces are learnt from: of words longer than any only so many, since hardly two are alike, and each is held."""
+    """The parts that pieces are learnt from: of words longer than any only so many, since hardly
+    two are alike, and each is held.
+    """
     left = MOST_LONG
     for part in (part for text in texts for part in _parts(text)):
         whole = len(part) < MOST_WORD or not LONG_WHOLE.search(part)
@@ -135,5 +149,7 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError:
-        raise MissingDependency('level "bpe" needs tokenizers; install it with: pip install "recurra[text]"') from None
+        raise MissingDependency(
+            'level "bpe" needs tokenizers; install it with: pip install "recurra[text]"'
+        ) from None
     return tokenizers

@@ -12,7 +12,9 @@ from recurra.errors import DataError
 from recurra.wording import count_text
 
 MARK = "\ufeff"
-"""The byte-order mark, which some editors write before a text to say that it is UTF-8: no part of the text."""
+"""The byte-order mark, which some editors write before a text to say that it is UTF-8: no part of
+the text.
+"""
 
 
 class Vocabulary(ABC):
@@ -41,7 +43,9 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def join(self, tokens: Sequence[int]) -> str:
-        """The text of tokens that are all in 0..V-1: what `decode` gives once it has looked at them."""
+        """The text of tokens that are all in 0..V-1: what `decode` gives once it has looked at
+        them.
+        """
 
     @abstractmethod
     def record(self) -> dict[str, Any]:
@@ -65,7 +69,9 @@ class Vocabulary(ABC):
         return "\n"
 
     def find_unknown(self, text: str) -> list[tuple[int, int]]:
-        """Where a text holds what has no token of its own: the place where each begins, and the place after it."""
+        """Where a text holds what has no token of its own: the place where each begins, and the
+        place after it.
+        """
         return []
 
     def drop_unknown(self, text: str) -> tuple[str, int]:
@@ -75,7 +81,9 @@ class Vocabulary(ABC):
         return "".join(text[start:stop] for start, stop in zip(edges[::2], edges[1::2])), len(spans)
 
     def fit_breaks(self, text: str) -> str:
-        """A text whose lines end in a line feed alone, where the vocabulary holds no carriage return; else the text as it is."""
+        """A text whose lines end in a line feed alone, where the vocabulary holds no carriage
+        return; else the text as it is.
+        """
         return text.replace("\r\n", "\n") if "\r" in text and self.find_unknown("\r") else text
 
     def unknown(self, tokens: Any) -> int:

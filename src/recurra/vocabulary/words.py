@@ -19,7 +19,8 @@ UNKNOWN, END = "<unk>", "<eos>"
 @final
 @dataclass(frozen=True, repr=False)
 class Words(Vocabulary):
-    """A vocabulary of words between white space; each line ends in <eos>, and every other word is <unk>.
+    """A vocabulary of words between white space; each line ends in <eos>, and every other word is
+    <unk>.
 
     Decoded, there is a space between words, and a line break for <eos>.
 
@@ -40,23 +41,36 @@ class Words(Vocabulary):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
-        object.__setattr__(self, "numbers", {word: number for number, word in enumerate(self.words)})
-        if len(self.numbers) < len(self.words) or any(not word or word.split() != [word] for word in self.words):
-            raise ArgumentError("words must be distinct and without white space, got some that are not")
+        object.__setattr__(
+            self, "numbers", {word: number for number, word in enumerate(self.words)}
+        )
+        if len(self.numbers) < len(self.words) or any(
+            not word or word.split() != [word] for word in self.words
+        ):
+            raise ArgumentError(
+                "words must be distinct and without white space, got some that are not"
+            )
         if not {UNKNOWN, END} <= set(self.words):
-            raise ArgumentError(f"words must hold {UNKNOWN} and {END}, got {len(self.words)} words without")
+            raise ArgumentError(
+                f"words must hold {UNKNOWN} and {END}, got {len(self.words)} words without"
+            )
 
     @classmethod
     def of(cls, texts: Iterable[str], size: int | None = None) -> Words:
-        """The most frequent words of a text that comes in pieces, cut between words; all of them if `size` is None.
+        """The most frequent words of a text that comes in pieces, cut between words; all of them if
+        `size` is None.
 
-        The order is that of frequency, then of the alphabet; <unk> counts as often as the words it stands for.
+        The order is that of frequency, then of the alphabet; <unk> counts as often as the words it
+        stands for.
 
         Raises:
             ArgumentError: `size` is too small.
         """
         if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 2):
-            raise ArgumentError(f"vocab_size must be a whole number of words, {UNKNOWN} and {END} among them, got {size!r}")
+            raise ArgumentError(
+                f"vocab_size must be a whole number of words, {UNKNOWN} and {END} among them, got"
+                f" {size!r}"
+            )
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(text.split())
