@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import import_module
 from tempfile import mkdtemp
 from typing import Any
 
@@ -23,8 +24,9 @@ class ConsoleParser(PythonCodeBlockParser):
 
 
 def _begin(namespace: dict[str, Any]) -> None:
-    """Each page begins with a seed, in an empty folder of its own."""
+    """Each page begins with a seed, in an empty folder of its own, and nobody warned."""
     torch.manual_seed(0)
+    import_module("recurra.engine.scan")._WARNED.clear()
     namespace["__folders__"] = os.getcwd(), mkdtemp()
     os.chdir(namespace["__folders__"][1])
 
