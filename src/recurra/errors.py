@@ -153,7 +153,7 @@ def quoted(value: object, most: int = 60) -> str:
     if isinstance(value, (str, bytes)):
         return shortened(repr(value[: most + 1]) if len(value) > most else repr(value), most)
     try:
-        return shortened(repr(value), most)
+        return shortened(" ".join(repr(value).splitlines()), most)
     except (ValueError, RecursionError):  # more digits, or lists within lists, than Python writes
         return (
             "a number of more than 4300 digits"

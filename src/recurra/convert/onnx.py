@@ -21,8 +21,9 @@ from recurra.convert.onnx_cells import (
     OnnxRNN,
 )
 from recurra.convert.onnx_layer import OnnxLayer
+from recurra.convert.onnx_reading import array_of, visiting
 from recurra.convert.weights import layer_with, reorder
-from recurra.errors import ConversionError, MissingDependency, choice_text, shape_text
+from recurra.errors import ConversionError, MissingDependency, choice_text, quoted, shape_text
 
 
 class Form(NamedTuple):
@@ -104,6 +105,11 @@ def from_onnx_node(node: Any, initializers: Any) -> OnnxLayer:
     Recurrent(GRU(), 3, 4, biases=0)
     """
     onnx = require_onnx("from_onnx_node")
+    with visiting(node):
+        return _layer(node, initializers, onnx)
+
+
+def _layer(node: Any, initializers: Any, onnx: ModuleType) -> OnnxLayer:
     if node.op_type not in FORMS or node.domain not in ("", "ai.onnx"):
         raise ConversionError(
             choice_text(
@@ -166,11 +172,11 @@ def _attributes(node: Any, form: Form, onnx: ModuleType) -> dict[str, Any]:
         raise ConversionError(choice_text("direction", found["direction"], DIRECTIONS))
     if found["clip"] is not None and not found["clip"] > 0:
         raise ConversionError(
-            f"clip must be positive, got {found['clip']}; leave it out for no clip"
+            f"clip must be positive, got {quoted(found['clip'])}; leave it out for no clip"
         )
     for name in ("layout", *form.own):
         if found.setdefault(name, 0) not in (0, 1):
-            raise ConversionError(f"{name} must be 0 or 1, got {found[name]}")
+            raise ConversionError(f"{name} must be 0 or 1, got {quoted(found[name])}")
     return found
 
 
@@ -186,9 +192,7 @@ def _inputs(node: Any, form: Form, known: Mapping[str, Any], onnx: ModuleType) -
         if name not in known:
             raise ConversionError(f"{role} must be an initializer, got {name!r}, which is none")
         value = known[name]
-        array = np.array(
-            onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
-        )
+        array = np.array(array_of(value, role) if isinstance(value, onnx.TensorProto) else value)
         kinds = ("int32", "int64") if role == "sequence_lens" else ("float16", "float32", "float64")
         if array.dtype.name not in kinds:
             raise ConversionError(f"{role} must be {' or '.join(kinds)}, got {array.dtype.name}")
@@ -204,7 +208,7 @@ def _check_shapes(form: Form, attributes: dict[str, Any], inputs: dict[str, Tens
     directions, hidden = DIRECTIONS[attributes["direction"]], inputs["R"].shape[-1]
     if attributes.get("hidden_size", hidden) != hidden:
         raise ConversionError(
-            f"hidden_size must be {hidden}, as R has it, got {attributes['hidden_size']}"
+            f"hidden_size must be {hidden}, as R has it, got {quoted(attributes['hidden_size'])}"
         )
     rows = len(form.theirs) * hidden
     batch: Iterable[int | str] = (

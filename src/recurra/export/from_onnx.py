@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurra.errors import ConversionError, DataError
+from recurra.convert.onnx_reading import array_of, title, visiting
+from recurra.errors import ConversionError, DataError, RecurraError, quoted, reason
 from recurra.export.from_onnx_check import Signature, compare
-from recurra.export.from_onnx_elements import Elements, needed, title
+from recurra.export.from_onnx_constants import evaluated
+from recurra.export.from_onnx_elements import RECURRENT, Elements, needed
+from recurra.export.from_onnx_file import inputs_of, read
 from recurra.export.from_onnx_formulas import Formula
+from recurra.export.from_onnx_limits import MOST_RECURRENT, Budget, TooLarge
 from recurra.export.from_onnx_nodes import taken
 from recurra.export.from_onnx_record import recorded
 from recurra.export.from_onnx_states import States
@@ -20,7 +24,7 @@ from recurra.export.onnx_sheet import require_onnx
 from recurra.export.torch_flow import ORDERS, Flow, Path, led
 from recurra.export.torch_layers import Past
 from recurra.network import Network
-from recurra.regular_file import check_regular
+from recurra.network.limits import check_layers, check_sizes
 
 
 def from_onnx(
@@ -41,53 +45,52 @@ def from_onnx(
         MissingDependency: the onnx package is not installed, or to check the onnxruntime package.
     """
     onnx = require_onnx("network_of")
-    model = _read(onnx, path)
-    inputs = _inputs(model.graph)
-    if not inputs or not model.graph.output:
+    model, held = read(onnx, path)
+    if not inputs_of(model.graph) or not model.graph.output:
         raise DataError(
-            f"path must be an ONNX model with an input and an output, got {fspath(path)!r}"
+            "path must be an ONNX model with an input and an output, got"
+            f" {quoted(fspath(path), 300)}"
         )
-    states = States(Elements(onnx, model, inputs), [each.name for each in inputs])
-    name = states.output(output)
-    way, flow = led(lambda path: Walk(onnx, model, path).run(name), *_orders(onnx, inputs[0]))
+    try:
+        with np.errstate(all="ignore"):
+            return _network(onnx, model, held, Choice(output, vocabulary, facts, check))
+    except RecurraError:
+        raise
+    except Exception as error:  # what is wrong with no node alone, but with how they go together
+        text = (
+            f"path must be an ONNX model whose parts fit together, got {quoted(fspath(path), 300)}"
+            f" ({reason(error)})"
+        )
+        raise ConversionError(text) from error
+
+
+class Choice(NamedTuple):
+    """What `from_onnx` is asked for, besides the file."""
+
+    output: str | int | None
+    vocabulary: Mapping[str, Any] | None
+    facts: Mapping[str, Any] | None
+    check: bool
+
+
+def _network(onnx: Any, model: Any, held: int, choice: Choice) -> Network:
+    inputs = inputs_of(model.graph)
+    elements = Elements(onnx, model, inputs, held)
+    states = States(elements, [each.name for each in inputs])
+    name = states.output(choice.output)
+    way, flow = led(lambda path: Walk(elements, path).run(name), *_orders(onnx, inputs[0]))
     order, sizes = way.orders[0], axes_of(inputs[0])
-    network = Network(flow.layers, vocabulary, dict(facts or {}))
+    check_layers(flow.layers)
+    network = Network(flow.layers, choice.vocabulary, dict(choice.facts or {}))
+    check_sizes(network, held)
     steps = dict(zip(order, sizes or ())).get("T")
     carried = states.carried(name, network, one_step="T" not in order or steps == 1)
     network = recorded(model, network)
-    if check:
-        compare(model, network, Signature(order, flow.axes[order], name, sizes, way.pasts), carried)
+    if choice.check:
+        compare(
+            elements, network, Signature(order, flow.axes[order], name, sizes, way.pasts), carried
+        )
     return network
-
-
-def _read(onnx: Any, path: str | PathLike[str]) -> Any:
-    """The model, functions of its own written out."""
-    import onnx.inliner
-
-    try:
-        size = check_regular(path)
-        model = onnx.load(fspath(path))
-        if not model.graph.node:
-            raise DataError(
-                f"path must be an ONNX model, got {fspath(path)!r}, {size:,} bytes without a node"
-            )
-        return onnx.inliner.inline_local_functions(model)
-    except OSError as error:
-        raise DataError(
-            f"path must be a file that can be read, got {fspath(path)!r}"
-            f" ({error.strerror or error})"
-        ) from None
-    except DataError:
-        raise
-    except Exception as error:  # the parser's own classes differ between versions
-        line = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise DataError(f"path must be an ONNX model, got {fspath(path)!r} ({line})") from None
-
-
-def _inputs(graph: Any) -> list[Any]:
-    """What is given at run time; old files list their weights among the inputs too."""
-    weights = {each.name for each in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]
 
 
 def axes_of(value: Any) -> list[int | None] | None:
@@ -119,15 +122,18 @@ class Walk:
     """Goes along a graph, node by node, as far as an output needs it.
 
     Args:
-        onnx: the package.
-        model: whose graph it is.
+        elements: of the graph, and its constants.
         path: what leads flows.
     """
 
-    def __init__(self, onnx: Any, model: Any, path: Path) -> None:
-        self.onnx, self.graph, self.path = onnx, model.graph, path
-        self.opsets = {each.domain: each.version for each in model.opset_import}
-        self.sizes = axes_of(_inputs(model.graph)[0])
+    def __init__(self, elements: Elements, path: Path) -> None:
+        self.elements, self.graph, self.path, self.budget = (
+            elements,
+            elements.graph,
+            path,
+            Budget(elements.held),
+        )
+        self.sizes = axes_of(elements.inputs[0])
         self.values: dict[str, Any] = {"": None}
 
     def run(self, output: str) -> Flow:
@@ -136,15 +142,22 @@ class Walk:
         Raises:
             ConversionError: it has no value at each step, or a node before it cannot be taken.
         """
-        first, *others = _inputs(self.graph)
+        first, *others = self.elements.inputs
+        nodes = needed(self.graph, [output])
+        if sum(node.op_type in RECURRENT for node in nodes) > MOST_RECURRENT:
+            raise TooLarge(
+                f"onnx file must have at most {MOST_RECURRENT} nodes of RNN, LSTM or GRU, got more"
+            )
+        read = {name for node in nodes for name in node.input}
         self.values |= {
-            each.name: self.onnx.numpy_helper.to_array(each) for each in self.graph.initializer
+            each.name: array_of(each) for each in self.graph.initializer if each.name in read
         }
         self.values |= {each.name: Given(each.name, axes_of(each)) for each in others} | {
             first.name: self.path.begin()
         }
-        for node in needed(self.graph, [output]):
-            self._node(node)
+        for node in nodes:
+            with visiting(node):
+                self._node(node)
         done = self.values.get(output)
         if isinstance(done, Formula):
             raise done.unknown()
@@ -156,16 +169,19 @@ class Walk:
         return done
 
     def _node(self, node: Any) -> None:
+        from onnx.helper import get_attribute_value
+
         for each in node.input:
             if each not in self.values:
                 raise ConversionError(f"{title(node)} must read what came before it, got {each!r}")
         inputs = [self.values[each] for each in node.input]
-        attributes = {
-            each.name: self.onnx.helper.get_attribute_value(each) for each in node.attribute
-        }
+        attributes = {each.name: get_attribute_value(each) for each in node.attribute}
         if all(each is None or isinstance(each, np.ndarray) for each in inputs):
             done = self._known(node, inputs)
         else:
+            self.budget.spend(
+                title(node), sum(each.nbytes for each in inputs if isinstance(each, np.ndarray))
+            )
             done = taken(
                 self.path, Node(title(node), node, inputs, attributes, self._known, self.sizes)
             )
@@ -176,18 +192,9 @@ class Walk:
         )
         self.values |= {name: value for name, value in zip(node.output, outputs) if name}
 
-    def _known(self, node: Any, inputs: list[Any]) -> Any:
+    def _known(self, node: Any, inputs: list[Any]) -> tuple[Any, ...]:
         """What a node of constants gives."""
-        from onnx.reference import ReferenceEvaluator
-
-        names = [each for each in node.input if each]
-        given = dict(zip(names, (each for each in inputs if each is not None)))
-        try:
-            done = ReferenceEvaluator(node, opsets=self.opsets).run(None, given)
-        except Exception as error:  # an operator may raise what it likes
-            line = (str(error).strip().splitlines() or ["no reason given"])[0]
-            raise ConversionError(
-                f"{title(node)} must be an operator that gives a constant, got {node.op_type}:"
-                f" {line}"
-            ) from error
-        return tuple(np.asarray(each) for each in done)
+        found = [self.elements.constant(name) for name in node.output]
+        if found and all(each is not None for each in found):
+            return tuple(found)
+        return evaluated(node, inputs, self.elements.opsets, self.budget)

@@ -4,6 +4,7 @@ the one before left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,10 +13,13 @@ import numpy.typing as npt
 import torch
 
 from recurra.errors import ConversionError, MissingDependency
-from recurra.export.from_onnx_elements import FREE
+from recurra.export.from_onnx_elements import FREE, Elements, needed
+from recurra.export.from_onnx_file import pruned
+from recurra.export.from_onnx_limits import Run, check_run
 from recurra.export.from_onnx_states import Carried
-from recurra.export.torch_check import difference, example_of, in_order
+from recurra.export.torch_check import difference, example_of, example_sizes, in_order
 from recurra.network import Network
+from recurra.network.network import walk
 
 Array = npt.NDArray[Any]
 CALLS, STEPS = 3, 5
@@ -48,11 +52,11 @@ class Signature(NamedTuple):
     pasts: Sequence[Mapping[str, str]]
 
 
-def compare(model: Any, network: Network, signature: Signature, carried: Carried) -> None:
+def compare(elements: Elements, network: Network, signature: Signature, carried: Carried) -> None:
     """Run a model from states drawn at random, call after call.
 
     Args:
-        model: an onnx.ModelProto.
+        elements: of the model's graph.
         network: made of it.
         signature: how it is called.
         carried: how its states go from one call to the next; without one that is handed back there
@@ -63,12 +67,16 @@ def compare(model: Any, network: Network, signature: Signature, carried: Carried
         MissingDependency: the onnxruntime package is not installed.
     """
     taken = signature.taken
-    x = example_of(network, taken, dict(zip(taken, signature.sizes or ())))
-    rows, alone = x.shape[taken.index("B")], "T" not in taken
+    sizes, alone = dict(zip(taken, signature.sizes or ())), "T" not in taken
     calls = (
-        (STEPS if alone or x.shape[taken.index("T")] == 1 else CALLS)
-        if any(carried.outputs.values())
-        else 1
+        (STEPS if alone or sizes.get("T") == 1 else CALLS) if any(carried.outputs.values()) else 1
+    )
+    usual = example_sizes(network, sizes)
+    _check_size(elements, network, usual["B"], calls * (1 if alone else usual["T"]))
+    x = example_of(network, taken, sizes)
+    rows = x.shape[taken.index("B")]
+    model = _alone(
+        elements, [signature.output, *filter(None, carried.outputs.values())], tuple(x.shape)
     )
     parts = [
         x,
@@ -86,6 +94,34 @@ def compare(model: Any, network: Network, signature: Signature, carried: Carried
         torch.cat(theirs).numpy(),
         _first(network, states, carried, signature, rows),
     )
+
+
+def _check_size(elements: Elements, network: Network, rows: int, steps: int) -> None:
+    """Raise where it takes too much to run the network and the graph."""
+    given = sum(math.prod(size) for size in elements.sizes.values() if size is not None)
+    ends = network.output_size + network.input_size * (not network.reads_tokens)
+    weights = sum(matrix.values.size for matrix in network.matrices())
+    taken = Run(
+        steps * sum(1 for _ in walk(network.layers)),
+        rows * steps * ends + given,
+        rows * steps * weights,
+    )
+    check_run(taken, f"{rows:,} rows of {steps:,} steps", elements.held)
+
+
+def _alone(elements: Elements, outputs: Sequence[str], shape: tuple[int, ...]) -> Any:
+    """A model of what outputs need, all of whose sizes are known to be small before it runs."""
+    first, *_ = elements.inputs
+    exact = elements.at({first.name: shape})
+    nodes = needed(elements.graph, outputs)
+    for node in nodes:
+        for name in node.output:
+            if name in exact.sized and name not in exact.moving and exact.constant(name) is None:
+                raise ConversionError(
+                    f"{name} must be a size that can be told before the graph runs, got"
+                    f" {node.op_type}; pass check=False"
+                )
+    return pruned(elements.onnx, elements.model, nodes, outputs, list(elements.sizes))
 
 
 def _in_time(y: torch.Tensor, order: str) -> torch.Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from recurra.errors import ConversionError
+from recurra.export.from_onnx_limits import MOST_PAST, TooLarge
 from recurra.export.from_onnx_values import Given, Node
 from recurra.export.torch_calls import CALLS
 from recurra.export.torch_conv import convolved
@@ -25,6 +26,10 @@ def conv(path: Path, node: Node) -> Any:
             f"{node.name} must look back only, got auto_pad={node.get('auto_pad').decode()}, which"
             " looks ahead too"
         )
+    (dilation,) = node.get("dilations", (1,))
+    if not 0 < dilation <= MOST_PAST or (weight.shape[2] - 1) * dilation > MOST_PAST:
+        got = f"dilation {dilation:,} and {weight.shape[2]:,} taps"
+        raise TooLarge(f"{node.name} must look back at most {MOST_PAST:,} steps, got {got}")
     before, after = node.get("pads", (0, 0))
     if before > after:
         flow = CALLS["pad"](path, node.name, flow, (before - after, 0))
@@ -35,7 +40,7 @@ def conv(path: Path, node: Node) -> Any:
         groups=node.get("group", 1),
         padding_mode="zeros",
         kernel_size=weight.shape[2:],
-        dilation=tuple(node.get("dilations", (1,))),
+        dilation=(dilation,),
         stride=tuple(node.get("strides", (1,))),
         padding=(after,),
     )

@@ -4,11 +4,18 @@ about.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from recurra.convert.onnx_reading import array_of, title, visiting
+from recurra.export.from_onnx_constants import evaluated
+from recurra.export.from_onnx_file import known
+from recurra.export.from_onnx_limits import Budget, TooLarge, has_body
+from recurra.export.from_onnx_shapes import shape_given
 
 Array = npt.NDArray[Any]
 FREE = 2
@@ -74,48 +81,86 @@ class Elements:
         onnx: the package.
         model: whose graph it is; its free axes all count as `FREE`.
         inputs: the graph's, without its weights.
+        held: bytes that the file holds.
+        sizes: of inputs, where a free axis is none of `FREE`.
     """
 
-    def __init__(self, onnx: Any, model: Any, inputs: Sequence[Any]) -> None:
-        self.onnx, self.model, self.graph = onnx, model, model.graph
-        self.opsets = {each.domain: each.version for each in model.opset_import}
+    def __init__(
+        self,
+        onnx: Any,
+        model: Any,
+        inputs: Sequence[Any],
+        held: int,
+        sizes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self.onnx, self.model, self.graph, self.inputs, self.held = (
+            onnx,
+            model,
+            model.graph,
+            inputs,
+            held,
+        )
+        self.budget = Budget(held)
+        self.opsets = known(model.opset_import)
         self.sources: list[Source] = []
-        self.makers = {name: node for node in self.graph.node for name in node.output if name}
+        self.nodes = list(self.graph.node)
+        self.makers = {
+            name: place for place, node in enumerate(self.nodes) for name in node.output if name
+        }
         self.weights = {each.name: each for each in self.graph.initializer}
+        self.sized: set[str] = set()
         self.moving = self._moving({each.name for each in inputs})
         self._count = 1
+        self._starts = np.zeros(0, np.int64)
+        self._filled: set[int] = set()
         self._values: dict[str, Array | None] = {}
+        self._constants: dict[str, Array | None] = {}
         self._after: dict[tuple[str, ...], dict[str, Array]] = {}
         self._same: list[tuple[Array, Array]] = []
-        self._inferred: dict[str, tuple[int, ...]] | None = None
-        self.sizes = {each.name: _concrete(each) for each in inputs}
+        self.sizes = {each.name: (sizes or {}).get(each.name) or _concrete(each) for each in inputs}
+        self._shapes = {name: shape for name, shape in self.sizes.items() if shape is not None}
         for name, shape in self.sizes.items():
             self._values[name] = None if shape is None else self._fresh(name, "input", shape)
 
     def _moving(self, names: set[str]) -> set[str]:
         """The values that depend on what the inputs hold, and not on their sizes alone."""
-        for node in self.graph.node:
-            inner = any(
-                each.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS)
-                for each in node.attribute
-            )
-            if inner or (node.op_type not in ("Shape", "Size") and names.intersection(node.input)):
-                names.update(node.output)
+        for node in self.nodes:
+            of_size = node.op_type in ("Shape", "Size")
+            if has_body(node) or (not of_size and names.intersection(node.input)):
+                names.update(filter(None, node.output))
+            elif of_size or self.sized.intersection(node.input):
+                self.sized.update(filter(None, node.output))
         return names
+
+    def at(self, sizes: Mapping[str, tuple[int, ...]]) -> Elements:
+        """The same graph for inputs of other sizes; what does not depend on them is not evaluated
+        again.
+        """
+        other = Elements(self.onnx, self.model, self.inputs, self.held, sizes)
+        other._constants = {
+            name: value for name, value in self._constants.items() if name not in self.sized
+        }
+        other._filled = {self.makers[name] for name in other._constants if name}
+        return other
 
     def places(self, name: str) -> Array | None:
         """The places of a value's numbers; None where they are not known."""
+        if name in self.moving:
+            self._fill(name)
+            return self._values.get(name)
+        shape = self._still(name)
+        return None if shape is None else _blank(shape)
+
+    def _still(self, name: str) -> tuple[int, ...] | None:
+        """The shape of a value that does not depend on what the inputs hold."""
         if name in self.weights:
-            return np.zeros(tuple(self.weights[name].dims), np.int64)
-        if name not in self.moving:
-            constant = self.constant(name)
-            return None if constant is None else np.zeros(constant.shape, np.int64)
-        if name not in self._values:
-            self._compute(self.makers[name])
-        return self._values[name]
+            return tuple(self.weights[name].dims)
+        constant = self.constant(name)
+        return None if constant is None else constant.shape
 
     def same(self, places: Array) -> Array:
         """Places, those of an output at the only step as those of the state that it is."""
+        self.budget.spend("the states", places.nbytes * len(self._same))
         places = places.copy()
         for outputs, states in self._same:
             found = np.isin(places, outputs)
@@ -124,40 +169,59 @@ class Elements:
 
     def origins(self, places: Array) -> list[Source]:
         """What made the numbers."""
-        starts = np.array([each.start for each in self.sources])
-        numbers = np.unique(np.searchsorted(starts, places[places > 0], "right") - 1)
+        if len(self._starts) < len(self.sources):
+            self._starts = np.array([each.start for each in self.sources])
+        numbers = np.unique(np.searchsorted(self._starts, places[places > 0], "right") - 1)
         return [self.sources[number] for number in numbers]
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """A value's shape, None where it is not known."""
         if name in self.weights:
             return tuple(self.weights[name].dims)
-        known = self._values.get(name)
-        if known is not None:
-            return known.shape
-        if self._inferred is None:
-            self._inferred = dict(self._infer())
-        return self._inferred.get(name)
+        if name not in self.moving:
+            return self._still(name)
+        self._fill(name)
+        found = self._values.get(name)
+        if found is not None:
+            return found.shape
+        return self._shapes.get(name)
 
     def constant(self, name: str) -> Array | None:
         """What a value that does not depend on what the inputs hold is; None where it cannot be
         told.
         """
         if name in self.weights:
-            return np.asarray(self.onnx.numpy_helper.to_array(self.weights[name]))
-        node = self.makers.get(name)
-        if node is None or name in self.moving:
+            return array_of(self.weights[name])
+        if name in self.moving:
             return None
+        self._fill(name)
+        return self._constants.get(name)
+
+    def _fill(self, name: str) -> None:
+        """Find out what a value is, after those that it is made of, however long the way to it."""
+        todo, found = [name], set()
+        while todo:
+            place = self.makers.get(todo.pop(), -1)
+            if place < 0 or place in found or place in self._filled:
+                continue
+            found.add(place)
+            todo.extend(self.nodes[place].input)
+        for place in sorted(found):
+            self._filled.add(place)
+            with visiting(self.nodes[place]):
+                self._compute(self.nodes[place])
+
+    def _known(self, node: Any) -> list[Array | None]:
+        """What a node gives that does not depend on what the inputs hold."""
         if node.op_type in ("Shape", "Size") and node.input[0] in self.moving:
-            self.places(node.input[0])
             shape = self.shape(node.input[0])
-            given: list[Array | None] = [None if shape is None else np.zeros(shape, np.int64)]
+            given: list[Array | None] = [None if shape is None else _blank(shape)]
         else:
             given = [self.constant(each) for each in node.input if each]
         return (
-            None
+            [None] * len(node.output)
             if any(each is None for each in given)
-            else self._run(node, given, list(node.output).index(name))
+            else self._run(node, given)
         )
 
     def recurrence(self, node: Any) -> Recurrence:
@@ -175,25 +239,65 @@ class Elements:
 
     def _compute(self, node: Any) -> None:
         """Fill in what a node's outputs are."""
-        if node.op_type in RECURRENT and node.domain in ("", "ai.onnx"):
+        found: list[Array | None] = [None] * len(node.output)
+        if self.moving.isdisjoint(node.output):
+            self._constants.update(zip(node.output, self._known(node)))
+            return
+        if node.domain not in ("", "ai.onnx"):
+            return
+        if node.op_type in RECURRENT:
             self._recurrent(node)
             return
-        found: list[Array | None] = []
-        if node.op_type in MOVES and node.domain in ("", "ai.onnx"):
+        if node.op_type in MOVES:
             count = len(node.input) if node.op_type == "Concat" else 1
             given = [
                 (self.places if place < count else self.constant)(each)
                 for place, each in enumerate(node.input)
                 if each
             ]
-            if all(each is not None for each in given):
-                found = [self._run(node, given, place) for place, _ in enumerate(node.output)]
-        for place, name in enumerate(node.output):
-            moved = found[place] if found else None
-            shape = self.shape(name) if moved is None else None
-            self._values[name] = (
-                moved if shape is None else self._fresh(title(node), "other", shape)
+            found = self._moved(node, given)
+        self._values.update(zip(node.output, found))
+        if found and found[0] is None:
+            for name, shape in zip(node.output, self._shapes_given(node)):
+                if shape is not None:
+                    self._shapes[name], self._values[name] = (
+                        shape,
+                        self._fresh(title(node), "other", shape),
+                    )
+
+    def _moved(self, node: Any, given: Sequence[Array | None]) -> list[Array | None]:
+        """Where a node puts the numbers of its inputs; None where that is not known, or more than
+        is followed.
+        """
+        try:
+            return (
+                [None] * len(node.output)
+                if any(each is None for each in given)
+                else self._run(node, given)
             )
+        except TooLarge:
+            return [None] * len(node.output)
+
+    def _shapes_given(self, node: Any) -> list[tuple[int, ...] | None]:
+        """The shapes of what a node of a layer gives."""
+        names = list(node.input)
+        shapes = [self.shape(name) if name else None for name in names]
+        if node.op_type in MOVES and shapes[0] is not None and node.op_type != "Concat":
+            given = [
+                _blank(shapes[0]) if place == 0 else self.constant(name)
+                for place, name in enumerate(names)
+                if name
+            ]
+            done = [None if each is None else each.shape for each in self._moved(node, given)]
+            if any(each is not None for each in done):
+                return done
+        attributes = {
+            each.name: self.onnx.helper.get_attribute_value(each) for each in node.attribute
+        }
+        shape = shape_given(
+            node.op_type, attributes, shapes, lambda place: self.constant(names[place])
+        )
+        return [shape] + [None] * (len(node.output) - 1)
 
     def _recurrent(self, node: Any) -> None:
         key = tuple(node.output)
@@ -203,65 +307,56 @@ class Elements:
         weight, x = self.shape(node.input[2]), self.shape(node.input[0])
         self._after[key] = {}
         self._values.update(dict.fromkeys(filter(None, key)))
-        if weight is None or x is None or len(x) != 3:
+        if weight is None or x is None or len(x) != 3 or len(weight) != 3:
             return
         steps, rows, ways, wide = x[layout], x[1 - layout], weight[0], weight[2]
-        y = self._fresh(
-            title(node),
-            "output",
+        sizes = [
             (rows, steps, ways, wide) if layout else (steps, ways, rows, wide),
-        )
-        states = [
-            self._fresh(title(node), "state", (rows, ways, wide) if layout else (ways, rows, wide))
-            for _ in range(2)
+            *[(rows, ways, wide) if layout else (ways, rows, wide)] * 2,
         ]
+        self._shapes.update({name: size for name, size in zip(key, sizes) if name})
+        made = [
+            self._fresh(title(node), kind, size)
+            for kind, size in zip(("output", "state", "state"), sizes)
+        ]
+        places = [each for each in made if each is not None]
+        if len(places) < len(made):
+            return
+        y, *states = places
         if steps == 1 and ways == 1:
             self._same.append((y, states[0]))
         self._after[key] = dict(zip("hc", states[: 2 if node.op_type == "LSTM" else 1]))
         self._values.update({name: each for name, each in zip(key, (y, *states)) if name})
 
-    def _fresh(self, name: str, kind: str, shape: tuple[int, ...]) -> Array:
-        """Places of their own for numbers that are made here."""
-        count = int(np.prod(shape))
+    def _fresh(self, name: str, kind: str, shape: tuple[int, ...]) -> Array | None:
+        """Places of their own for numbers that are made here; None for more than are followed."""
+        count = math.prod(shape)
+        if min(shape, default=0) < 0 or not self.budget.fits(8 * count):
+            return None
+        self.budget.spend(name, 8 * count)
         self.sources.append(Source(name, kind, self._count, shape))
         self._count += count
         return np.arange(self._count - count, self._count).reshape(shape)
 
-    def _run(self, node: Any, given: Sequence[Any], place: int) -> Array | None:
-        """An output of a node of whole numbers, or of constants; None where it does not run."""
-        from onnx.reference import ReferenceEvaluator
-
-        names = [each for each in node.input if each]
+    def _run(self, node: Any, given: Sequence[Any]) -> list[Array | None]:
+        """The outputs of a node of whole numbers, or of constants; None where it does not run."""
         try:
-            done: Any = ReferenceEvaluator(node, opsets=self.opsets).run(
-                None, dict(zip(names, given))
-            )
-            return np.asarray(done[place])
+            return [*evaluated(node, given, self.opsets, self.budget)]
+        except TooLarge:
+            raise
         except (
             Exception
         ):  # an operator may raise what it likes; what is not known is refused where it is needed
-            return None
+            return [None] * len(node.output)
 
-    def _infer(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """The shapes of values, as ONNX infers them once no axis of an input is free."""
-        model = self.onnx.ModelProto()
-        model.CopyFrom(self.model)
-        for value in model.graph.input:
-            if self.sizes.get(value.name) is not None:
-                for dim, size in zip(
-                    value.type.tensor_type.shape.dim, self.sizes[value.name] or ()
-                ):
-                    dim.dim_value = size
-        try:
-            graph = self.onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-        except Exception:  # a graph that ONNX cannot infer, or one of more than 2 GB
-            return
-        for value in (*graph.value_info, *graph.output):
-            dims = value.type.tensor_type.shape.dim
-            if value.type.tensor_type.HasField("shape") and all(
-                dim.HasField("dim_value") for dim in dims
-            ):
-                yield value.name, tuple(dim.dim_value for dim in dims)
+
+def _blank(shape: tuple[int, ...]) -> Array | None:
+    """Zeros that take no memory; None for more than can be counted."""
+    return (
+        np.broadcast_to(np.int64(0), shape)
+        if min(shape, default=0) >= 0 and math.prod(shape) < 1 << 56
+        else None
+    )
 
 
 def _concrete(value: Any) -> tuple[int, ...] | None:
@@ -270,11 +365,6 @@ def _concrete(value: Any) -> tuple[int, ...] | None:
     return (
         tuple(dim.dim_value or FREE for dim in kind.shape.dim) if kind.HasField("shape") else None
     )
-
-
-def title(node: Any) -> str:
-    """A node's name, or what it is and gives."""
-    return node.name or f"{node.op_type} of {', '.join(each for each in node.output if each)}"
 
 
 def needed(graph: Any, outputs: Sequence[str]) -> list[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import ConversionError
+from recurra.export.from_onnx_limits import MOST_PARTS, TooLarge
 from recurra.export.torch_flow import Flow, Path, WidthUnknown
 from recurra.network import Activation, LayerNorm
 
@@ -63,12 +64,23 @@ class Formula:
             " product"
         )
 
+    def __post_init__(self) -> None:
+        if sum(1 for _ in self.parts()) > MOST_PARTS:
+            raise TooLarge(
+                f"{self.name} must be part of a formula of at most {MOST_PARTS} operators, got more"
+            )
+
     def parts(self) -> Iterator[Formula]:
-        """The formula, and those within it."""
-        yield self
-        for each in self.args:
-            if isinstance(each, Formula):
-                yield from each.parts()
+        """The formula, and those within it, each once."""
+        todo, seen = [self], {id(self)}
+        while todo:
+            part = todo.pop()
+            yield part
+            fresh = [
+                each for each in part.args if isinstance(each, Formula) and id(each) not in seen
+            ]
+            seen.update(map(id, fresh))
+            todo += dict.fromkeys(fresh)
 
     def leaves(self) -> set[Flow]:
         """The flows that it is made of."""
@@ -109,6 +121,7 @@ def settled(path: Path, formula: Formula) -> Flow | Formula:
         return formula
     flow = leaves.pop()
     width = path.width_of(flow) or TRIED
+    tried = min(width, TRIED)
     normed = any(part.op == "ReduceMean" for part in formula.parts())
     layers = (
         list(_norms(formula, width))
@@ -116,7 +129,7 @@ def settled(path: Path, formula: Formula) -> Flow | Formula:
         else [Activation(kind, width) for kind in ("gelu", "gelu_tanh")]
     )
     for layer in layers:
-        if _same(formula, layer, width):
+        if _same(formula, layer, tried):
             if path.width_of(flow) is None:
                 raise WidthUnknown(
                     f"{formula.name} must come after a layer that says how wide it is, got {layer}"
@@ -149,6 +162,13 @@ def _norms(formula: Formula, width: int) -> Iterator[LayerNorm]:
 
 def _same(formula: Formula, layer: Activation | LayerNorm, width: int) -> bool:
     """Whether a formula gives what a layer gives, on rows of every size."""
+    if any(
+        np.size(each) not in (1, width)
+        for part in formula.parts()
+        for each in part.args
+        if isinstance(each, np.ndarray)
+    ):
+        return False
     sizes = 10.0 ** np.linspace(-3, 1, ROWS)[:, None]
     x = np.random.default_rng(0).standard_normal((ROWS, width)) * sizes
     with np.errstate(all="ignore"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from recurra.errors import DataError
+from recurra.errors import DataError, reason
 from recurra.export.onnx_graph import FORMAT
 from recurra.network import Layer, Network, Recurrent, Residual
 
@@ -38,10 +38,10 @@ def recorded(model: Any, network: Network) -> Network:
             dict(record["facts"]),
             record["precision"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         text = (
-            f"path must hold the record that recurra wrote, {FORMAT}, got another ({error}); remove"
-            " it from the metadata"
+            f"path must hold the record that recurra wrote, {FORMAT}, got another"
+            f" ({reason(error)}); remove it from the metadata"
         )
         raise DataError(text) from None
     if any(

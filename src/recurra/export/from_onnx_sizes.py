@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recurra.convert.onnx_reading import array_of
 from recurra.errors import ConversionError
 from recurra.export.from_onnx_values import Node, Sizes, Steady
 from recurra.export.torch_calls import CALLS, Extent, Zeros
@@ -110,9 +111,7 @@ def _float(node: Node) -> bool:
 def _array(value: Any) -> Any:
     if value is None:
         return np.zeros(1, np.float32)
-    from onnx.numpy_helper import to_array
-
-    return to_array(value)
+    return array_of(value, "value")
 
 
 def _steady(node: Node) -> Any:

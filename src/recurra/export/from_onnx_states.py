@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from recurra.convert.onnx_reading import title, visiting
 from recurra.errors import ArgumentError, ConversionError, choice_text, shape_text
-from recurra.export.from_onnx_elements import RECURRENT, Elements, needed, title
+from recurra.export.from_onnx_elements import RECURRENT, Elements, needed
 from recurra.network import Network
 
 Array = npt.NDArray[Any]
@@ -83,6 +85,7 @@ class States:
     def __init__(self, elements: Elements, inputs: Sequence[str]) -> None:
         self.elements, self.x = elements, inputs[0]
         self.outputs = [each.name for each in elements.graph.output]
+        self._same: dict[str, Array] = {}
 
     def output(self, wanted: str | int | None) -> str:
         """The name of the output that is the network's: the one wanted, or the only one that is no
@@ -136,12 +139,18 @@ class States:
     def _parts(self, outputs: Sequence[str]) -> Iterator[Part]:
         """The states of the layers that outputs need, in the graph's order."""
         for node in needed(self.elements.graph, outputs):
-            if node.op_type in RECURRENT:
-                found = self.elements.recurrence(node)
-                for role, after in found.after.items():
-                    yield Part(found.name, role, self._given(found.before[role]), after)
-            elif node.op_type == "Concat" and len(node.input) == 2:
-                yield from self._past(node)
+            with visiting(node):
+                found = list(self._of(node))
+            yield from found
+
+    def _of(self, node: Any) -> Iterator[Part]:
+        """The states of one node."""
+        if node.op_type in RECURRENT:
+            found = self.elements.recurrence(node)
+            for role, after in found.after.items():
+                yield Part(found.name, role, self._given(found.before[role]), after)
+        elif node.op_type == "Concat" and len(node.input) == 2:
+            yield from self._past(node)
 
     def _past(self, node: Any) -> Iterator[Part]:
         """The state of a convolution, where a node puts it before what comes in: the end of both is
@@ -154,7 +163,8 @@ class States:
         past = self._given(before)
         if past is None or flow is None or self._given(flow) is not None:
             return
-        axis = next(each.i for each in node.attribute if each.name == "axis")
+        (axis,) = (each.i for each in node.attribute if each.name == "axis")
+        self.elements.budget.spend(title(node), 2 * (past.nbytes + flow.nbytes))
         whole = np.concatenate([past, flow], axis)
         yield Part(
             title(node),
@@ -220,6 +230,7 @@ class States:
         for layer, _, before, after in parts:
             if before is None:
                 continue
+            self.elements.budget.spend(layer, before.nbytes)
             for source in self.elements.origins(before):
                 places = wanted.setdefault(
                     source.name, np.zeros(int(np.prod(source.shape)), np.int64)
@@ -249,10 +260,13 @@ class States:
         like the input, or the last.
         """
         found = []
+        next_ = self.elements.same(wanted)
         for output in self.outputs:
             places = self.elements.places(output)
             if places is not None and places.size == wanted.size and wanted.any():
-                same = self.elements.same(places).reshape(-1) == self.elements.same(wanted)
+                if output not in self._same:
+                    self._same[output] = self.elements.same(places).reshape(-1)
+                same = self._same[output] == next_
                 found += [output] if same[wanted > 0].all() else []
         return next(
             (output for output in found if _stem(output) == _stem(name)),
@@ -310,6 +324,7 @@ def _check_given(parts: Sequence[Part], network: Network, one_step: bool) -> Non
         )
 
 
+@lru_cache(4096)
 def _stem(name: str) -> tuple[str, ...]:
     """The words of a state's name that do not tell before from after.
 

@@ -171,14 +171,22 @@ def example_of(
         seed: of the draw.
     """
     draws = np.random.default_rng(seed)
-    past = sum(layer.past for layer in walk(network.layers) if isinstance(layer, Conv))
-    usual = {"T": min(max(STEPS, past + 2), MOST_STEPS), "B": BATCH, "C": network.input_size}
-    shape = [(sizes or {}).get(axis) or usual[axis] for axis in order]
+    known = example_sizes(network, sizes)
+    shape = [known[axis] for axis in order]
     return torch.from_numpy(
         draws.integers(0, network.input_size, shape)
         if network.reads_tokens
         else draws.standard_normal(shape)
     )
+
+
+def example_sizes(
+    network: Network, sizes: Mapping[str, int | None] | None = None
+) -> dict[str, int]:
+    """How large an example is along each axis."""
+    past = sum(layer.past for layer in walk(network.layers) if isinstance(layer, Conv))
+    usual = {"T": min(max(STEPS, past + 2), MOST_STEPS), "B": BATCH, "C": network.input_size}
+    return {axis: (sizes or {}).get(axis) or size for axis, size in usual.items()}
 
 
 def in_order(x: Tensor, order: str) -> Tensor:
