@@ -159,3 +159,10 @@ def test_an_unknown_initialiser_is_named() -> None:
         ),
     ):
         recurra.GRU(3, 4, init="torhc")
+
+
+@pytest.mark.parametrize("name", ["weight_of_time", "gain_of_time"])
+def test_a_param_starts_at_zero_whatever_it_is_called(name: str) -> None:
+    equations = {"pointwise": lambda self, a, s: dict(h=a.n * getattr(s, name), n=a.n)}
+    cell = type("Named", (cells.Cell,), {"gates": ("n",), "params": (name,), **equations})
+    assert not getattr(Recurrent(cell(), 3, 4), name).any()

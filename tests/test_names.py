@@ -99,6 +99,16 @@ def test_name_of_a_weight_is_refused_for_all_else(names: dict[str, str], message
         check_names(trace(cell, cell.noises()))
 
 
+@pytest.mark.parametrize(("kind", "name"), [("param", "class"), ("gate", "_n"), ("param", "ﬁ")])
+def test_a_cells_names_are_as_python_reads_them(kind: str, name: str) -> None:
+    message = (
+        f"{kind}s must be identifiers, got {name!r}; begin with a letter, and take no word of"
+        " Python$"
+    )
+    with pytest.raises(ArgumentError, match=message):
+        Named(**{kind: name}).weights(3, 4)
+
+
 @pytest.mark.parametrize("method", ["loop", "fused"])
 def test_no_way_to_run_takes_a_param_for_a_bias(method: str) -> None:
     """Forward read and backward wrote H numbers as 2 H."""

@@ -49,7 +49,7 @@ def orthogonal(module: nn.Module) -> None:
     """
     for cell, weights in parts(module):
         for name, weight in weights.items():
-            if name.startswith("weight"):
+            if weight.ndim == 2:
                 for block in weight.chunk(len(cell.blocks(name))):
                     wide = torch.float64 if block.dtype == torch.float64 else torch.float32
                     block.copy_(
@@ -58,7 +58,7 @@ def orthogonal(module: nn.Module) -> None:
                         )
                     )
             else:
-                weight.fill_(1.0 if name.startswith("gain") else 0.0)
+                weight.fill_(1.0 if name.startswith("gain") and name not in cell.params else 0.0)
 
 
 @torch.no_grad()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import keyword
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 STANDARD = frozenset({"weight_ih", "bias_ih", "gain_ih", "weight_hh", "bias_hh", "gain_hh"})
 """Weights that a cell may have whatever its phases say."""
 
 
-def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) -> str | None:
+def is_identifier(name: Any) -> bool:
+    """Whether a name can be written in code: it holds letters, digits and underscores only."""
+    return isinstance(name, str) and name.isidentifier()
+
+
+def fault_in_names(
+    names: Mapping[str, Iterable[Any]],
+    products: Iterable[Any],
+    fits: Callable[[Any], bool] = is_identifier,
+) -> str | None:
     """Say which name of a cell, or of its program, is no identifier or has two meanings.
 
     Weights, biases, gains, params and learned first states are handed over in one mapping: of two
@@ -20,6 +31,7 @@ def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) 
             something else that is no weight.
         products: a cell's phases with gates, or a program's products: each has `gates`, `weight`,
             `bias`, `gain` and `norm`.
+        fits: whether a name is one at all.
 
     Returns:
         One line, or None where all is well.
@@ -39,8 +51,8 @@ def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) 
             return f"{kind} must be named once each, got {shown(twice)} twice; rename one"
     weights: dict[str, str] = {}
     for name, meaning in _weights(products):
-        if not is_identifier(name):
-            return f"{meaning} must be an identifier, got {shown(name)}"
+        if not fits(name):
+            return f"{meaning} must be an identifier, got {shown(name)}{_hint(name)}"
         if weights.setdefault(name, meaning) != meaning:
             return (
                 f"{name} must have one meaning, got {weights[name]} and {meaning}; name one of them"
@@ -50,8 +62,8 @@ def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) 
     values: dict[str, str] = {}
     for kind, group in names.items():
         for name in group:
-            if not is_identifier(name):
-                return f"{kind} must be identifiers, got {shown(name)}"
+            if not fits(name):
+                return f"{kind} must be identifiers, got {shown(name)}{_hint(name)}"
             if name in weights or name in STANDARD or name in first:
                 return f"{kind} must not be called as a weight, got {name!r}; rename it"
             if kind != "gates" and values.setdefault(name, kind) != kind:
@@ -66,9 +78,27 @@ def fault_in_names(names: Mapping[str, Iterable[Any]], products: Iterable[Any]) 
     )
 
 
-def is_identifier(name: Any) -> bool:
-    """Whether a name can be written in code: it holds letters, digits and underscores only."""
-    return isinstance(name, str) and name.isidentifier()
+def is_attribute(name: Any) -> bool:
+    """Whether a name can be written after a dot in Python, as it stands, and in a named tuple: what
+    a cell needs, and a file does not.
+
+    >>> [is_attribute(name) for name in ("f", "é", "lambda", "_f", "ﬁ")]
+    [True, True, False, False, False]
+    """
+    if not is_identifier(name) or name.startswith("_") or keyword.iskeyword(name):
+        return False
+    return (
+        name.isascii() or unicodedata.normalize("NFKC", name) == name
+    )  # else Python reads another name
+
+
+def _hint(name: Any) -> str:
+    """What to do about a name that only looks like one."""
+    return (
+        "; begin with a letter, and take no word of Python"
+        if isinstance(name, str) and name.isidentifier()
+        else ""
+    )
 
 
 def shown(name: Any) -> str:

@@ -11,7 +11,9 @@ import torch
 import recurra
 from recurra.inspection import Diagnosis, diagnose
 from recurra.inspection.flow import Reach
-from recurra.inspection.performance import Performance
+from recurra.inspection.loss import Cost
+from recurra.inspection.norms import training_norms
+from recurra.inspection.performance import Performance, course_of, performance_of
 from recurra.inspection.verdicts import Need
 from recurra.models import LanguageModel
 
@@ -153,3 +155,19 @@ def test_without_a_target_there_is_no_loss_to_speak_of() -> None:
     assert not found.performance.beats and not found.performance.fails
     assert math.isfinite(found.need.reach.steps)  # type: ignore[union-attr]
     assert "The loss's gradient reaches all 4 steps measured back." in str(found)
+
+
+def test_rows_that_somebody_wrote_into_a_history_are_passed_over() -> None:
+    strange: list[Any] = ["much", True, [1], {}, None]
+    rows = [
+        {"kind": "validation", "epoch": 1, "train_loss": 2.0, "validation_loss": value}
+        for value in strange
+    ]
+    assert course_of(rows) is None
+    assert training_norms([{"kind": "train", "grad_norm": value} for value in strange[:4]]) is None
+    performance = performance_of(
+        Cost(torch.zeros(()), 1.0, 2.0, "a guess", "nats"),
+        [{"kind": "baseline", "loss": "low"}],
+        None,
+    )
+    assert performance.naive == 2.0

@@ -228,3 +228,14 @@ def test_gradients_of_a_layer_are_those_of_its_scan(name: str) -> None:
     d, wanted = gradients(layer(x), leaves), gradients(layer(x, method="loop"), leaves)
     for leaf in wanted:
         assert_close(d[leaf], wanted[leaf], 1e-11, leaf)
+
+
+@pytest.mark.parametrize("name", ["float", "cell", "init", "weights"])
+def test_a_param_that_is_called_as_an_attribute_of_a_layer_is_refused(name: str) -> None:
+    equations = {"pointwise": lambda self, a, s: dict(h=a.n * getattr(s, name), n=a.n)}
+    cell = type("Named", (cells.Cell,), {"gates": ("n",), "params": (name,), **equations})
+    with pytest.raises(
+        ArgumentError,
+        match=f"must not be called as an attribute of a layer, got {name!r}; rename it$",
+    ):
+        Recurrent(cell(), 3, 4)

@@ -291,3 +291,20 @@ def test_another_record_is_refused(record: Any) -> None:
         DataError,
     ):
         open_cell(record, [JANET])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        1.5,
+        {},
+        {"class": "GRU", "options": "{"},
+        {"class": "GRU", "options": "[1]"},
+        {"class": "GRU", "options": 1},
+    ],
+)
+def test_what_is_no_record_does_not_print(record: Any) -> None:
+    with pytest.raises(
+        DataError, match="^cell must be a name, or a class and its options, got another record"
+    ):
+        class_of(record)

@@ -320,3 +320,30 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         match=r"^path must be a model saved by recurra, got '.*' \(.*not a regular file\)$",
     ):
         load(tmp_path / "pipe")
+
+
+HEADERS = {
+    "model": (None, "header must name a model, got None"),
+    "options": ([], r"options must be a record with a cell's name or record, got \[\]"),
+    "vocabulary": ({"symbols": "ab"}, "vocabulary must be a record with a level, or none, got .*"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_with_a_checksum_that_fits_is_looked_at(name: str, tmp_path: Path) -> None:
+    value, message = HEADERS[name]
+    model = made()
+    tensors = files.separate(model.state_dict())
+    header = {
+        "format": files.FORMAT,
+        "model": "LanguageModel",
+        "options": files.record_options(model),
+        "vocabulary": None,
+        name: value,
+    }
+    header["crc32"] = files._checksum(header, tensors)
+    files.save_file(tensors, tmp_path / "m", metadata={"recurra": json.dumps(header)})
+    with pytest.raises(
+        DataError, match=rf"^path must be a model saved by recurra, got '.*' \({message}\)$"
+    ):
+        files.read_header(tmp_path / "m")

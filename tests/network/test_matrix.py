@@ -95,3 +95,7 @@ def test_what_is_not_finite_is_not_quantised() -> None:
         Matrix(np.float32([[np.nan]])).quantised("int8")
     with pytest.raises(ArgumentError, match="precision must be one of .* got 'int4'"):
         matrix(2, 2).quantised("int4")
+
+
+def test_weights_that_overflow_are_infinite_without_a_warning() -> None:
+    assert np.isinf(Matrix(np.int8([[127]]), np.float32([3e38])).dense()).all()

@@ -61,3 +61,9 @@ def test_a_program_is_printed_without_torch() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == str(show(recurra.cells.LSTM())) + "\n"
+
+
+def test_a_cells_name_does_not_steer_the_terminal() -> None:
+    record = to_json(trace(recurra.cells.GRU())).replace("GRU()", "\\u001b[2J \\ud800 \\u202e")
+    text = show(from_json(record))
+    assert text.splitlines()[0] == "\\x1b[2J \\ud800 \\u202e"

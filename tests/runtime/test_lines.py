@@ -38,3 +38,9 @@ def test_a_bad_line_is_passed_over(line: bytes, tokens: int | None) -> None:
         and len(str(found[2])) < 300
     )
     assert [np.asarray(found[number]).tolist() for number in (1, 3)] == [[1], [2]]
+
+
+def test_a_nan_that_signals_is_an_error_and_no_warning() -> None:
+    raw = b"\x01\x00\xa0\x7f" + np.float32(2).tobytes()
+    (_, bad), (_, good) = records(io.BytesIO(raw), "f32", 1)
+    assert "step 1 must hold finite numbers, got nan" in str(bad) and good.tolist() == [2.0]

@@ -208,3 +208,8 @@ def test_a_history_is_cut_and_never_filled_up(tmp_path: Path, mark: int | None, 
             == f"history.jsonl is whole up to byte {8 * left} of the {mark} that the checkpoint"
             " knows; the rows between are lost"
         )
+
+
+def test_a_whole_number_that_no_float_holds_is_infinite(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"step": 12, "loss": 1%s}\n' % ("0" * 400))
+    assert read_history(tmp_path) == [{"step": 12, "loss": float("inf")}]

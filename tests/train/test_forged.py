@@ -19,10 +19,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from recurra.checksum import checksum
-from recurra.errors import MOST_CHARACTERS, RecurraError, RunError
-from recurra.models import LanguageModel
+from recurra.errors import MOST_CHARACTERS, DataError, RecurraError, RunError
+from recurra.models import LanguageModel, save
 from recurra.train import Recipe, fit, from_files, read_config, resume
 from recurra.train.checkpoint_record import FIELDS
+from recurra.train.folder import Folder
 
 VALUES: list[Any] = [
     None,
@@ -201,3 +202,13 @@ def test_a_history_that_lost_rows_is_gone_on_with(
         in capfd.readouterr().err
     )
     assert done.history and b"\0" not in (folder / "history.jsonl").read_bytes()
+
+
+def test_a_best_model_of_another_shape_is_one_line(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    options = read_config(folder)["model"] | {"hidden": 5}
+    save(LanguageModel(**options), folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"must have shape \(.*\), got \("):
+        resume(folder, show=False)
+    resume_again = Folder(folder, resume=True)  # let go of, so that another may use it
+    resume_again.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_what_is_refused() -> None:
         ):
             Pieces.of([TEXT], size)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="^form must be a tokenizer's JSON, got "):
-        Pieces("{}")
+        Pieces("{")
     with pytest.raises(DataError, match=rf"^tokens must be in 0\.\.{len(PIECES) - 1}, got -1$"):
         PIECES.decode([-1])
 
@@ -95,3 +96,64 @@ def test_batches_change_nothing(size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "BATCH", size)
         assert np.array_equal(PIECES.encode(TEXT), ENCODED)
+
+
+REGEX = {"Regex": "(a+)+$"}
+FOREIGN: dict[str, Any] = {
+    "normalizer": {"type": "Replace", "pattern": REGEX, "content": "b" * 1000},
+    "padding": {"strategy": {"Fixed": 10**9}},
+    "pre_tokenizer": {"type": "Split", "pattern": REGEX},
+    "truncation": {"max_length": 1},
+    "model": {"type": "WordPiece"},
+    "decoder": None,
+    "post_processor": {"type": "TemplateProcessing"},
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_form_whose_work_has_no_bound_is_refused(name: str) -> None:
+    record = json.loads(PIECES.form) | {name: FOREIGN[name]}
+    with pytest.raises(
+        ArgumentError, match=f"^form must hold {name} .*, got .*; its pieces are of bytes$"
+    ):
+        Pieces(json.dumps(record))
+
+
+@pytest.mark.parametrize("form", ["", "[]", "1", "{", "[" * 100_000, "{}", None])
+def test_a_form_that_is_none_is_refused(form: Any) -> None:
+    with pytest.raises(ArgumentError, match="^form must "):
+        Pieces(form)
+
+
+def test_pieces_must_be_numbered_from_zero() -> None:
+    record = json.loads(PIECES.form)
+    first = next(iter(record["model"]["vocab"]))
+    record["model"]["vocab"][first] = 10**6
+    with pytest.raises(
+        ArgumentError, match=r"^form must number its \d+ pieces from 0, each once, got others$"
+    ):
+        Pieces(json.dumps(record))
+
+
+def test_a_panic_of_the_library_is_said_in_our_words(capfd: pytest.CaptureFixture[str]) -> None:
+    record = json.loads(PIECES.form)
+    record["model"]["merges"][0], record["model"]["continuing_subword_prefix"] = (
+        ["l", "o"],
+        "long prefix",
+    )
+    with pytest.raises(ArgumentError, match="^form must hold a model without prefixes"):
+        Pieces(json.dumps(record))
+
+    class Panic(BaseException):
+        """As a library in Rust raises it."""
+
+    def panics(*_: Any) -> Any:
+        raise Panic("range end index 6 out of range")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "_library", panics)
+        with pytest.raises(
+            ArgumentError,
+            match="^form must be a tokenizer's JSON, got .* \\(range end index 6 out of range\\)$",
+        ):
+            Pieces(PIECES.form)

@@ -8,7 +8,7 @@ from collections import namedtuple
 from typing import Any
 
 from recurra.errors import ArgumentError
-from recurra.names import fault_in_names
+from recurra.names import fault_in_names, is_attribute
 
 _TYPES: dict[tuple[str, tuple[str, ...]], type[tuple[Any, ...]]] = {}
 
@@ -44,5 +44,7 @@ def check_names(cell: Any) -> None:
         "noise": cell.noises(),
         "gates": cell.gates,
     }
-    if fault := fault_in_names(names, [phase for phase in cell.phases() if phase.gates]):
+    if fault := fault_in_names(
+        names, [phase for phase in cell.phases() if phase.gates], is_attribute
+    ):
         raise ArgumentError(f"{cell!r}: {fault}")

@@ -96,7 +96,7 @@ def _model(path: str) -> dict[str, Any]:
     header, tensors = read_header(model_file(path))  # so that a cell of one's own need not be given
     record = {
         "model": header["model"],
-        **header["options"] | {"cell": class_of(header["options"]["cell"])},
+        **header["options"] | {"cell": class_of(header["options"].get("cell", "lstm"))},
     }
     record["parameters"] = sum(tensor.numel() for tensor in tensors.values())
     record["level"] = header["vocabulary"]["level"] if header["vocabulary"] else "tokens"

@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from recurra.inspection.performance import is_figure
+
 
 class TrainingNorms(NamedTuple):
     """The gradient norms of a run, before clipping.
@@ -65,8 +67,9 @@ def training_norms(
     ... )
     4 steps, 50.0% of them clipped, gradient norm 1.5 in the middle, 3 at most after the first tenth
     """
+    rows = [row for row in history if row.get("kind") == "train" and "grad_norm" in row]
     given = [
-        row["grad_norm"] for row in history if row.get("kind") == "train" and "grad_norm" in row
+        row["grad_norm"] for row in rows if row["grad_norm"] is None or is_figure(row["grad_norm"])
     ]
     if not given:
         return None

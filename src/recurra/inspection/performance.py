@@ -87,13 +87,18 @@ class Course(NamedTuple):
         return min(range(len(self.validation)), key=self.validation.__getitem__)
 
 
+def is_figure(value: Any) -> bool:
+    """Whether a value of a row is a number: somebody else may have written into a history."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def course_of(history: Iterable[Mapping[str, Any]]) -> Course | None:
     """The losses of a run's history; None before its first validation."""
     names = ("epoch", "train_loss", "validation_loss")
     rows = [
         row
         for row in history
-        if row.get("kind") == "validation" and all(row.get(name) is not None for name in names)
+        if row.get("kind") == "validation" and all(is_figure(row.get(name)) for name in names)
     ]
     return Course(*([row[name] for row in rows] for name in names)) if rows else None
 
@@ -109,17 +114,21 @@ def performance_of(
             have theirs.
         baseline: the loss of a naive baseline, in place of all others.
     """
-    rows = [row for row in history or () if row.get("kind") == "baseline"]
+    rows = [
+        row
+        for row in history or ()
+        if row.get("kind") == "baseline" and is_figure(row.get("loss")) and row.get("name")
+    ]
     trained = (
         None if history is None else sum(row.get("kind") == "train" for row in history) >= TRAINED
     )
     naive, name = (baseline, "the naive baseline") if baseline is not None else (None, "")
     if naive is None and rows:
-        naive, name = rows[-1]["loss"], rows[-1]["name"]
+        naive, name = rows[-1]["loss"], str(rows[-1]["name"])
     course = course_of(history or ())
     if naive is None:
         return Performance(cost.figure, cost.naive, cost.baseline, cost.unit, trained)
     if course is None:
         return Performance(cost.figure, naive, name, cost.unit, trained)
-    unit = rows[-1].get("unit", cost.unit) if rows else cost.unit
+    unit = str(rows[-1].get("unit", cost.unit)) if rows else cost.unit
     return Performance(course.validation[course.best], naive, name, unit, trained)

@@ -78,11 +78,16 @@ class Recurrent(SequenceModule):
             shapes |= {f"initial_{name}": (cell.width(name, hidden_size),) for name in cell.state}
         self._names = {name: name for name in shapes}
         check_memory("hidden_size", hidden_size, shapes.values(), device, dtype)
+        self.init = init
         for name, shape in shapes.items():
+            if hasattr(self, name):
+                raise ArgumentError(
+                    f"weights and params of {cell!r} must not be called as an attribute of a layer,"
+                    f" got {name!r}; rename it"
+                )
             self.register_parameter(
                 name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
             )
-        self.init = init
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from recurra import cells as built_in
 from recurra.cells import Cell
-from recurra.errors import ArgumentError, DataError, ProgramError
+from recurra.errors import ArgumentError, DataError, ProgramError, reason
 from recurra.models.cell import CELLS
 from recurra.program import Program, from_json, show, to_json, trace
 from recurra.program.evaluation import forward_only
@@ -101,14 +101,22 @@ def open_cell(record: Any, cells: Iterable[Any] = ()) -> str | Cell:
 def class_of(record: Any) -> str:
     """How a record prints: its name, or its class with its options.
 
+    Raises:
+        DataError: it is no record of a cell.
+
     >>> class_of("gru"), class_of(record_cell(built_in.Zoneout(built_in.GRU(), h=0.1)))
     ('gru', 'Zoneout(cell=GRU(), h=0.1, c=0.0)')
     """
-    return (
-        record
-        if isinstance(record, str)
-        else _text({"class": record["class"], "options": json.loads(record["options"])})
-    )
+    try:
+        return (
+            record
+            if isinstance(record, str)
+            else _text({"class": record["class"], "options": json.loads(record["options"])})
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"cell must be a name, or a class and its options, got another record ({reason(error)})"
+        ) from None
 
 
 def check_cells(cells: Any) -> list[Any]:

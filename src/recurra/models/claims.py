@@ -55,7 +55,7 @@ def build(
     if "vocab_size" not in options:
         raise DataError(f"options must hold vocab_size, got {quoted(list(options))}")
     _check_counts(options, len(weights))
-    _check_weights(_shapes(options), weights)
+    check_weights(_shapes(options), weights)
     model = LanguageModel(**options, vocabulary=vocabulary)
     tie(model, ties or {})
     model.to(next(value.dtype for value in weights.values())).load_state_dict(weights)
@@ -88,8 +88,12 @@ def _check_counts(options: Mapping[str, Any], count: int) -> None:
             )
 
 
-def _check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
-    """Raise unless there are exactly these weights, all of one floating dtype."""
+def check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
+    """Raise unless there are exactly these weights, all of one floating dtype.
+
+    Raises:
+        DataError: one is missing, too many, or of another shape or dtype.
+    """
     for name in [*shapes, *weights]:
         if name not in weights or name not in shapes:
             raise DataError(

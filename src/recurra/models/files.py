@@ -124,7 +124,32 @@ def read_header(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Te
                 f"path must be a model as it was saved, got {str(path)!r}, whose checksum is"
                 " another; it is damaged"
             )
+        _check_header(header)
     return header, tensors
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """Raise unless a header says what read_header promises, each of its kind: its checksum is
+    whoever's wrote it.
+
+    Raises:
+        TypeError: it does not; names what.
+    """
+    options, vocabulary = header.get("options"), header.get("vocabulary", ())
+    if not isinstance(header.get("model"), str):
+        raise TypeError(f"header must name a model, got {quoted(header.get('model'))}")
+    if not isinstance(options, Mapping) or not isinstance(
+        options.get("cell", "lstm"), (str, Mapping)
+    ):
+        raise TypeError(
+            f"options must be a record with a cell's name or record, got {quoted(options)}"
+        )
+    if vocabulary is not None and not (
+        isinstance(vocabulary, Mapping) and isinstance(vocabulary.get("level"), str)
+    ):
+        raise TypeError(
+            f"vocabulary must be a record with a level, or none, got {quoted(vocabulary)}"
+        )
 
 
 @contextmanager

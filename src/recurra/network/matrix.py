@@ -81,7 +81,11 @@ class Matrix:
     def dense(self) -> Array:
         """The weights that it stands for, float32."""
         if self.scales is not None:
-            return self.values.astype(np.float32) * self.scales[:, None]
+            with np.errstate(
+                over="ignore", invalid="ignore"
+            ):  # scales may be whoever's; who needs finite weights looks
+                dense: Array = self.values.astype(np.float32) * self.scales[:, None]
+            return dense
         if self.precision == "bfloat16":
             return (self.values.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return self.values

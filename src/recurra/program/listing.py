@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recurra.program.graph import Product, Program
+from recurra.wording import printable
 
 INFIX = {
     "add": "+",
@@ -32,7 +33,9 @@ def program_text(program: Program) -> str:
         f"  {name}' = {names[i]}" for name, i in program.state.items() if names[i] != f"{name}'"
     ]
     derivative = _derivative(program, names)
-    return "\n".join([*lines, "", "derivative", *derivative] if derivative else lines)
+    return printable(
+        "\n".join([*lines, "", "derivative", *derivative] if derivative else lines)
+    )  # the names may be a file's
 
 
 def _derivative(program: Program, names: dict[int, str]) -> list[str]:

@@ -135,7 +135,9 @@ def _samples(stream: IO[bytes], form: str, width: int) -> Iterator[tuple[int, Ar
             )
             return
         try:
-            yield number, _finite(np.frombuffer(chunk, dtype) * np.float32(scale), f"step {number}")
+            with np.errstate(invalid="ignore"):  # a NaN of the kind that signals
+                samples = np.frombuffer(chunk, dtype) * np.float32(scale)
+            yield number, _finite(samples, f"step {number}")
         except DataError as error:
             yield number, error
 

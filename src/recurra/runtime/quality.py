@@ -26,8 +26,8 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
     >>> cross_entropy(np.full((1, 4), 1000.0), np.array([2])).round(4).tolist()
     [1.3863]
     """
-    wide = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):
+        wide = logits.astype(np.float64)
         below = wide - wide.max(1, keepdims=True)
         costs: Array = np.log(np.exp(below).sum(1)) - below[np.arange(len(targets)), targets]
     return costs

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recurra.errors import RunError
 from recurra.models import LanguageModel
+from recurra.models.claims import check_weights
 from recurra.models.files import read_header
 from recurra.train import checkpoint
 from recurra.train.blame import first_not_finite, weights_not_finite
@@ -220,12 +221,26 @@ class Course:
         """Leave the model with its best weights; one stopped before any validation is kept as it
         is.
         """
+        try:
+            self._recall_best()
+        finally:
+            if self.folder:
+                self.folder.close()
+        self.model.eval()
+
+    def _recall_best(self) -> None:
+        """Take the best weights, from memory or from the folder, whose file may be whoever's.
+
+        Raises:
+            DataError: the folder's are not this model's.
+        """
         if self.best is not None:
             self.model.load_state_dict(self.best)
         elif math.isfinite(self.run.best_loss) and self.run.folder:
-            self.model.load_state_dict(read_header(Path(self.run.folder) / MODEL)[1])
+            best = read_header(Path(self.run.folder) / MODEL)[1]
+            check_weights(
+                {name: tuple(value.shape) for name, value in self.model.state_dict().items()}, best
+            )
+            self.model.load_state_dict(best)
         elif self.folder and self.run.stopped:
             self.folder.keep(self.model)
-        if self.folder:
-            self.folder.close()
-        self.model.eval()

@@ -259,7 +259,7 @@ def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
     )  # what follows was being written when the run ended
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_int=_whole)
             if not isinstance(row, dict):
                 raise ValueError
         except (ValueError, RecursionError):
@@ -270,6 +270,16 @@ def read_history(path: str | PathLike[str]) -> list[dict[str, Any]]:
             ) from None
         rows.append(row)
     return rows
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number of a row: one that no run counts to becomes a float, perhaps infinite, with
+    which one can compute.
+
+    >>> _whole("12"), _whole("9" * 400)
+    (12, inf)
+    """
+    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def _read(file: Path, what: str, most: int) -> bytes:

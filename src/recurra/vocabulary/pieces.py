@@ -11,13 +11,23 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from recurra.errors import ArgumentError, MissingDependency
+from recurra.errors import ArgumentError, MissingDependency, quoted, reason
 from recurra.vocabulary.vocabulary import Vocabulary
 
 MOST_WORD, MOST_LONG, BATCH = 1000, 1 << 20, 1 << 18
 """Characters without white space that are one word; of longer ones that pieces are learnt from, in
 all; and that are encoded at once.
 """
+FORM: dict[str, tuple[str | None, ...]] = {
+    "model": ("BPE",),
+    "pre_tokenizer": ("ByteLevel",),
+    "decoder": ("ByteLevel",),
+    "padding": (None,),
+    "truncation": (None,),
+    "normalizer": (None, "NFC", "NFD", "NFKC", "NFKD", "Lowercase"),
+    "post_processor": (None, "ByteLevel"),
+}
+"""By part of a tokenizer's JSON, the types that it may have."""
 LONG, LONG_WHOLE = re.compile(rf"\S{{{MOST_WORD + 1},}}"), re.compile(rf"\S{{{MOST_WORD}}}")
 
 
@@ -34,7 +44,8 @@ class Pieces(Vocabulary):
         form: the tokenizer, as its own JSON.
 
     Raises:
-        ArgumentError: `form` is none.
+        ArgumentError: `form` is none, or not of byte-level pieces alone: other normalisers, regular
+            expressions, padding or prefixes could take any time and memory for a text.
         MissingDependency: tokenizers is not installed.
 
     Source: Sennrich et al. (2016), doi:10.18653/v1/P16-1162; on bytes as in Radford et al. (2019).
@@ -49,13 +60,20 @@ class Pieces(Vocabulary):
 
     def __post_init__(self) -> None:
         try:
-            len(self)
-        except MissingDependency:
+            _check_form(self.form)
+            numbers = sorted(self.tokenizer.get_vocab().values())
+        except (ArgumentError, MissingDependency, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:  # the library raises Exception itself
+        except (
+            BaseException
+        ) as error:  # the library raises Exception itself, and BaseException where it panics
             raise ArgumentError(
-                f"form must be a tokenizer's JSON, got {self.form[:40]!r} ({error})"
+                f"form must be a tokenizer's JSON, got {quoted(self.form, 40)} ({reason(error)})"
             ) from None
+        if numbers != list(range(len(self))) or not numbers:
+            raise ArgumentError(
+                f"form must number its {len(self)} pieces from 0, each once, got others"
+            )
 
     @classmethod
     def of(cls, texts: Iterable[str], size: int | None = None) -> Pieces:
@@ -100,6 +118,33 @@ class Pieces(Vocabulary):
 
     def record(self) -> dict[str, Any]:
         return {"level": self.level, "form": self.form}
+
+
+def _check_form(form: Any) -> None:
+    """Raise unless a form is of byte-level pieces, whose work on a text is bounded by its length.
+
+    Raises:
+        ArgumentError: it is of something else; names the part.
+        TypeError, ValueError: it is no JSON.
+    """
+    record = json.loads(form)
+    if not isinstance(record, dict):
+        raise TypeError(f"a {type(record).__name__}")
+    for name, kinds in FORM.items():
+        part = record.get(name)
+        kind = part.get("type", "?") if isinstance(part, dict) else part
+        if kind not in kinds:
+            raise ArgumentError(
+                f"form must hold {name} {' or '.join(map(str, kinds))}, got {quoted(kind)}; its"
+                " pieces are of bytes"
+            )
+    model = record["model"]
+    if any(
+        model.get(name) for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout")
+    ):
+        raise ArgumentError(
+            "form must hold a model without prefixes, suffixes or dropout, got one with them"
+        )
 
 
 def _parts(text: str) -> Iterator[str]:
