@@ -110,11 +110,8 @@ def lines_table(targets: list[str], seed: int, count: int) -> str:
         wanted, missing, others = reached.share(name)
         total, missed = total + len(wanted), missed + len(missing)
         share = 1 - len(missing) / max(1, len(wanted))
-        rows.append(
-            f"{share:5.0%}  {name:<32}  {' '.join(map(str, missing[:24]))}; {' '.join(others)}".rstrip(
-                "; "
-            )
-        )
+        lines = f"{' '.join(map(str, missing[:24]))}; {' '.join(others)}".rstrip("; ")
+        rows.append(f"{share:5.0%}  {name:<32}  {lines}")
     return "\n".join([*rows, f"{1 - missed / max(1, total):5.0%}  all"])
 
 
