@@ -74,7 +74,8 @@ RESERVED = (
     "_fields",
 )
 C_TEXT = """int float for if static inline restrict register sin expf tanhf INFINITY NAN H B T y
-weights model model_state model_step bias_ih gain_ih weight_hr initial_h count __x _ é ж λ Σ 名前 ℌ ſ"""
+weights model model_state model_step bias_ih gain_ih weight_hr initial_h count __x _ é ж λ Σ 名前
+ℌ ſ"""
 C_WORDS = (*C_TEXT.split(), "a" * 200)
 UNARY = ("tanh", "sigmoid", "relu", "sin", "cos", "exp_neg", "square", "half", "abs")
 BINARY = ("add", "mul", "sub", "maximum", "minimum", "div_safe", "where")
