@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.network.fuzz import joined, parts
 
 from recurra.cells import LSTM, Cell, PeepholeLSTM
 from recurra.errors import DataError, ProgramError, ShapeError
@@ -14,6 +13,7 @@ from recurra.network import Matrix, Network, Recurrent
 from recurra.network.file import read, write
 from recurra.program import from_json, to_json, trace
 from recurra.program.evaluation import forward_only
+from tests.network.signed import joined, parts
 from tests.program.test_weights import renamed
 
 
