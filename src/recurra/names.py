@@ -29,8 +29,8 @@ def fault_in_names(
     Args:
         names: those of "state", "params", "noise" and "gates"; only gates may be called as
             something else that is no weight.
-        products: a cell's phases with gates, or a program's products: each has `gates`, `weight`,
-            `bias`, `gain` and `norm`.
+        products: a cell's phases with gates, or a program's products: each has `gates`, and
+            `vectors`, its weight, bias and gain.
         fits: whether a name is one at all.
 
     Returns:
@@ -106,14 +106,6 @@ def shown(name: Any) -> str:
     return repr(name)[:60]
 
 
-def vectors_of(product: Any) -> tuple[str | None, str | None, str | None]:
-    """The weight, bias and gain that a phase or a product reads: a bias where it has a norm or
-    multiplies with weight_hh.
-    """
-    adds = bool(product.norm) or product.weight == "weight_hh"
-    return product.weight, product.bias if adds else None, product.gain if product.norm else None
-
-
 def _weights(products: list[Any]) -> Iterator[tuple[Any, str]]:
     """Every name that a product reads, with what it is; the products of one weight share its bias
     and its gain.
@@ -125,7 +117,7 @@ def _weights(products: list[Any]) -> Iterator[tuple[Any, str]]:
     )
     vectors: dict[Any, tuple[Any, Any]] = {}
     for number, product in enumerate(products):
-        weight, bias, gain = vectors_of(product)
+        weight, bias, gain = product.vectors
         owner = f"product {number}" if weight is None else str(weight)[:60]
         if weight is not None:
             same = vectors.setdefault(weight, (bias, gain)) == (bias, gain)

@@ -152,7 +152,7 @@ def test_a_foreign_phase_has_no_rows() -> None:
     with pytest.raises(
         ArgumentError, match="phase must be one of the cell's own, got one with gates"
     ):
-        cells.LSTM().first_block(Phase(Silent().pointwise, ("x",)))
+        cells.LSTM().rows(Phase(Silent().pointwise, ("x",)))
 
 
 def test_noise_has_its_rate_its_shape_and_its_generator() -> None:

@@ -174,7 +174,7 @@ def test_other_equations_are_refused(
         capsys, "eval", folder / "run", folder / "a.txt", "--cell", f"{tmp_path}/nets.py:JANET"
     )
     text = (
-        "whose program has in line 3 of its step 'g = sigmoid(a.g)', where 'g = tanh(a.g)' was"
+        "whose program has in line 5 of its step 'g = sigmoid(a.g)', where 'g = tanh(a.g)' was"
         " saved"
     )
     assert (status, out) == (2, "") and text in err and err.startswith("usage: recurra ")

@@ -117,7 +117,7 @@ def test_an_object_is_a_line_of_text_and_a_table_or_chart(
 
 
 @pytest.mark.parametrize(
-    ("name", "tag", "lines"), [("explained", "table", 2), ("shown", "pre", 12)]
+    ("name", "tag", "lines"), [("explained", "table", 2), ("shown", "pre", 13)]
 )
 def test_a_text_is_shown_as_it_is(
     outputs: dict[str, list[Any]], name: str, tag: str, lines: int

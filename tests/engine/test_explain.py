@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import torch
 
 import recurra
 from recurra.engine import Explanation, explain
 from recurra.engine.explain import ExplainedScan
+from recurra.errors import SlowWarning
 from tests.display.markup import Markup
 
 
@@ -38,13 +40,15 @@ def test_an_explanation_shows_as_it_is_and_by_scan() -> None:
 
 
 def test_what_was_refused_has_a_column() -> None:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16), warnings.catch_warnings():
+        warnings.simplefilter("ignore", SlowWarning)  # where oneDNN has no bfloat16
         text = explain(
             recurra.LSTM(3, 4, dtype=torch.float32), torch.zeros(5, 2, 3, dtype=torch.float32)
         )
     (scan,) = text.scans
     assert f"\n     not fused: {scan.refused['fused']}" in text
-    assert Markup(text._repr_html_()).cells[1][-1] == f"fused: {scan.refused['fused']}"
+    reasons = Markup(text._repr_html_()).cells[1][-1]
+    assert reasons.startswith(f"fused: {scan.refused['fused']}")
 
 
 def test_a_call_without_a_scan_says_so() -> None:

@@ -4,6 +4,7 @@ call.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import hypothesis.strategies as st
@@ -16,7 +17,7 @@ from torch import Tensor
 import recurra
 from recurra import cells
 from recurra.engine import choose_method, prepare, scan
-from recurra.errors import MethodUnavailable
+from recurra.errors import MethodUnavailable, SlowWarning
 from tests.cells.zoo import ZOO, Scene, assert_close, gradients, scene, tensors
 from tests.engine.test_methods import calls, ragged
 
@@ -437,6 +438,7 @@ def test_inference_mode_and_checkpoints_around_a_layer_give_the_same() -> None:
 
 def test_autocast_goes_by_another_method() -> None:
     at = scene(cells.LSTM())
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), warnings.catch_warnings():
+        warnings.simplefilter("ignore", SlowWarning)  # where oneDNN has no bfloat16
         chosen = choose_method(prepare(at.cell, at.weights, at.x, None), "auto")
     assert chosen.method == ("vendor" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "loop")

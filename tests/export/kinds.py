@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 import recurra
 from recurra import cells
+from recurra.cells import Known, Phase, Pre
+from recurra.cells.values import Values
 from recurra.network import (
     ACTIVATIONS,
     Activation,
@@ -19,6 +23,48 @@ from recurra.network import (
 from tests.cells.zoo import CoupledLSTM
 from tests.network.nets import adaptive, matrix, numbers, recurrent
 
+
+class RenamedRNN(cells.Cell):
+    """The plain cell with names of its own."""
+
+    state, gates = ("y",), ("unit",)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase(self.pointwise, self.gates, operand=lambda s: s.y, reads="y"),)
+
+    def pointwise(self, a: Pre, s: Known) -> Values:
+        y = torch.tanh(a.v.unit + a.u.unit)
+        return dict(y=y, unit=y)
+
+
+class RenamedLSTM(cells.Cell):
+    """An LSTM with other names, in another order."""
+
+    state, gates = ("y", "memory"), ("out", "write", "keep", "candidate")
+
+    def phases(self) -> tuple[Phase, ...]:
+        gates = ("candidate", "out", "write", "keep")
+        return (Phase(self.pointwise, gates, operand=lambda s: s.y, reads="y"),)
+
+    def pointwise(self, a: Pre, s: Known) -> Values:
+        candidate, keep = torch.tanh(a.candidate), torch.sigmoid(a.keep)
+        write, out = torch.sigmoid(a.write), torch.sigmoid(a.out)
+        memory = candidate * write + keep * s.memory
+        y = torch.tanh(memory) * out
+        return dict(y=y, memory=memory, out=out, write=write, keep=keep, candidate=candidate)
+
+
+class RenamedGRU(cells.Cell):
+    """A GRU that moves from the old towards the new by a share, with other names."""
+
+    state, gates = ("h",), ("novel", "share", "reset")
+
+    def pointwise(self, a: Pre, s: Known) -> Values:
+        share, reset = torch.sigmoid(a.share), torch.sigmoid(a.reset)
+        novel = torch.tanh(a.u.novel + a.v.novel * reset)
+        return dict(h=s.h + share * (novel - s.h), novel=novel, share=share, reset=reset)
+
+
 OWN = {
     "elman": (cells.Elman(), "RNN"),
     "relu": (cells.Elman("relu"), "RNN"),
@@ -26,6 +72,9 @@ OWN = {
     "peephole": (cells.PeepholeLSTM(), "LSTM"),
     "gru": (cells.GRU(), "GRU"),
     "reset_before": (cells.ResetBeforeGRU(), "GRU"),
+    "renamed_rnn": (RenamedRNN(), "RNN"),
+    "renamed_lstm": (RenamedLSTM(), "LSTM"),
+    "renamed_gru": (RenamedGRU(), "GRU"),
     "recurrent_dropout": (recurra.RecurrentDropout(cells.GRU(), 0.2), "GRU"),
 }
 PRINTED = {

@@ -52,18 +52,26 @@ NETS = {
     ),
     "every kind": every_kind,
 }
+RENAMED = ("renamed_rnn", "renamed_lstm")
+"""Whose states have names of their own."""
 STEPS = [name for name in NETS if not name.startswith(("conv", "residual", "every"))]
 """The graph of one step of a convolution is refused."""
 
 
-def back(network: Network, path: Path, kind: str) -> None:
+def unnamed(said: dict[str, Any]) -> dict[str, Any]:
+    """A record without what the cells call their states: an operator of ONNX forgets it."""
+    return {**said, "states": [(state["width"], state["first"]) for state in said["states"]]}
+
+
+def back(network: Network, path: Path, kind: str, named: bool) -> None:
     """The file's network gives the same numbers, and has the same record, whatever its precision
     was.
     """
     to_onnx(network, path, kind=kind)
     again = network_of(path)
     held(network, x := drawn(network, 7, 2), Model(again).session(2).push(x))
-    assert record(again, kind) == record(network, kind)
+    assert unnamed(record(again, kind)) == unnamed(record(network, kind))
+    assert (record(again, kind) == record(network, kind)) is named
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -77,12 +85,12 @@ def test_a_sequence_comes_back(name: str, precision: str, tmp_path: Path) -> Non
         ):
             network_of(tmp_path / "m.onnx")
     else:
-        back(network, tmp_path / "m.onnx", "sequence")
+        back(network, tmp_path / "m.onnx", "sequence", name not in RENAMED)
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_comes_back(name: str, tmp_path: Path) -> None:
-    back(sized(NETS[name]()), tmp_path / "m.onnx", "step")
+    back(sized(NETS[name]()), tmp_path / "m.onnx", "step", name not in RENAMED)
 
 
 @pytest.mark.parametrize("kind", ["step", "sequence"])

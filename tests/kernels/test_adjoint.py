@@ -11,9 +11,7 @@ from torch import Tensor, sigmoid, tanh
 
 from recurra.cells import GRU, LSTM, Cell, Elman, ProjectedLSTM, Zoneout
 from recurra.kernels.encode import arguments
-from recurra.kernels.layout import stages
 from recurra.kernels.section import OUTPUTS
-from recurra.names import vectors_of
 from recurra.program import Program, trace
 from tests.cells.zoo import ZOO
 from tests.kernels.interpreter import Back, Step
@@ -85,10 +83,10 @@ def by_letter(
 ) -> dict[str, Any]:
     """The same by the encoded program."""
     numbers = {name: value.detach().numpy() for name, value in at.items()}
-    products = stages(program)[1]
+    products = [body.product for body in program.bodies]
     names = [
         ("weight_ih", "bias_ih", "gain_ih"),
-        *((None, None, None) if each is None else vectors_of(each) for each in products),
+        *((None, None, None) if each is None else each.vectors for each in products),
     ]
     weights = [tuple(numbers.get(name or "") for name in each) for each in names]
     noise, state = group(numbers, "noise."), list(group(numbers, "state.").values())
@@ -118,11 +116,8 @@ def by_letter(
     found |= dict(zip(("weight_ih", "bias_ih", "gain_ih"), back.dweights[-1], strict=True))
     for number, product in enumerate(products):
         if product is not None and number in back.dweights:
-            rows = slice(
-                product.first * (unit := code["phases"][number][1][4]),
-                (product.first + len(product.gates)) * unit,
-            )
-            for name, d in zip(vectors_of(product), back.dweights[number], strict=True):
+            rows = product.rows(code["phases"][number][1][4])
+            for name, d in zip(product.vectors, back.dweights[number], strict=True):
                 if name in found:
                     found[name][rows] += d
     assert sum(kind == "dnoise" for kind, _ in back.found) in (0, len(noise))

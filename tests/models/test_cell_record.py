@@ -140,7 +140,7 @@ def test_options_that_json_does_not_hold_are_told_by_the_program() -> None:
     curved = Slopes((0.5, 2.0), "a", LeakyElman(), sigmoid)
     record = again(curved)
     with refused(
-        'one whose program has in line 5 of its step "h\' = tanh(t3)", where "h\' = sigmoid(t3)"'
+        'one whose program has in line 6 of its step "h\' = tanh(t3)", where "h\' = sigmoid(t3)"'
         " was saved; give"
     ):
         open_cell(record, [Slopes, LeakyElman])
@@ -179,7 +179,7 @@ def test_other_equations_are_refused_with_the_line_that_differs() -> None:
     begin = "cells must hold JANET as it was saved, got one whose program "
     end = "; give the class as it was when the model was trained"
     with refused(
-        f"{begin}has in line 3 of its step 'g = relu(a.g)', where 'g = tanh(a.g)' was saved{end}"
+        f"{begin}has in line 5 of its step 'g = relu(a.g)', where 'g = tanh(a.g)' was saved{end}"
     ) as caught:
         open_cell(again(JANET()), [OTHER])
     assert "\n" not in str(caught.value)

@@ -28,7 +28,7 @@ LINES = [
 def test_every_kind_of_layer_is_a_line() -> None:
     net = every_kind()
     assert [repr(layer) for layer in net.layers[:3]] == LINES
-    for layer in walk(net.layers):
+    for _, layer in walk(net.layers):
         assert (
             "\n" not in repr(layer)
             and "array" not in repr(layer)

@@ -22,7 +22,7 @@ from recurra.network import Activation, Linear, Loop, Network, Recurrent, Residu
 from recurra.network.file import checksum, read, write
 from recurra.program import to_json, trace
 from recurra.program.evaluation import forward_only
-from recurra.program.graph import Body
+from recurra.program.graph import Body, Product
 from tests.cells.zoo import CoupledLSTM
 from tests.network.nets import PRECISIONS, adaptive, every_kind, matrix, numbers, recurrent
 
@@ -319,10 +319,12 @@ def deep(times: int) -> Network:
 
 
 def phases(count: int) -> Network:
-    """A cell whose program has so many phases, all but the first empty."""
+    """A cell whose program has so many phases, all but the first only copying h."""
     layer = recurrent(LSTM(), 2, 2)
     program = layer.program
-    empty, derivative = Body((), None, ()), program.derivative
+    h = next(number for number, node in enumerate(program.nodes) if node.name == "h")
+    copy = Product(h, ("i",), None, None, None, (), 0, 1, "hidden", "hidden")
+    empty, derivative = Body((), copy, ()), program.derivative
     longer = replace(derivative, bodies=((((), ()),) * count), dv=({},) * count)
     return Network(
         (

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recurra.cells import GRU, Cell, LayerNormLSTM, PeepholeLSTM, ProjectedLSTM, Zoneout
+from recurra.cells import GRU, Cell, LayerNormLSTM, MinGRU, PeepholeLSTM, ProjectedLSTM, Zoneout
 from recurra.errors import ProgramError
 from recurra.program import from_json, to_json, trace
 from recurra.program.check import check
@@ -68,9 +68,17 @@ def mixed_widths(record: dict[str, Any]) -> None:
 
 
 def operand_of_nothing(record: dict[str, Any]) -> None:
-    """What the second phase computes, said to be an operand of a product that it has not."""
-    operand, none, nodes = record["bodies"][1]
-    record["bodies"][1] = [[*operand, *nodes], none, []]
+    """What the only phase computes, said to be an operand of a product that it has not."""
+    operand, none, nodes = record["bodies"][0]
+    record["bodies"][0] = [[*operand, *nodes], none, []]
+
+
+def without_a_product(record: dict[str, Any]) -> None:
+    """A second phase that multiplies nothing, where only the first may."""
+    record["bodies"].append([[], None, []])
+    bodies, _, dv, *_ = record["derivative"]
+    bodies.append([[], []])
+    dv.append({})
 
 
 PEEPHOLE, PROJECTED, NORMED, ZONEOUT = (
@@ -186,13 +194,28 @@ REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
         "must be as wide as what it reads, ['h', 'hidden'], got 'hidden'",
     ),
     "an operand of nothing": (
-        ZONEOUT,
+        MinGRU(),
         operand_of_nothing,
-        "operand_nodes of phase 1 must be none where nothing is multiplied, got [",
+        "operand_nodes of phase 0 must be none where nothing is multiplied, got [",
+    ),
+    "nothing multiplied": (
+        ZONEOUT,
+        without_a_product,
+        "phase 1 must have a product, got none; only the first may",
+    ),
+    "a bias of nothing": (
+        NORMED,
+        lambda r: product(r, 1, norm=[], gain=None),
+        "product of phase 1 must have a norm for its gain, a norm or a weight for its bias, got",
+    ),
+    "a gain of nothing": (
+        PEEPHOLE,
+        lambda r: product(r, 0, gain="gain_hh"),
+        "product of phase 0 must have a norm for its gain, a norm or a weight for its bias, got",
     ),
     "computed twice": (
         ZONEOUT,
-        lambda r: r["bodies"][1][2].append(r["bodies"][0][2][-1]),
+        lambda r: r["bodies"][0][2].append(r["bodies"][0][2][-1]),
         "must be computed once, got it again",
     ),
     "beyond its weight": (
@@ -203,7 +226,7 @@ REFUSED: dict[str, tuple[Cell, Callable[[dict[str, Any]], object], str]] = {
     "v's width": (
         PROJECTED,
         lambda r: first(r, "v", "h").__setitem__(5, "hidden"),
-        "must be h wide, and a gate if it adds the input, got",
+        "must be h wide, got",
     ),
 }
 

@@ -28,7 +28,7 @@ def test_a_program_is_a_line_and_its_text(name: str) -> None:
 def test_the_operations_are_counted() -> None:
     assert (
         repr(trace(recurra.cells.Elman()))
-        == "Program(Elman(nonlinearity='tanh'): 1 operation, 3 in the derivative)"
+        == "Program(Elman(nonlinearity='tanh'): 2 operations, 3 in the derivative)"
     )
 
 

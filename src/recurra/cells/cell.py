@@ -52,6 +52,18 @@ class Phase(NamedTuple):
     gain: str | None = None
     norm: tuple[tuple[str, ...], ...] = ()
 
+    @property
+    def vectors(self) -> tuple[str | None, str | None, str | None]:
+        """The weight, the bias and the gain that are read: a bias by weight_hh, both by a norm.
+
+        >>> Phase(Cell().pointwise, ("n",)).vectors
+        ('weight_hh', 'bias_hh', None)
+        >>> Phase(Cell().pointwise, ("h",), weight="weight_hr").vectors
+        ('weight_hr', None, None)
+        """
+        adds = bool(self.norm) or self.weight == "weight_hh"
+        return self.weight, self.bias if adds else None, self.gain if self.norm else None
+
 
 class Noise(NamedTuple):
     """A random factor drawn before a scan: 0 with probability `zero`, else `value`.
@@ -163,8 +175,8 @@ class Cell:
         """
         if name in ("weight_ih", "bias_ih", "gain_ih"):
             return self.gates
-        named = [(phase, (phase.weight, *shifts(phase))) for phase in self.active_phases()]
-        return tuple(gate for phase, names in named if name in names for gate in phase.gates)
+        reads = [phase for phase in self.active_phases() if name in phase.vectors]
+        return tuple(gate for phase in reads for gate in phase.gates)
 
     def weights(
         self, input_size: int, hidden_size: int, biases: int = 2
@@ -200,8 +212,8 @@ class Cell:
             shapes["gain_ih"] = (rows,)
         for phase in phases:
             unit = self.phase_width(phase, hidden_size) * len(phase.gates)
-            for name in shifts(phase) if unit else ():
-                if not (name == "bias_hh" and biases < 2):
+            for name in phase.vectors[1:] if unit else ():
+                if name is not None and not (name == "bias_hh" and biases < 2):
                     shapes[name] = (shapes.get(name, (0,))[0] + unit,)
         return shapes | {name: (self.width(name, hidden_size),) for name in self.params}
 
@@ -213,16 +225,20 @@ class Cell:
             else hidden_size
         )
 
-    def first_block(self, phase: Phase) -> int:
-        """How many blocks of the phase's weight belong to earlier phases."""
-        before = 0
-        for other in self.active_phases():
-            if other.gates == phase.gates and other.weight == phase.weight:
-                return before
-            before += len(other.gates) if other.weight == phase.weight else 0
-        raise ArgumentError(
-            f"phase must be one of the cell's own, got one with gates {phase.gates}"
-        )
+    def rows(self, phase: Phase) -> tuple[int, int]:
+        """The first block of the phase's weight that is the phase's own, and how many there are in
+        all.
+        """
+        if phase.weight is None:
+            return 0, len(phase.gates)
+        sharers = [other for other in self.active_phases() if other.weight == phase.weight]
+        gates = [other.gates for other in sharers]
+        if phase.gates not in gates:
+            raise ArgumentError(
+                f"phase must be one of the cell's own, got one with gates {phase.gates}"
+            )
+        sizes = [len(each) for each in gates]
+        return sum(sizes[: gates.index(phase.gates)]), sum(sizes)
 
     def lasting(self) -> tuple[str, ...]:
         """Names of the masks that last a whole sequence and so ride in the state."""
@@ -293,31 +309,17 @@ class Cell:
         if not phase.gates:
             return {}
         v = phase.operand(s)
-        gain, bias = weights.get(phase.gain or ""), weights.get(phase.bias)
+        bias, gain = (weights.get(name or "") for name in phase.vectors[1:])
         if phase.weight:
-            weight = weights[phase.weight]
-            total = sum(len(p.gates) for p in self.active_phases() if p.weight == phase.weight)
+            weight, (first, total) = weights[phase.weight], self.rows(phase)
             if len(phase.gates) < total:
-                unit, start = weight.shape[0] // total, self.first_block(phase)
-                rows = slice(start * unit, (start + len(phase.gates)) * unit)
+                unit = weight.shape[0] // total
+                rows = slice(first * unit, (first + len(phase.gates)) * unit)
                 weight, gain, bias = weight[rows], rows_of(gain, rows), rows_of(bias, rows)
-            v = F.linear(v, weight, None if phase.norm or phase.weight != "weight_hh" else bias)
+            v = F.linear(v, weight, None if phase.norm else bias)
         if phase.norm:
             v = row_norm(v, phase.gates, phase.norm, gain, bias)
         return dict(zip(phase.gates, v.chunk(len(phase.gates), -1)))
-
-
-def shifts(phase: Phase) -> tuple[str, ...]:
-    """The bias and the gain that a phase's v is given: those of weight_hh, and of a norm.
-
-    >>> shifts(Phase(Cell().pointwise, ("n",))), shifts(
-    ...     Phase(Cell().pointwise, ("h",), weight="weight_hr")
-    ... )
-    (('bias_hh',), ())
-    """
-    if not phase.norm:
-        return (phase.bias,) if phase.weight == "weight_hh" else ()
-    return (phase.bias, phase.gain) if phase.gain else (phase.bias,)
 
 
 def draw(

@@ -20,7 +20,7 @@ def rows_of(vector: Tensor | None, rows: slice) -> Tensor | None:
     return None if vector is None else vector[rows]
 
 
-def group_norm(v: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
+def group_norm(v: Tensor, gain: Tensor | None, bias: Tensor | None, eps: float = EPS) -> Tensor:
     """Layer norm over the whole of the last axis, of numbers too whose squares overflow: such rows
     are made smaller first.
 
@@ -32,7 +32,7 @@ def group_norm(v: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
     shrink = (MOST / torch.linalg.vector_norm(v.detach(), float("inf"), -1, keepdim=True)).clamp(
         max=1.0
     )
-    return F.layer_norm(v * shrink, v.shape[-1:], gain, bias, EPS)
+    return F.layer_norm(v * shrink, v.shape[-1:], gain, bias, eps)
 
 
 def row_norm(

@@ -66,7 +66,7 @@ def _network(path: str) -> dict[str, Any]:
     network = open_network(path)
     layers = [
         layer.program.cell if isinstance(layer, Recurrent) else type(layer).__name__
-        for layer in walk(network.layers)
+        for _, layer in walk(network.layers)
     ]
     record: dict[str, Any] = {
         "layers": layers,

@@ -100,7 +100,7 @@ class Layers:
             yield from self._recurrent(layer, place)
         else:
             yield f"float inner[{wide}];"
-            yield from self.chain(layer.layers, f"{here}_", "x", "inner")
+            yield from self.chain(layer.inside, f"{here}_", "x", "inner")
             yield f"for (int j = 0; j < {wide}; ++j) y[j] = x[j] + inner[j];"
 
     def _vector(self, place: str, name: str, vector: Any) -> str | None:
@@ -231,7 +231,7 @@ class Layers:
 def stateful(layer: Layer) -> bool:
     """Whether a layer, or one within it, remembers anything."""
     if isinstance(layer, Residual):
-        return any(stateful(each) for each in layer.layers)
+        return any(stateful(each) for each in layer.inside)
     return isinstance(layer, Recurrent) or (isinstance(layer, Conv) and layer.past > 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recurra.export.c_text import Collection, at, bare, comment, distinct, number, plus
 from recurra.network import Recurrent
-from recurra.network.loop import NORM_EPS
+from recurra.network.equations import NORM_EPS
 from recurra.program.graph import ALPHABET, Node, Product
 
 Piece = list[int] | Product
@@ -73,7 +73,7 @@ class Step:
             live.add(here)
             node = self.nodes[here]
             todo += node.args
-            if node.op in ("a", "v"):
+            if node.op == "v":
                 todo.append(self.products[node.phase].operand)
         return live
 
@@ -95,7 +95,7 @@ class Step:
         read = {
             (node.phase, node.name)
             for node in (self.nodes[here] for here in self.live)
-            if node.op in ("a", "v")
+            if node.op == "v"
         }
         for phase, body in enumerate(self.layer.program.bodies):
             for group, product in ((body.operand_nodes, body.product), (body.nodes, None)):
@@ -169,9 +169,6 @@ class Step:
         node = self.nodes[here]
         if node.op == "const":
             return number(node.value) if node.value >= 0 else f"({number(node.value)})"
-        if node.op == "a":
-            u = plus("u", list(self.layer.program.gates).index(node.name) * self.layer.hidden)
-            return f"({at(u)} + {at(self._block(node))})"
         if here not in self.units:
             return self.collection.operation(node.op, [self._value(arg, home) for arg in node.args])
         if self.homes.get(here) == home:
@@ -222,11 +219,7 @@ class Step:
     def _product(self, product: Product) -> list[str]:
         units, gates = self.layer.units[product.width], len(product.gates)
         target = f"v{next(phase for phase, each in self.products.items() if each is product)}"
-        start, end = (
-            (product.first * units, (product.first + gates) * units)
-            if product.weight
-            else (0, units)
-        )
+        rows = product.rows(units)
         lines = [
             f"float {target}[{gates * units}]; /* {comment(', '.join(product.gates))}: {units}"
             " each */"
@@ -240,18 +233,15 @@ class Step:
                 f"float {source}[{width}];",
                 f"for (int j = 0; j < {width}; ++j) {source}[j] = {value};",
             ]
-        named = (
-            self._vector(product.bias) if product.norm or product.weight == "weight_hh" else None
-        )
         bias, gain = (
-            None if name is None else plus(name, start)
-            for name in (named, self._vector(product.gain))
+            None if name is None else plus(name, rows.start)
+            for name in (self._vector(product.bias), self._vector(product.gain))
         )
         if product.weight:
             matrix = self.layer.matrices[product.weight]
-            own = None if product.norm else bias
+            own = bias if product.adds_bias else None
             lines += self.collection.fill(
-                target, f"{self.place}_{product.weight}", matrix, own, source, slice(start, end)
+                target, f"{self.place}_{product.weight}", matrix, own, source, rows
             )
         else:
             lines.append(f"for (int j = 0; j < {units}; ++j) {target}[j] = {at(source)};")

@@ -32,7 +32,7 @@ def recorded(model: Any, network: Network) -> Network:
         record = json.loads(text)
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']!r}")
-        first = {each["name"]: np.array(each["first"], np.float32) for each in record["states"]}
+        first_of = {each["name"]: np.array(each["first"], np.float32) for each in record["states"]}
         vocabulary, facts, precision = (
             record["vocabulary"],
             dict(record["facts"]),
@@ -44,13 +44,11 @@ def recorded(model: Any, network: Network) -> Network:
             f" ({reason(error)}); remove it from the metadata"
         )
         raise DataError(text) from None
-    if any(
-        spec.name not in first or first[spec.name].shape != spec.first.shape
-        for spec in network.states
-    ):
+    first = _of_the_graph(network, first_of)
+    if first is None:
         names = (
-            f"{', '.join(first) or 'none'}, for {', '.join(spec.name for spec in network.states)}"
-            " in the graph"
+            f"{', '.join(first_of) or 'none'}, for"
+            f" {', '.join(spec.name for spec in network.states)} in the graph"
         )
         raise DataError(
             f"path must hold a record of its own graph, got one of the states {names}; export the"
@@ -67,6 +65,21 @@ def recorded(model: Any, network: Network) -> Network:
     )
     kept = made.quantised(precision) if precision in ("bfloat16", "int8") else made
     return kept if _same(made, kept) else made
+
+
+def _of_the_graph(network: Network, recorded: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The recorded first states by the names that they have in the graph: of a layer in the same
+    order, since an operator of ONNX forgets what a cell called them. None where they do not fit.
+    """
+    found: dict[str, Any] = {}
+    for spec in network.states:
+        place = spec.name.rpartition(".")[0]
+        own = [name for name in recorded if name.rpartition(".")[0] == place]
+        number = sum(name.rpartition(".")[0] == place for name in found)
+        if number >= len(own) or recorded[own[number]].shape != spec.first.shape:
+            return None
+        found[spec.name] = recorded[own[number]]
+    return found
 
 
 def _begin(layer: Layer, place: str, first: Mapping[str, Any]) -> Layer:

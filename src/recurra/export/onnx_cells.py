@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,20 +10,10 @@ import numpy.typing as npt
 
 from recurra.export.onnx_weights import Order, Weights, in_order
 from recurra.network import Recurrent
-from recurra.program.evaluation import forward_only
+from recurra.program.compare import Equation, matching_names
 from recurra.program.graph import Program
-from recurra.program.serial import to_json
 
 Array = npt.NDArray[Any]
-PLAIN: Order = ((0, False),)
-LSTM_ROWS: Order = ((0, False), (3, False), (1, False), (2, False))
-"""i f g o as i o f c."""
-GRU_ROWS: Order = ((1, False), (0, False), (2, False))
-"""r z n as z r h."""
-TURNED_ROWS: Order = ((1, True), (0, False), (2, False))
-"""The same of a GRU that takes the new with z, where ONNX keeps the old: sigmoid(-a) = 1 -
-sigmoid(a).
-"""
 
 
 class Operator(NamedTuple):
@@ -32,15 +21,19 @@ class Operator(NamedTuple):
 
     Attributes:
         name: "RNN", "LSTM" or "GRU".
-        rows: the order of its rows.
+        inputs, recurrent: the order of the rows of its W and of its R.
         peepholes: the parameters that make its P, in order.
         attributes: those of the node.
+        weight, bias: of its recurrent product, by name.
     """
 
     name: str
-    rows: Order
-    peepholes: tuple[str, ...] = ()
-    attributes: tuple[tuple[str, Any], ...] = ()
+    inputs: Order
+    recurrent: Order
+    peepholes: tuple[str, ...]
+    attributes: tuple[tuple[str, Any], ...]
+    weight: str
+    bias: str
 
     def write(
         self,
@@ -51,15 +44,16 @@ class Operator(NamedTuple):
         states: dict[str, str],
         sequence: bool,
     ) -> tuple[str, dict[str, str]]:
-        """Write a layer; as `recurra.export.onnx_scan.recurrent` says it."""
+        """Write a layer; its output, and its new states by name."""
         sheet = weights.sheet
         direction, time = sheet.whole(0), sheet.whole(0)
-        order = self.rows if len(self.rows) > 1 else ()
         w, r = (
             sheet.add(
-                "Unsqueeze", weights.matrix(layer.matrices[name], place + name, order), direction
+                "Unsqueeze",
+                weights.matrix(layer.matrices[name], place + name, order if len(order) > 1 else ()),
+                direction,
             )
-            for name in ("weight_ih", "weight_hh")
+            for name, order in (("weight_ih", self.inputs), (self.weight, self.recurrent))
         )
         first = [sheet.add("Unsqueeze", state, direction) for state in states.values()]
         inputs = [
@@ -91,38 +85,78 @@ class Operator(NamedTuple):
 
     def _biases(self, weights: Weights, layer: Recurrent, place: str) -> str:
         """B, (1, 2 * G * H); "" where the layer has neither."""
-        found = [layer.vectors.get(name) for name in ("bias_ih", "bias_hh")]
+        found = [layer.vectors.get(name) for name in ("bias_ih", self.bias)]
         if all(bias is None for bias in found):
             return ""
         zero = np.zeros(layer.matrices["weight_ih"].shape[0], np.float32)
         both = np.concatenate(
-            [in_order(zero if bias is None else bias, self.rows) for bias in found]
+            [
+                in_order(zero if bias is None else bias, order)
+                for bias, order in zip(found, (self.inputs, self.recurrent))
+            ]
         )
         return weights.sheet.array(both[None], f"{place}biases")
 
 
-def fingerprint(program: Program) -> str:
-    """What tells programs apart by their step; what the cell is called and its derivative do not
-    count.
+class Form(NamedTuple):
+    """What an operator computes.
+
+    Attributes:
+        name: "RNN", "LSTM" or "GRU".
+        equations: each new state.
+        gates: in the order of the operator's rows; one with a "-" has them with the sign turned.
+        peepholes: the parameters that make its P, in order.
+        attributes: those of the node.
     """
-    return hashlib.sha256(to_json(replace(forward_only(program), cell="")).encode()).hexdigest()[
-        :16
-    ]
+
+    name: str
+    equations: dict[str, Equation]
+    gates: tuple[str, ...]
+    peepholes: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, Any], ...] = ()
 
 
-OPERATORS: dict[str, Operator] = {
-    "2872625fc83b69fa": Operator("RNN", PLAIN, (), (("activations", ["Tanh"]),)),  # Elman(tanh)
-    "cc4c0b214d9e6f9a": Operator("RNN", PLAIN, (), (("activations", ["Relu"]),)),  # Elman(relu)
-    "57ab88177b107684": Operator("LSTM", LSTM_ROWS),  # LSTM
-    "ffc369ce54141b7b": Operator("LSTM", LSTM_ROWS, ("p_i", "p_o", "p_f")),  # PeepholeLSTM
-    "01b000579ceccd41": Operator("GRU", GRU_ROWS, (), (("linear_before_reset", 1),)),  # GRU
-    "8f33d28d80c5336b": Operator(
-        "GRU", TURNED_ROWS, (), (("linear_before_reset", 0),)
-    ),  # ResetBeforeGRU
-}
-"""By the fingerprint of the built-in cell: a program that came from a file is known without
-PyTorch.
-"""
+H: Equation = ("state", "h")
+C: Equation = ("state", "c")
+
+
+def _a(gate: str, operand: Equation = H) -> Equation:
+    """The pre-activation of a gate."""
+    return "add", ("u", gate), ("v", gate, operand)
+
+
+def _rnn(function: str, name: str) -> Form:
+    return Form("RNN", {"h": (function, _a("h"))}, ("h",), attributes=(("activations", [name]),))
+
+
+def _lstm(peepholes: bool) -> Form:
+    def gate(name: str, memory: Equation) -> Equation:
+        a = _a(name)
+        return "sigmoid", ("add", a, ("mul", ("param", f"p_{name}"), memory)) if peepholes else a
+
+    c = ("add", ("mul", gate("f", C), C), ("mul", gate("i", C), ("tanh", _a("g"))))
+    equations = {"h": ("mul", gate("o", c), ("tanh", c)), "c": c}
+    return Form("LSTM", equations, ("i", "o", "f", "g"), ("p_i", "p_o", "p_f") if peepholes else ())
+
+
+def _grus() -> Iterator[Form]:
+    """ONNX keeps the old with z; a cell that takes the new has z's rows with the sign turned:
+    sigmoid(-a) = 1 - sigmoid(a).
+    """
+    r, z = ("sigmoid", _a("r")), ("sigmoid", _a("z"))
+    after = ("tanh", ("add", ("u", "n"), ("mul", r, ("v", "n", H))))
+    before = ("tanh", _a("n", ("mul", r, H)))
+    for reset, n in enumerate((before, after)):
+        for gates, kept, new in ((("z", "r", "n"), H, n), (("-z", "r", "n"), n, H)):
+            between = (
+                ("add", ("mul", ("sub", 1.0, z), new), ("mul", z, kept)),
+                ("add", new, ("mul", z, ("sub", kept, new))),
+            )
+            for h in between:
+                yield Form("GRU", {"h": h}, gates, (), (("linear_before_reset", reset),))
+
+
+FORMS = (_rnn("tanh", "Tanh"), _rnn("relu", "Relu"), _lstm(False), _lstm(True), *_grus())
 
 
 def own_operator(program: Program) -> Operator | None:
@@ -133,4 +167,27 @@ def own_operator(program: Program) -> Operator | None:
     >>> own_operator(trace(GRU())).name, own_operator(trace(MinGRU()))
     ('GRU', None)
     """
-    return OPERATORS.get(fingerprint(program))
+    products = [body.product for body in program.bodies if body.product]
+    read = {product.vectors[:2] for product in products}
+    if len(read) != 1 or len(products) != len(program.bodies):
+        return None
+    weight, bias = next(iter(read))
+    recurrent = [gate for product in products for gate in product.gates]
+    for form in FORMS:
+        names = matching_names(program, form.equations)
+        if names is not None and len(recurrent) == len(program.gates) == len(form.gates):
+            inputs, rows = (_order(form, names, gates) for gates in (program.gates, recurrent))
+            peepholes = tuple(names[f"param.{name}"] for name in form.peepholes)
+            return Operator(
+                form.name, inputs, rows, peepholes, form.attributes, str(weight), str(bias)
+            )
+    return None
+
+
+def _order(form: Form, names: dict[str, str], gates: Any) -> Order:
+    """Where the operator's rows are among a program's gates."""
+    given = list(gates)
+    return tuple(
+        (given.index(names[f"gate.{gate.lstrip('-')}"]), gate.startswith("-"))
+        for gate in form.gates
+    )

@@ -9,11 +9,12 @@ from typing import Any
 
 from recurra.durable import write_durably
 from recurra.errors import ArgumentError, ConversionError, RunError, choice_text
-from recurra.export.onnx_layers import Layers
+from recurra.export.onnx_backend import Written
 from recurra.export.onnx_sheet import IR_VERSION, OPSET, Sheet, require_onnx
 from recurra.export.onnx_weights import Weights
 from recurra.export.signature import KINDS, record, state_names
 from recurra.network import Network
+from recurra.network.equations import chain
 
 FORMAT = "recurra-onnx-1"
 MOST_BYTES = 2**31 - 2**20
@@ -89,9 +90,9 @@ def _check_size(network: Network) -> None:
 def _model(network: Network, kind: str, sheet: Sheet) -> Any:
     """The model, its nodes written on a fresh sheet."""
     onnx, names = sheet.onnx, state_names(network)
-    layers = Layers(Weights(sheet), names, kind == "sequence")
-    sheet.name(layers.chain(network.layers, "", "x"), "y")
-    for name, value in layers.after.items():
+    written = Written(network, Weights(sheet), names, kind == "sequence")
+    sheet.name(chain(written, network.layers, "", "x"), "y")
+    for name, value in written.after.items():
         sheet.name(value, f"{names[name]}_out")
     steps = ["time", "batch"] if kind == "sequence" else ["batch"]
     kinds = onnx.TensorProto

@@ -1,8 +1,7 @@
-"""How each operation of a program, and each activation, is said in ONNX."""
+"""How each operation of a program is said in ONNX."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from recurra.export.onnx_sheet import Sheet
@@ -90,27 +89,8 @@ COMPOSED: dict[str, Callable[..., str]] = {
 }
 
 
-def activate(sheet: Sheet, kind: str, x: str) -> str:
-    """Write an activation of `recurra.network.Activation`; returns the name of its value."""
-    if kind == "sigmoid":
-        return sheet.add("Sigmoid", x)
-    if kind in ("relu", "tanh"):
-        return sheet.add(DIRECT[kind], x)
-    if kind == "gelu":
-        bend = sheet.add("Erf", sheet.add("Div", x, sheet.number(math.sqrt(2))))
-    else:
-        cube = sheet.add("Mul", sheet.add("Mul", x, x), sheet.add("Mul", x, sheet.number(0.044715)))
-        bend = sheet.add(
-            "Tanh",
-            sheet.add("Mul", sheet.add("Add", x, cube), sheet.number(math.sqrt(2 / math.pi))),
-        )
-    return sheet.add(
-        "Mul", sheet.add("Mul", x, sheet.number(0.5)), sheet.add("Add", sheet.number(1), bend)
-    )
-
-
-def normalise(sheet: Sheet, x: str, gain: str, bias: str, eps: float) -> str:
-    """Write a layer norm over the row; `bias` may be "".
+def normalise(sheet: Sheet, x: str, gain: str, bias: str | None, eps: float) -> str:
+    """Write a layer norm over the row.
 
     The mean is taken off first: a row far from zero would cost ONNX Runtime's LayerNormalization
     its digits.

@@ -184,7 +184,7 @@ def example_sizes(
     network: Network, sizes: Mapping[str, int | None] | None = None
 ) -> dict[str, int]:
     """How large an example is along each axis."""
-    past = sum(layer.past for layer in walk(network.layers) if isinstance(layer, Conv))
+    past = sum(layer.past for _, layer in walk(network.layers) if isinstance(layer, Conv))
     usual = {"T": min(max(STEPS, past + 2), MOST_STEPS), "B": BATCH, "C": network.input_size}
     return {axis: (sizes or {}).get(axis) or size for axis, size in usual.items()}
 

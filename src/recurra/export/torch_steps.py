@@ -12,34 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recurra.errors import ConversionError, MissingDependency
-from recurra.network import (
-    Activation,
-    AdaptiveSoftmax,
-    Conv,
-    Embedding,
-    Layer,
-    LayerNorm,
-    Linear,
-    Matrix,
-    Network,
-    Recurrent,
-    Residual,
-)
-from recurra.network.loop import NORM_EPS
-from recurra.program.evaluate import evaluate
-from recurra.program.graph import Product
+from recurra.errors import MissingDependency
+from recurra.kernels.tensors import Tensors
+from recurra.network import Conv, Matrix, Network, Recurrent
+from recurra.network.equations import cell_step, chain
+from recurra.network.network import walk
 
-ACTIVATIONS = {
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-}
 States = dict[str, Tensor]
-Shared = dict[int, "Kept"]
-"""What stands for a matrix, by its identity: one that two layers use is kept once."""
 
 
 def tensor(array: npt.NDArray[Any]) -> Tensor:
@@ -64,181 +43,74 @@ class Kept(nn.Module):
         return rows if self.scales is None else rows * self.scales[at].unsqueeze(-1)  # type: ignore[index,operator]
 
 
-def _kept(matrix: Matrix, shared: Shared) -> Kept:
-    return shared.setdefault(id(matrix), Kept(matrix))
+class Exported(Tensors):
+    """The primitives of a graph: weights are parameters of it, states go in and come out.
 
-
-class Linears(nn.Module):
-    """Layers without a state, (..., I) to (..., O), and tokens to vectors."""
-
-    def __init__(self, layer: Embedding | Linear | LayerNorm | Activation, shared: Shared) -> None:
-        super().__init__()
-        self.layer = layer
-        if isinstance(layer, (Embedding, Linear)):
-            self.weight = _kept(layer.weight, shared)
-        for name in ("gain", "bias"):
-            vector = getattr(layer, name, None)
-            self.register_buffer(name, None if vector is None else tensor(vector))
-
-    def forward(self, x: Tensor, states: States) -> Tensor:
-        """What comes out; the states are left as they are."""
-        layer = self.layer
-        if isinstance(layer, Embedding):
-            return self.weight.rows(x)
-        if isinstance(layer, Linear):
-            return F.linear(x, self.weight.rows(), self.bias)  # type: ignore[arg-type]
-        if isinstance(layer, LayerNorm):
-            return F.layer_norm(x, (layer.width,), self.gain, self.bias, layer.eps)  # type: ignore[arg-type]
-        done: Tensor = ACTIVATIONS[layer.kind](x)
-        return done
-
-
-class Clusters(nn.Module):
-    """An adaptive softmax."""
-
-    def __init__(self, layer: AdaptiveSoftmax, shared: Shared) -> None:
-        super().__init__()
-        self.layer = layer
-        self.products = nn.ModuleList(_kept(matrix, shared) for matrix in layer.matrices)
-        self.register_buffer("bias", None if layer.bias is None else tensor(layer.bias))
-
-    def forward(self, x: Tensor, states: States) -> Tensor:
-        """Log-probabilities of all words."""
-        head, *pairs = (kept.rows() for kept in self.products)  # type: ignore[operator]
-        chances = F.linear(x, head, self.bias).log_softmax(-1)  # type: ignore[arg-type]
-        words = self.layer.words
-        parts = [chances[..., :words]]
-        for number, (narrow, wide) in enumerate(zip(pairs[::2], pairs[1::2]), words):
-            parts.append(
-                chances[..., number : number + 1] + (x @ narrow.T @ wide.T).log_softmax(-1)
-            )
-        return torch.cat(parts, -1)
-
-
-class Taps(nn.Module):
-    """A causal convolution; the inputs that it still needs are its state."""
-
-    def __init__(self, layer: Conv, place: str, sequence: bool, shared: Shared) -> None:
-        super().__init__()
-        self.layer, self.past, self.sequence = layer, f"{place}past", sequence
-        self.weight = _kept(layer.weight, shared)
-        self.register_buffer("bias", None if layer.bias is None else tensor(layer.bias))
-
-    def forward(self, x: Tensor, states: States) -> Tensor:
-        """What comes out; the past in `states` moves on."""
-        layer = self.layer
-        seen = (x if self.sequence else x.unsqueeze(0)).permute(1, 2, 0)
-        if layer.past:
-            before = states[self.past]
-            seen = torch.cat(
-                [before.unflatten(1, (layer.past, layer.width)).transpose(1, 2), seen], 2
-            )
-            states[self.past] = seen[..., -layer.past :].transpose(1, 2).flatten(1)
-        taps = self.weight.rows().unflatten(1, (layer.kernel, -1)).transpose(1, 2)
-        settings = dict(dilation=layer.dilation, groups=layer.groups)
-        y = F.conv1d(seen, taps, self.bias, **settings).permute(2, 0, 1)  # type: ignore[arg-type]
-        return y if self.sequence else y.squeeze(0)
-
-
-class Step(nn.Module):
-    """A recurrent layer, its step printed from the program; over a sequence, torch's `scan` of
-    it.
+    Args:
+        kept, vectors: what stands for a matrix, and for a vector, by its identity.
+        states: by the network's names; they move on.
+        sequence: whether values are (T, B, width) and not (B, width).
     """
 
-    def __init__(self, layer: Recurrent, place: str, sequence: bool, shared: Shared) -> None:
-        super().__init__()
-        self.layer, self.program, self.place, self.sequence = layer, layer.program, place, sequence
-        for name, matrix in layer.matrices.items():
-            self.add_module(name, _kept(matrix, shared))
-        for name, vector in layer.vectors.items():
-            self.register_buffer(name, tensor(vector))
+    def __init__(
+        self, kept: dict[int, Kept], vectors: dict[int, Tensor], states: States, sequence: bool
+    ) -> None:
+        super().__init__(torch.empty(0))
+        self.kept, self.vectors, self.states, self.sequence = kept, vectors, states, sequence
+        self._dense: dict[int, Tensor] = {}
 
-    def forward(self, x: Tensor, states: States) -> Tensor:
-        """What comes out; the layer's states in `states` move on."""
-        dense = {
-            name: kept.rows() for name, kept in self.named_children() if isinstance(kept, Kept)
-        }
-        vectors = dict(self.named_buffers(recurse=False))
-        names = list(self.program.state)
-        before = [states[self.place + name] for name in names]
-        u = self._project(x, dense["weight_ih"], vectors)
+    def matrix(self, matrix: Any) -> Tensor:
+        """The float32 weights that a matrix stands for."""
+        if id(matrix) not in self._dense:
+            self._dense[id(matrix)] = self.kept[id(matrix)].rows()
+        return self._dense[id(matrix)]
+
+    def array(self, vector: Any) -> Tensor:
+        """A vector."""
+        return self.vectors[id(vector)]
+
+    def rows(self, table: Any, tokens: Tensor) -> Tensor:
+        """Rows of a matrix, only these turned into float32."""
+        return self.kept[id(table)].rows(tokens)
+
+    def norm(
+        self, x: Tensor, width: int, eps: float, gain: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
+        """A layer norm over the row, as one operation."""
+        return F.layer_norm(x, (width,), gain, bias, eps)
+
+    def convolution(self, layer: Conv, place: str, x: Tensor) -> Tensor:
+        """The past and the sequence through a convolution; the new past is the end of both."""
+        seen = (x if self.sequence else x.unsqueeze(0)).permute(1, 2, 0)
+        if layer.past:
+            before = self.states[f"{place}past"].unflatten(1, (layer.past, layer.width))
+            seen = torch.cat([before.transpose(1, 2), seen], 2)
+            self.states[f"{place}past"] = seen[..., -layer.past :].transpose(1, 2).flatten(1)
+        taps = self.matrix(layer.weight).unflatten(1, (layer.kernel, -1)).transpose(1, 2)
+        bias = None if layer.bias is None else self.array(layer.bias)
+        y = F.conv1d(seen, taps, bias, dilation=layer.dilation, groups=layer.groups)
+        y = y.permute(2, 0, 1)
+        return y if self.sequence else y.squeeze(0)
+
+    def over_time(self, layer: Recurrent, place: str, u: Tensor) -> Tensor:
+        """A cell's step; over a sequence, torch's `scan` of it."""
+        before = [self.states[place + name] for name in layer.names]
+        for matrix in layer.matrices.values():
+            self.matrix(matrix)  # outside of the scan, not at each of its steps
+
+        def step(states: Sequence[Tensor], u: Tensor) -> list[Tensor]:
+            new = cell_step(self, layer, u, dict(zip(layer.names, states)))
+            return [value.clone() for value in new.values()]
+
         if not self.sequence:
-            after = self._step(u, before, dense, vectors)
+            after = step(before, u)
             y = after[0]
         else:
             after, y = _scan()(
-                lambda h, u: ((made := self._step(u, h, dense, vectors)), made[0].clone()),
-                before,
-                u,
-                dim=0,
+                lambda h, u: ((made := step(h, u)), made[0].clone()), before, u, dim=0
             )
-        states |= {self.place + name: value for name, value in zip(names, after)}
+        self.states |= {place + name: value for name, value in zip(layer.names, after)}
         return y
-
-    def _project(self, x: Tensor, weight: Tensor, vectors: States) -> Tensor:
-        """What the input adds to the gates, (..., G * H)."""
-        norm, bias = self.program.input_norm, vectors.get("bias_ih")
-        if not norm:
-            return F.linear(x, weight, bias)
-        return _groups(
-            x @ weight.T, [blocks * self.layer.hidden for blocks in norm], vectors["gain_ih"], bias
-        )
-
-    def _step(
-        self, u: Tensor, before: Sequence[Tensor], dense: States, vectors: States
-    ) -> list[Tensor]:
-        """The states (B, width) after a step, in the program's order."""
-        program, like = self.program, before[0]
-        blocks = dict(zip(program.gates, u.split(self.layer.hidden, 1)))
-        state = dict(zip(program.state, before))
-        sources = {"state": state, "u": blocks, "param": vectors}
-        values = {
-            number: sources[node.op][node.name]
-            for number, node in enumerate(program.nodes)
-            if node.op in sources
-        }
-        for number, node in enumerate(program.nodes):
-            if node.op == "const":
-                values[number] = torch.full((), node.value, dtype=like.dtype)
-        for phase, body in enumerate(program.bodies):
-            evaluate(program.nodes, body.operand_nodes, values, like)
-            if body.product is not None:
-                v = self._product(body.product, values[body.product.operand], dense, vectors)
-                for number, node in enumerate(program.nodes):
-                    if node.op in ("a", "v") and node.phase == phase and node.name in v:
-                        values[number] = (
-                            v[node.name] + blocks[node.name] if node.op == "a" else v[node.name]
-                        )
-            evaluate(program.nodes, body.nodes, values, like)
-        return [
-            values[number].expand_as(state[name]).clone() for name, number in program.state.items()
-        ]
-
-    def _product(
-        self, product: Product, operand: Tensor, dense: States, vectors: States
-    ) -> dict[str, Tensor]:
-        unit, gates, bias = (
-            self.layer.units[product.width],
-            len(product.gates),
-            vectors.get(product.bias),
-        )
-        part = (
-            slice(product.first * unit, (product.first + gates) * unit)
-            if product.weight
-            else slice(0, gates * unit)
-        )
-        v = operand @ dense[product.weight][part].T if product.weight else operand
-        if product.norm:
-            gain = vectors[product.gain][part] if product.gain else None
-            v = _groups(
-                v,
-                [blocks * unit for blocks in product.norm],
-                gain,
-                None if bias is None else bias[part],
-            )
-        elif product.weight == "weight_hh" and bias is not None:
-            v = v + bias[part]
-        return dict(zip(product.gates, v.split(unit, 1)))
 
 
 def _scan() -> Any:
@@ -249,46 +121,6 @@ def _scan() -> Any:
             f"a sequence needs a PyTorch that has scan, such as 2.13; this is {torch.__version__}"
         ) from None
     return scan
-
-
-def _groups(v: Tensor, sizes: list[int], gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Each group of a row normalised by itself."""
-    normed = torch.cat(
-        [
-            F.layer_norm(each, (size,), eps=NORM_EPS)
-            for each, size in zip(v.split(sizes, -1), sizes)
-        ],
-        -1,
-    )
-    normed = normed if gain is None else normed * gain
-    return normed if bias is None else normed + bias
-
-
-class Chain(nn.Module):
-    """Layers one after another; `before` is their place in the network."""
-
-    def __init__(
-        self, layers: tuple[Layer, ...], before: str, sequence: bool, shared: Shared
-    ) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            _layer(layer, f"{before}{number}.", sequence, shared)
-            for number, layer in enumerate(layers)
-        )
-
-    def forward(self, x: Tensor, states: States) -> Tensor:
-        """What comes out; `states` moves on."""
-        for layer in self.layers:
-            x = layer(x, states)
-        return x
-
-
-class Around(Chain):
-    """What its layers make, added to what goes in."""
-
-    def forward(self, x: Tensor, states: States) -> Tensor:
-        """What comes out; `states` moves on."""
-        return x + super().forward(x, states)
 
 
 class Steps(nn.Module):
@@ -302,27 +134,26 @@ class Steps(nn.Module):
 
     def __init__(self, network: Network, sequence: bool) -> None:
         super().__init__()
+        self.network, self.sequence = network, sequence
         self.names = [spec.name for spec in network.states]
-        self.chain = Chain(network.layers, "", sequence, {})
+        self.weights = nn.ModuleDict()
+        self._kept: dict[int, str] = {}
+        self._vectors: dict[int, str] = {}
+        for place, layer in walk(network.layers):
+            before = place.replace(".", "_")
+            for name, matrix in layer.named_matrices().items():
+                if id(matrix) not in self._kept:
+                    self._kept[id(matrix)] = known = before + name.replace(".", "_")
+                    self.weights[known] = Kept(matrix)
+            for name, vector in layer.named_vectors().items():
+                self._vectors[id(vector)] = known = before + name
+                self.register_buffer(known, tensor(vector))
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """(y, *states)."""
         moved = dict(zip(self.names, states))
-        y = self.chain(x, moved)
+        kept: dict[int, Any] = {key: self.weights[name] for key, name in self._kept.items()}
+        vectors = {key: self.get_buffer(name) for key, name in self._vectors.items()}
+        backend = Exported(kept, vectors, moved, self.sequence)
+        y: Tensor = chain(backend, self.network.layers, "", x)
         return y, *(moved[name] for name in self.names)
-
-
-def _layer(layer: Layer, place: str, sequence: bool, shared: Shared) -> nn.Module:
-    if isinstance(layer, (Embedding, Linear, LayerNorm, Activation)):
-        return Linears(layer, shared)
-    if isinstance(layer, AdaptiveSoftmax):
-        return Clusters(layer, shared)
-    if isinstance(layer, Residual):
-        return Around(layer.layers, place, sequence, shared)
-    if isinstance(layer, Conv):
-        return Taps(layer, place, sequence, shared)
-    if isinstance(layer, Recurrent):
-        return Step(layer, place, sequence, shared)
-    raise ConversionError(
-        f"layer {place[:-1]} must be one that torch.export can hold, got {type(layer).__name__}"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from recurra.kernels.layout import begins, by_width, constant_operations, ranks, stages
+from recurra.kernels.layout import by_width, constant_operations, ranks
 from recurra.kernels.section import SOURCES, Key, Numbers, Write
 from recurra.program.graph import ALPHABET, Node, Program
 
@@ -46,11 +46,10 @@ class Adjoint:
 
     def __init__(self, program: Program, widths: dict[str, int], noise_gradients: bool) -> None:
         self.program, self.widths = program, widths
-        self.stages, self.products = stages(program)
+        self.products = [body.product for body in program.bodies]
         self.nodes, self.zero = _with_zero(program.nodes)
         self.ranks = ranks(program, self.nodes, widths)
-        dv = program.derivative.dv or ({},) * len(program.bodies)
-        self.dv = [each for each, first in zip(dv, begins(self.stages)) if first]
+        self.dv = program.derivative.dv or ({},) * len(program.bodies)
         self.first = [self._first_of_u(phase) for phase in range(len(self.products))]
         self.free = frozenset(constant_operations(self.nodes))
         self.given = self._homes_given()
@@ -68,7 +67,7 @@ class Adjoint:
         self.slot_widths: list[int] = []
         self.home = self._settle(outputs)
         self.numbers = Numbers(
-            self.nodes, self.stages, self.products, self.ranks, self.home, self.free, self.kept
+            self.nodes, self.products, self.ranks, self.home, self.free, self.kept
         )
 
     @property
@@ -112,10 +111,10 @@ class Adjoint:
     def _homes_given(self) -> dict[int, Key]:
         """Where the derivative's own operations are computed."""
         home: dict[int, Key] = {}
-        turns = list(zip(self.stages, begins(self.stages)))
-        for (stage, first), halves in zip(reversed(turns), self.program.derivative.bodies):
-            for part, half in zip(("before", "after" if first else "before"), halves, strict=True):
-                home |= {i: (stage, part) for i in half if i not in self.free}
+        phases = reversed(range(len(self.products)))
+        for phase, halves in zip(phases, self.program.derivative.bodies):
+            for part, half in zip(("before", "after"), halves, strict=True):
+                home |= {i: (phase, part) for i in half if i not in self.free}
         return home
 
     def _outputs(self, noise_gradients: bool) -> Iterator[tuple[Key | None, Gradient]]:
@@ -152,7 +151,7 @@ class Adjoint:
         )
 
     def _operands(self) -> dict[int, int]:
-        """By native phase that has a product, the node of its operand."""
+        """By phase that has a product, the node of its operand."""
         return {phase: product.operand for phase, product in enumerate(self.products) if product}
 
     def _choose(self, outputs: Sequence[tuple[Key | None, Gradient]]) -> list[int]:

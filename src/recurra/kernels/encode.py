@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recurra.errors import MissingDependency, ProgramError
 from recurra.kernels.adjoint import Adjoint
-from recurra.kernels.layout import Layout, read, stages
-from recurra.names import vectors_of
+from recurra.kernels.layout import Layout, read
 from recurra.program.graph import Program
 from recurra.program.weights import weights_of
 
@@ -158,8 +157,8 @@ def _weights(
         ("weight_ih", "bias_ih", "gain_ih" if program.input_norm else None)
     ]
     products += [
-        (None, None, None) if product is None else vectors_of(product)
-        for product in stages(program)[1]
+        (None, None, None) if body.product is None else body.product.vectors
+        for body in program.bodies
     ]
     parts = tuple(tuple(places[name] if name else -1 for name in each) for each in products)
     shapes = tuple(weight.shape(widths, input_size) for weight in found.values())

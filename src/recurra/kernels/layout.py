@@ -25,13 +25,13 @@ class Layout:
 
     def __init__(self, program: Program, widths: dict[str, int], saved: Sequence[int] = ()) -> None:
         self.program, self.widths = program, widths
-        self.stages, self.products = stages(program)
+        self.products = [body.product for body in program.bodies]
         home: dict[int, Key] = {}
-        for stage, body, first in zip(self.stages, program.bodies, begins(self.stages)):
-            home |= {i: (stage, "operand" if first else "body") for i in body.operand_nodes}
-            home |= {i: (stage, "body") for i in body.nodes}
-        sums = {i for i, node in enumerate(program.nodes) if node.op == "a"}
-        free = frozenset(sums | constant_operations(program.nodes))
+        for phase, body in enumerate(program.bodies):
+            home |= {i: (phase, "operand") for i in body.operand_nodes}
+            home |= {i: (phase, "body") for i in body.nodes}
+        self.sums = _sums(program.nodes)
+        free = frozenset(self.sums | constant_operations(program.nodes))
         self.home = {node: key for node, key in home.items() if node not in free}
         self.slot_widths = [widths[name] for name in program.state]
         self.slots = {
@@ -52,18 +52,15 @@ class Layout:
         self.saved_widths = [widths[program.nodes[node].width] for node in saved]
         kept = {node: (SOURCES["slot"], slot, 0) for node, slot in self.slots.items()}
         numbered = ranks(program, program.nodes, widths)
-        self.numbers = Numbers(
-            program.nodes, self.stages, self.products, numbered, self.home, free, kept
-        )
+        self.numbers = Numbers(program.nodes, self.products, numbered, self.home, free, kept)
 
     def _from(self, node: int) -> Key | None:
-        """The first part that can leave a value behind: its home, or for a product's own the
-        phase's body.
+        """The first part that can leave a value behind: its home, or for a product's own, and its
+        sum with the input's, the phase's body.
         """
         source = self.program.nodes[node]
-        return (
-            (self.stages[source.phase], "body") if source.op in ("a", "v") else self.home.get(node)
-        )
+        made = source.op == "v" or node in self.sums
+        return (source.phase, "body") if made else self.home.get(node)
 
     def _keep_shared(self) -> None:
         """Give a slot to each operation that a section other than its own reads."""
@@ -73,8 +70,8 @@ class Layout:
             for arg in self.program.nodes[number].args
         ]
         readers += [
-            (product.operand, (stage, "operand"))
-            for stage, product in enumerate(self.products)
+            (product.operand, (phase, "operand"))
+            for phase, product in enumerate(self.products)
             if product
         ]
         for arg, here in readers:
@@ -104,7 +101,7 @@ class Layout:
         )
 
     def phase(self, number: int) -> native.Phase:
-        """The sections and the product of one native phase."""
+        """The sections and the product of one phase."""
         product = self.products[number]
         operand = self.sections((number, "operand"))
         if product:
@@ -115,7 +112,7 @@ class Layout:
         return operand, self._product(product), self.sections((number, "body"))
 
     def phases(self) -> list[native.Phase]:
-        """Every native phase in order."""
+        """Every phase in order."""
         return [self.phase(number) for number in range(len(self.products))]
 
     def _product(self, product: Product | None) -> native.Product | None:
@@ -123,31 +120,7 @@ class Layout:
             return None
         unit, reads = self.widths[product.width], self.widths[product.reads]
         blocks, weighted = len(product.gates), product.weight is not None
-        first, total = (product.first, product.total) if weighted else (0, blocks)
-        return weighted, first, blocks, total, unit, reads, list(product.norm)
-
-
-def stages(program: Program) -> tuple[list[int], list[Product | None]]:
-    """The native phase of each phase, and the product of each native phase: what follows without a
-    product joins the one before.
-
-    >>> from recurra.cells import GRU, Zoneout
-    >>> from recurra.program import trace
-    >>> stages(trace(Zoneout(GRU(), h=0.1)))[0]
-    [0, 0]
-    """
-    numbers: list[int] = []
-    products: list[Product | None] = []
-    for body in program.bodies:
-        if not products or body.product is not None:
-            products.append(body.product)
-        numbers.append(len(products) - 1)
-    return numbers, products
-
-
-def begins(stages: Sequence[int]) -> list[bool]:
-    """Whether each phase is the first of its native one."""
-    return [not number or stages[number - 1] != stage for number, stage in enumerate(stages)]
+        return weighted, product.first, blocks, product.total, unit, reads, list(product.norm)
 
 
 def by_width(
@@ -158,6 +131,15 @@ def by_width(
     for units, write in writes:
         groups.setdefault(units, []).append(write)
     return [section(numbers, here, units, group) for units, group in groups.items()]
+
+
+def _sums(nodes: Sequence[Node]) -> set[int]:
+    """The sums u + v: adding again costs less than keeping them."""
+    return {
+        number
+        for number, node in enumerate(nodes)
+        if node.op == "add" and {nodes[arg].op for arg in node.args} == {"u", "v"}
+    }
 
 
 def constant_operations(nodes: Sequence[Node]) -> set[int]:

@@ -4,19 +4,15 @@ differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from recurra.cells.row_norm import group_norm, rows_of
 from recurra.kernels.encode import Encoded
 from recurra.kernels.launch import Arrays
-from recurra.names import vectors_of
-from recurra.program.evaluate import evaluate
-from recurra.program.graph import Product, Program
+from recurra.kernels.tensors import TensorCell, Tensors
+from recurra.network.equations import cell_step, project
 
 
 class Replay(NamedTuple):
@@ -38,9 +34,6 @@ def replay(code: Encoded, arrays: Arrays) -> Replay:
     >>> replay(code, Arrays(torch.ones(3, 1, 1), [0 * one], [], [one, None, one, None])).h.flatten()
     tensor([1., 2., 3.])
     """
-    weights = {
-        name: weight for name, weight in zip(code.names, arrays.weights) if weight is not None
-    }
     steps = len(arrays.x)
     valid = (
         None
@@ -52,7 +45,8 @@ def replay(code: Encoded, arrays: Arrays) -> Replay:
         if valid is None
         else torch.where(valid[..., None], arrays.x, torch.zeros_like(arrays.x))
     )
-    u = _input(code.program, weights, x)
+    b, cell = Tensors(x), _cell(code, arrays)
+    u = project(b, cell, x)
     state, outputs, states = list(arrays.state), [], []
     for t in reversed(range(steps)) if arrays.reverse else range(steps):
         reset = None if arrays.resets is None else arrays.resets[t][:, None]
@@ -61,12 +55,12 @@ def replay(code: Encoded, arrays: Arrays) -> Replay:
             state = [
                 torch.where(reset, first, value) for first, value in zip(arrays.initial, state)
             ]
-        known = dict(zip(code.program.state, state)) | {name: weights[name] for name in code.params}
-        known |= {
+        drawn = {
             name: noise if noise.ndim == 2 else noise[t]
             for name, noise in zip(code.noises, arrays.noise)
         }
-        new = step(code, weights, u[t], known)
+        before = dict(zip(code.program.state, state))
+        new = list(cell_step(b, cell, u[t], before, drawn).values())
         if valid is not None:
             now = valid[t][:, None]
             outputs.append(torch.where(now, new[0], torch.zeros_like(new[0])))
@@ -84,62 +78,8 @@ def replay(code: Encoded, arrays: Arrays) -> Replay:
     return Replay(torch.stack(outputs), state, [torch.stack(values) for values in zip(*states)])
 
 
-def step(
-    code: Encoded, weights: Mapping[str, Tensor], u: Tensor, known: Mapping[str, Tensor]
-) -> list[Tensor]:
-    """One step; `known` holds states, params and noise by name."""
-    values: dict[int, Tensor] = {}
-    program = code.program
-    blocks = dict(zip(program.gates, u.chunk(len(program.gates), -1)))
-    for number, node in enumerate(program.nodes):
-        if node.op in ("state", "noise", "param"):
-            values[number] = known[node.name]
-        elif node.op == "u":
-            values[number] = blocks[node.name]
-        elif node.op == "const":
-            values[number] = torch.tensor(node.value, dtype=u.dtype, device=u.device)
-    for phase, body in enumerate(program.bodies):
-        evaluate(program.nodes, body.operand_nodes, values, u)
-        if body.product is not None:
-            operand = values[body.product.operand].expand(len(u), code.widths[body.product.reads])
-            v = _product(body.product, weights, operand)
-            parts = dict(zip(body.product.gates, v.chunk(len(body.product.gates), -1)))
-            for number, node in enumerate(program.nodes):
-                if node.op in ("a", "v") and node.phase == phase:
-                    values[number] = (
-                        parts[node.name] + blocks[node.name] if node.op == "a" else parts[node.name]
-                    )
-        evaluate(program.nodes, body.nodes, values, u)
-    return [
-        values[number].expand(len(u), width)
-        for number, (_, width) in zip(program.state.values(), code.states)
-    ]
-
-
-def _input(program: Program, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """u for all steps at once."""
-    weight, bias = weights["weight_ih"], weights.get("bias_ih")
-    if not program.input_norm:
-        return F.linear(x, weight, bias)
-    return _norm(F.linear(x, weight), program.input_norm, weights["gain_ih"], bias)
-
-
-def _product(product: Product, weights: Mapping[str, Tensor], operand: Tensor) -> Tensor:
-    """The blocks of v of one phase."""
-    weight, bias, gain = (weights.get(name or "") for name in vectors_of(product))
-    if weight is not None:
-        unit = weight.shape[0] // product.total
-        rows = slice(product.first * unit, (product.first + len(product.gates)) * unit)
-        bias, gain = rows_of(bias, rows), rows_of(gain, rows)
-        operand = F.linear(operand, weight[rows], None if product.norm else bias)
-    return _norm(operand, product.norm, gain, bias) if product.norm else operand
-
-
-def _norm(v: Tensor, groups: Sequence[int], gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Normalise each group of blocks over its whole row, then scale and shift."""
-    unit, start, parts = v.shape[-1] // sum(groups), 0, []
-    for blocks in groups:
-        rows = slice(start, start + blocks * unit)
-        parts.append(group_norm(v[..., rows], rows_of(gain, rows), rows_of(bias, rows)))
-        start = rows.stop
-    return torch.cat(parts, -1)
+def _cell(code: Encoded, arrays: Arrays) -> TensorCell:
+    """The program with the weights that were handed in."""
+    given = zip(code.names, arrays.weights)
+    weights = {name: weight for name, weight in given if weight is not None}
+    return TensorCell(code.program, code.hidden, code.widths, dict(code.states), weights, weights)

@@ -51,8 +51,7 @@ class Numbers:
 
     Attributes:
         nodes: the program's, and a constant 0 where it has none.
-        stages: which of the native module's phases each phase of the program belongs to.
-        products: of each of the native module's phases.
+        products: of each phase.
         ranks: by kind of source, the number of each name (of each node, for "const").
         home: where each operation is computed.
         free: nodes that any section computes for itself: sums u + v, and what is made of constants
@@ -62,7 +61,6 @@ class Numbers:
     """
 
     nodes: Sequence[Node]
-    stages: Sequence[int]
     products: Sequence[Product | None]
     ranks: dict[str, dict[str | int, int]]
     home: dict[int, Key]
@@ -73,32 +71,19 @@ class Numbers:
         """Whether a section computes the node itself, rather than reading it."""
         return node in self.free or (here is not None and self.home.get(node) == here)
 
-    def arguments(self, number: int) -> list[int | native.Source]:
-        """The arguments of an operation: nodes, or the two sources of an `a`."""
-        node = self.nodes[number]
-        if node.op != "a":
-            return list(node.args)
-        return [(SOURCES["u"], 0, self.ranks["u"][node.name]), self.source_of_v(number)]
-
-    def source_of_v(self, number: int) -> native.Source:
-        """Where the v of a node `v` or `a` is."""
-        node = self.nodes[number]
-        stage = self.stages[node.phase]
-        product = self.products[stage]
-        assert product is not None
-        return SOURCES["v"], stage, product.gates.index(node.name)
-
     def source(self, number: int) -> native.Source:
         """Where a node that is not computed here is read."""
         if number in self.kept:
             return self.kept[number]
         node = self.nodes[number]
         if node.op == "v":
-            return self.source_of_v(number)
+            product = self.products[node.phase]
+            assert product is not None
+            return SOURCES["v"], node.phase, product.gates.index(node.name)
         if node.op == "u":
             return SOURCES["u"], 0, self.ranks["u"][node.name]
         if node.op == "grad_operand":
-            return SOURCES["operand"], self.stages[node.phase], 0
+            return SOURCES["operand"], node.phase, 0
         name: str | int = number if node.op == "const" else node.name
         kind = "state" if node.op == "grad" else node.op
         return SOURCES[node.op], self.ranks[kind][name], 0
@@ -116,26 +101,22 @@ def section(numbers: Numbers, here: Key | None, width: int, writes: list[Write])
     order = _closure(numbers, here, (write.node for write in writes))
     wanted = {write.node for write in writes}
     sources: dict[native.Source, int] = {}
-    for item in [a for number in order for a in numbers.arguments(number)] + sorted(wanted):
-        if isinstance(item, tuple) or not numbers.computed(item, here):
-            sources.setdefault(
-                item if isinstance(item, tuple) else numbers.source(item), len(sources)
-            )
+    for item in [arg for number in order for arg in numbers.nodes[number].args] + sorted(wanted):
+        if not numbers.computed(item, here):
+            sources.setdefault(numbers.source(item), len(sources))
     registers = _Registers(numbers, order, wanted)
 
-    def value(item: int | native.Source) -> int:
-        if isinstance(item, int) and numbers.computed(item, here):
+    def value(item: int) -> int:
+        if numbers.computed(item, here):
             return len(sources) + registers.of[item]
-        return sources[item if isinstance(item, tuple) else numbers.source(item)]
+        return sources[numbers.source(item)]
 
     instructions = []
     for position, number in enumerate(order):
-        op = numbers.nodes[number].op
-        args = [value(item) for item in numbers.arguments(number)] + [0, 0]
+        node = numbers.nodes[number]
+        args = [value(item) for item in node.args] + [0, 0]
         registers.place(position, number)
-        instructions.append(
-            (OPS["add" if op == "a" else op], registers.of[number], args[0], args[1], args[2])
-        )
+        instructions.append((OPS[node.op], registers.of[number], args[0], args[1], args[2]))
     outputs = [(value(write.node), OUTPUTS[write.kind], write.place) for write in writes]
     return width, registers.count, list(sources), instructions, outputs
 
@@ -147,7 +128,7 @@ def _closure(numbers: Numbers, here: Key | None, nodes: Iterable[int]) -> list[i
         number = todo.pop()
         if number not in found and numbers.computed(number, here):
             found.add(number)
-            todo += [item for item in numbers.arguments(number) if isinstance(item, int)]
+            todo += numbers.nodes[number].args
     return sorted(found)
 
 
@@ -161,9 +142,7 @@ class _Registers:
         last = {}
         for position, number in enumerate(order):
             last[number] = position
-            last.update(
-                {item: position for item in numbers.arguments(number) if isinstance(item, int)}
-            )
+            last.update(dict.fromkeys(numbers.nodes[number].args, position))
         for number in order:
             if number not in wanted:
                 self.ends.setdefault(last[number], []).append(number)

@@ -4,21 +4,21 @@ PyTorch.
 Whatever streams or is exported is read from here: the runtime, its files, ONNX graphs, C headers.
 """
 
+from recurra.network.layer import Layer, StateSpec
 from recurra.network.layers import (
     ACTIVATIONS,
     Activation,
     AdaptiveSoftmax,
     Conv,
     Embedding,
-    Layer,
     LayerNorm,
     Linear,
-    Recurrent,
     Residual,
 )
 from recurra.network.loop import Loop
 from recurra.network.matrix import PRECISIONS, Matrix
-from recurra.network.network import Network, StateSpec
+from recurra.network.network import Network
+from recurra.network.recurrent import Recurrent
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,26 +1,25 @@
-"""The layers that a network is made of. Each maps rows (B, I) to rows (B, O) at every step; some
-carry a state.
-"""
+"""The layers that a network is made of, beside the recurrent one."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
-from recurra.network.description import layer_text
+from recurra.network.layer import Layer, StateSpec, present
 from recurra.network.matrix import Matrix, check_vector
-from recurra.network.recurrent import Recurrent
 
 Array = npt.NDArray[Any]
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh")
 
 
-@dataclass(frozen=True, eq=False)
-class Embedding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding(Layer):
     """Rows of a table: y = weight[x], x a whole number in 0 .. V-1.
 
     Args:
@@ -29,16 +28,18 @@ class Embedding:
 
     weight: Matrix
 
-    __repr__ = layer_text
-
     @property
     def widths(self) -> tuple[int, int]:
         """What goes in, here how many tokens there are, and how wide what comes out is."""
         return self.weight.shape
 
+    def named_matrices(self) -> dict[str, Matrix]:
+        """The table."""
+        return {"weight": self.weight}
 
-@dataclass(frozen=True, eq=False)
-class Linear:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Linear(Layer):
     """y = x weight^T + bias.
 
     Args:
@@ -49,8 +50,6 @@ class Linear:
     weight: Matrix
     bias: Array | None = None
 
-    __repr__ = layer_text
-
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])
 
@@ -59,9 +58,17 @@ class Linear:
         """I and O."""
         return self.weight.shape[1], self.weight.shape[0]
 
+    def named_matrices(self) -> dict[str, Matrix]:
+        """The weight."""
+        return {"weight": self.weight}
 
-@dataclass(frozen=True, eq=False)
-class LayerNorm:
+    def named_vectors(self) -> dict[str, Array]:
+        """The bias."""
+        return present(bias=self.bias)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerNorm(Layer):
     """y = (x - mean) / sqrt(variance + eps) * gain + bias, over the row; the variance is biased.
 
     Args:
@@ -75,8 +82,6 @@ class LayerNorm:
     bias: Array | None = None
     eps: float = 1e-5
 
-    __repr__ = layer_text
-
     def __post_init__(self) -> None:
         check_width(self.width)
         check_vector("gain", self.gain, self.width)
@@ -89,9 +94,13 @@ class LayerNorm:
         """I twice."""
         return self.width, self.width
 
+    def named_vectors(self) -> dict[str, Array]:
+        """Gain and bias."""
+        return present(gain=self.gain, bias=self.bias)
 
-@dataclass(frozen=True)
-class Activation:
+
+@dataclass(frozen=True, repr=False)
+class Activation(Layer):
     """An elementwise function.
 
     Args:
@@ -102,8 +111,6 @@ class Activation:
 
     kind: str
     width: int
-
-    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         if self.kind not in ACTIVATIONS:
@@ -116,8 +123,8 @@ class Activation:
         return self.width, self.width
 
 
-@dataclass(frozen=True, eq=False)
-class Conv:
+@dataclass(frozen=True, eq=False, repr=False)
+class Conv(Layer):
     """A causal convolution over time: y_t = sum_k weight_k x_(t - (K-1-k) dilation) + bias; before
     the start x is zero.
 
@@ -137,8 +144,6 @@ class Conv:
     kernel: int
     dilation: int = 1
     groups: int = 1
-
-    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])
@@ -172,9 +177,23 @@ class Conv:
         """I and O."""
         return self.width, self.weight.shape[0]
 
+    def named_matrices(self) -> dict[str, Matrix]:
+        """The weight."""
+        return {"weight": self.weight}
 
-@dataclass(frozen=True, eq=False)
-class Residual:
+    def named_vectors(self) -> dict[str, Array]:
+        """The bias."""
+        return present(bias=self.bias)
+
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """The earlier inputs, the oldest first."""
+        width = self.past * self.width
+        return (StateSpec("past", width, np.zeros(width, np.float32)),) if width else ()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Residual(Layer):
     """y = x + the layers of x.
 
     Args:
@@ -182,8 +201,6 @@ class Residual:
     """
 
     layers: tuple[Layer, ...]
-
-    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         check_chain("layers", self.layers)
@@ -198,9 +215,14 @@ class Residual:
         """I twice."""
         return self.layers[0].widths[0], self.layers[-1].widths[1]
 
+    @property
+    def inside(self) -> tuple[Layer, ...]:
+        """The layers."""
+        return self.layers
 
-@dataclass(frozen=True, eq=False)
-class AdaptiveSoftmax:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AdaptiveSoftmax(Layer):
     """Log-probabilities of words, the rarer ones by their cluster, in narrower vectors.
 
         log p(w) = head_w                                               w < n, the words of the head
@@ -218,8 +240,6 @@ class AdaptiveSoftmax:
     weight: Matrix
     bias: Array | None
     clusters: tuple[tuple[Matrix, Matrix], ...]
-
-    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])
@@ -241,18 +261,26 @@ class AdaptiveSoftmax:
         """Words of the head."""
         return self.weight.shape[0] - len(self.clusters)
 
-    @property
-    def matrices(self) -> tuple[Matrix, ...]:
+    def named_matrices(self) -> dict[str, Matrix]:
         """The head's, then two for each cluster."""
-        return self.weight, *itertools.chain.from_iterable(self.clusters)
+        found = {"weight": self.weight}
+        for number, (narrow, wide) in enumerate(self.clusters):
+            found |= {f"{number}.narrow": narrow, f"{number}.wide": wide}
+        return found
+
+    def named_vectors(self) -> dict[str, Array]:
+        """The head's bias."""
+        return present(bias=self.bias)
+
+    def with_matrices(self, matrices: Mapping[str, Matrix]) -> AdaptiveSoftmax:
+        """The same layer with other matrices."""
+        weight, *parts = matrices.values()
+        return replace(self, weight=weight, clusters=tuple(zip(parts[::2], parts[1::2])))
 
     @property
     def widths(self) -> tuple[int, int]:
         """I, and how many words there are."""
         return self.weight.shape[1], self.words + sum(wide.shape[0] for _, wide in self.clusters)
-
-
-Layer = AdaptiveSoftmax | Embedding | Linear | LayerNorm | Activation | Conv | Recurrent | Residual
 
 
 def check_width(width: int) -> None:

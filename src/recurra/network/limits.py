@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from recurra.errors import ArgumentError
-from recurra.network.layers import Layer, Recurrent, Residual
+from recurra.network.layer import Layer
 from recurra.network.network import Network, walk
+from recurra.network.recurrent import Recurrent
 from recurra.program.limits import check_size
 
 MOST_LAYERS, MOST_NESTED = 1000, 16
@@ -35,7 +36,7 @@ def check_layers(layers: tuple[Layer, ...]) -> None:
             if isinstance(layer, Recurrent):
                 check_size(layer.program)
         level, depth = (
-            [each for layer in level if isinstance(layer, Residual) for each in layer.layers],
+            [each for layer in level for each in layer.inside],
             depth + 1,
         )
 
@@ -62,12 +63,12 @@ def check_sizes(network: Network, stored: int) -> None:
     Raises:
         ArgumentError: it would; says what does.
     """
-    for layer in walk(network.layers):
-        if max(layer.widths) > MOST_WIDTH and not _reads_a_table(layer):
+    for _, layer in walk(network.layers):
+        if max(layer.widths) > MOST_WIDTH and not layer.named_matrices():
             raise ArgumentError(
                 f"layers must be at most {MOST_WIDTH} wide, got {max(layer.widths)}"
             )
-    past = sum(getattr(layer, "past", 0) * layer.widths[0] for layer in walk(network.layers))
+    past = sum(getattr(layer, "past", 0) * layer.widths[0] for _, layer in walk(network.layers))
     if past > MOST_PAST:
         raise ArgumentError(
             f"layers must look back at most {MOST_PAST} numbers together, got {past}"
@@ -78,7 +79,7 @@ def check_sizes(network: Network, stored: int) -> None:
             f"layers must share their weights at most four times over, got {used} numbers made of"
             f" {stored}"
         )
-    bare = sum(max(layer.widths) for layer in walk(network.layers) if not _reads_a_table(layer))
+    bare = sum(max(layer.widths) for _, layer in walk(network.layers) if not layer.named_matrices())
     if bare > MOST_WIDTH:
         raise ArgumentError(
             f"layers without weights must be at most {MOST_WIDTH} wide together, got {bare}"
@@ -89,7 +90,3 @@ def check_sizes(network: Network, stored: int) -> None:
     ):
         if not isinstance(record, Mapping):
             raise ArgumentError(f"{name} must be a record, got {type(record).__name__}")
-
-
-def _reads_a_table(layer: Layer) -> bool:
-    return hasattr(layer, "weight") or hasattr(layer, "matrices")

@@ -4,41 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from recurra.display import card
 from recurra.network.description import network_tables, network_text
-from recurra.network.layers import (
-    AdaptiveSoftmax,
-    Conv,
-    Embedding,
-    Layer,
-    Linear,
-    Recurrent,
-    Residual,
-    check_chain,
-)
+from recurra.network.layer import Layer, StateSpec
+from recurra.network.layers import Embedding, check_chain
 from recurra.network.matrix import Matrix
 
 Array = npt.NDArray[Any]
-
-
-class StateSpec(NamedTuple):
-    """One array of a network's state, (B, width).
-
-    Attributes:
-        name: the layer's place and the state's name: "1.h"; of a convolution "0.past", its earlier
-            inputs, the oldest first.
-        width: units.
-        first: what a row begins with, and goes back to when it is reset: (width,).
-    """
-
-    name: str
-    width: int
-    first: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +31,8 @@ class Network:
     Raises:
         ArgumentError, ShapeError: the layers do not fit together; names the two.
 
+    >>> import numpy as np
+    >>> from recurra.network import Linear, Matrix
     >>> net = Network((Linear(Matrix(np.ones((2, 3), np.float32))),))
     >>> net.input_size, net.output_size, net.states
     (3, 2, ())
@@ -91,7 +69,11 @@ class Network:
     @property
     def states(self) -> tuple[StateSpec, ...]:
         """Every array of the state, in the order of the layers."""
-        return tuple(_states(self.layers, ""))
+        return tuple(
+            spec._replace(name=place + spec.name)
+            for place, layer in walk(self.layers)
+            for spec in layer.states
+        )
 
     @property
     def precision(self) -> str:
@@ -108,13 +90,8 @@ class Network:
 
     def matrices(self) -> Iterator[Matrix]:
         """Every matrix, in the order of the layers."""
-        for layer in walk(self.layers):
-            if isinstance(layer, Recurrent):
-                yield from layer.matrices.values()
-            elif isinstance(layer, AdaptiveSoftmax):
-                yield from layer.matrices
-            elif isinstance(layer, (Embedding, Linear, Conv)):
-                yield layer.weight
+        for _, layer in walk(self.layers):
+            yield from layer.named_matrices().values()
 
     def quantised(self, precision: str) -> Network:
         """The same network with its matrices in another precision; vectors stay float32, what was
@@ -129,48 +106,19 @@ class Network:
         return replace(self, layers=tuple(_with(layer, done) for layer in self.layers))
 
 
-def walk(layers: tuple[Layer, ...]) -> Iterator[Layer]:
-    """Every layer, those within a residual in its place."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            yield from walk(layer.layers)
+def walk(layers: tuple[Layer, ...], before: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every layer that is not made of others, after its place: "1.", or "1.0." within another."""
+    for number, layer in enumerate(layers):
+        place = f"{before}{number}."
+        if layer.inside:
+            yield from walk(layer.inside, place)
         else:
-            yield layer
+            yield place, layer
 
 
 def _with(layer: Layer, matrices: Mapping[int, Matrix]) -> Layer:
-    if isinstance(layer, Residual):
-        return Residual(tuple(_with(each, matrices) for each in layer.layers))
-    if isinstance(layer, Recurrent):
-        return replace(
-            layer, matrices={name: matrices[id(matrix)] for name, matrix in layer.matrices.items()}
-        )
-    if isinstance(layer, AdaptiveSoftmax):
-        clusters = tuple(
-            (matrices[id(narrow)], matrices[id(wide)]) for narrow, wide in layer.clusters
-        )
-        return replace(layer, weight=matrices[id(layer.weight)], clusters=clusters)
-    if isinstance(layer, (Embedding, Linear, Conv)):
-        return replace(layer, weight=matrices[id(layer.weight)])
-    return layer
-
-
-def _states(layers: tuple[Layer, ...], before: str) -> Iterator[StateSpec]:
-    for number, layer in enumerate(layers):
-        place = f"{before}{number}."
-        if isinstance(layer, Residual):
-            yield from _states(layer.layers, place)
-        elif isinstance(layer, Conv) and layer.past:
-            yield StateSpec(
-                f"{place}past",
-                layer.past * layer.width,
-                np.zeros(layer.past * layer.width, np.float32),
-            )
-        elif isinstance(layer, Recurrent):
-            for name, width in layer.state_widths.items():
-                learned = layer.vectors.get(f"initial_{name}")
-                yield StateSpec(
-                    f"{place}{name}",
-                    width,
-                    np.zeros(width, np.float32) if learned is None else learned,
-                )
+    if layer.inside:
+        return replace(layer, layers=tuple(_with(each, matrices) for each in layer.inside))  # type: ignore[type-var,return-value]
+    return layer.with_matrices(
+        {name: matrices[id(matrix)] for name, matrix in layer.named_matrices().items()}
+    )

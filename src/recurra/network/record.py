@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import ArgumentError, choice_text, quoted
+from recurra.network.layer import Layer
 from recurra.network.layers import (
     Activation,
     AdaptiveSoftmax,
     Conv,
     Embedding,
-    Layer,
     LayerNorm,
     Linear,
-    Recurrent,
     Residual,
 )
 from recurra.network.limits import check_count
 from recurra.network.matrix import Matrix
+from recurra.network.recurrent import Recurrent
 from recurra.program.evaluation import forward_only
 from recurra.program.serial import from_json, to_json
 
@@ -73,7 +73,7 @@ class Writer:
                     for name, vector in layer.vectors.items()
                 },
             }
-        for field in dataclasses.fields(layer):
+        for field in dataclasses.fields(layer):  # type: ignore[arg-type]
             value = getattr(layer, field.name)
             if isinstance(value, Matrix):
                 value = self._matrix(f"{place}.{field.name}", value)

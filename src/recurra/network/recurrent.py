@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
-from recurra.network.description import layer_text
+from recurra.network.layer import Layer, StateSpec
 from recurra.network.matrix import Matrix, check_vector
 from recurra.program.check import check
 from recurra.program.graph import Product, Program
@@ -18,8 +19,8 @@ from recurra.program.weights import weights_of
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Recurrent:
+@dataclass(frozen=True, eq=False, repr=False)
+class Recurrent(Layer):
     """A cell over time, given by its program.
 
     Args:
@@ -37,8 +38,6 @@ class Recurrent:
     program: Program
     matrices: Mapping[str, Matrix]
     vectors: Mapping[str, Array] = field(default_factory=dict)
-
-    __repr__ = layer_text
 
     def __post_init__(self) -> None:
         if self.program.noise:
@@ -60,6 +59,11 @@ class Recurrent:
     def hidden(self) -> int:
         """H."""
         return self.matrices["weight_ih"].shape[0] // len(self.program.gates)
+
+    @property
+    def names(self) -> list[str]:
+        """Of its states, the output's first."""
+        return list(self.program.state)
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -105,6 +109,27 @@ class Recurrent:
                     f"matrices must tell the width of {name}, got none that reads or makes it"
                 )
         return {name: units[symbol] for name, symbol in found.items()}
+
+    def named_matrices(self) -> Mapping[str, Matrix]:
+        """Those of the products."""
+        return self.matrices
+
+    def named_vectors(self) -> Mapping[str, Array]:
+        """Biases, gains, parameters and first states."""
+        return self.vectors
+
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """Those of the cell, the output's first, with what they begin with."""
+        zero = {name: np.zeros(width, np.float32) for name, width in self.state_widths.items()}
+        return tuple(
+            StateSpec(name, len(first), self.vectors.get(f"initial_{name}", first))
+            for name, first in zero.items()
+        )
+
+    def with_matrices(self, matrices: Mapping[str, Matrix]) -> Recurrent:
+        """The same layer with other matrices."""
+        return replace(self, matrices=matrices)
 
     def _check_weights(self) -> None:
         """Raise unless every weight is there and has the size of every use of its name."""

@@ -48,6 +48,8 @@ def check(program: Program) -> None:
     for phase, body in enumerate(program.bodies):
         if body.product is not None:
             _check_product(phase, body.product, {"hidden", *program.widths})
+        elif phase:
+            raise ProgramError(f"phase {phase} must have a product, got none; only the first may")
     weights_of(program)
     _check_order(program)
 
@@ -104,11 +106,7 @@ def _check_product(phase: int, said: Product, widths: set[str]) -> None:
     """A product has names and widths that are there, its blocks lie within its weight, and its norm
     covers them.
     """
-    texts = (
-        said.bias,
-        *said.gates,
-        *(name for name in (said.weight, said.gain) if name is not None),
-    )
+    texts = (*said.gates, *(name for name in said.vectors if name is not None))
     if (
         not all(isinstance(name, str) for name in texts)
         or len(set(said.gates)) != len(said.gates)
@@ -127,8 +125,16 @@ def _check_product(phase: int, said: Product, widths: set[str]) -> None:
         raise ProgramError(
             f"product of phase {phase} must have gates and whole sizes, got {list(said)}"
         )
-    if said.first + len(said.gates) > said.total or (
-        said.norm and sum(said.norm) != len(said.gates)
+    own = said.first == 0 and said.total == len(said.gates)
+    if not said.norm and (said.gain is not None or (said.bias is not None and said.weight is None)):
+        raise ProgramError(
+            f"product of phase {phase} must have a norm for its gain, a norm or a weight for its"
+            f" bias, got {list(said)}"
+        )
+    if (
+        (said.weight is None and not own)
+        or said.first + len(said.gates) > said.total
+        or (said.norm and sum(said.norm) != len(said.gates))
     ):
         raise ProgramError(
             f"product of phase {phase} must lie within its {said.total} blocks, got {list(said)}"
@@ -197,14 +203,9 @@ def _made(program: Program, phase: int, product: Product) -> set[int]:
     """The nodes that a product makes."""
     made, gates = set(), set(product.gates)
     for number, node in enumerate(program.nodes):
-        if node.op in ("a", "v") and node.phase == phase and node.name in gates:
-            if node.width != product.width or (
-                node.op == "a" and (node.name not in program.gates or node.width != "hidden")
-            ):
-                raise ProgramError(
-                    f"node {number} must be {product.width} wide, and a gate if it adds the input,"
-                    f" got {list(node)}"
-                )
+        if node.op == "v" and node.phase == phase and node.name in gates:
+            if node.width != product.width:
+                raise ProgramError(f"node {number} must be {product.width} wide, got {list(node)}")
             made.add(number)
     return made
 

@@ -117,7 +117,7 @@ def differentiate(builder: Builder, bodies: tuple[Body, ...], state: dict[str, i
     for phase in reversed(range(len(bodies))):
         body = bodies[phase]
         adjoint.back(body.nodes, phase)
-        dv[phase] = _collect(adjoint, forward, ("a", "v"), phase)
+        dv[phase] = _collect(adjoint, forward, "v", phase)
         before = len(builder.nodes)
         if body.product is not None and dv[phase]:
             operand = body.product.operand
@@ -128,8 +128,8 @@ def differentiate(builder: Builder, bodies: tuple[Body, ...], state: dict[str, i
             )
         adjoint.back(body.operand_nodes, phase)
         halves.append((before, len(builder.nodes)))
-    found = {kind: _collect(adjoint, forward, (kind,)) for kind in ("state", "noise", "param")}
-    du = _collect(adjoint, forward, ("a", "u"))
+    found = {kind: _collect(adjoint, forward, kind) for kind in ("state", "noise", "param")}
+    du = _collect(adjoint, forward, "u")
     outputs = [
         *du.values(),
         *(i for each in dv for i in each.values()),
@@ -146,23 +146,15 @@ def differentiate(builder: Builder, bodies: tuple[Body, ...], state: dict[str, i
 
 
 def _collect(
-    adjoint: _Adjoints, forward: int, kinds: tuple[str, ...], phase: int | None = None
+    adjoint: _Adjoints, forward: int, kind: str, phase: int | None = None
 ) -> dict[str, int]:
-    """Gradients of the sources of these kinds by name; `a` counts for u and for v, summed where
-    both are read.
-    """
-    total: dict[str, int] = {}
-    for number in range(forward):
-        node = adjoint.builder.nodes[number]
-        gradient = adjoint.of.get(number)
-        if node.op in kinds and gradient is not None and phase in (None, node.phase):
-            have = total.get(node.name)
-            total[node.name] = (
-                gradient
-                if have is None
-                else adjoint.builder.op("add", (have, gradient), node.phase)
-            )
-    return total
+    """Gradients of the sources of a kind by name."""
+    nodes = enumerate(adjoint.builder.nodes[:forward])
+    return {
+        node.name: adjoint.of[number]
+        for number, node in nodes
+        if node.op == kind and number in adjoint.of and phase in (None, node.phase)
+    }
 
 
 def _split(

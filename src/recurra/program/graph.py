@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SOURCES = ("a", "u", "v", "state", "noise", "param", "const", "grad", "grad_operand")
-"""Kinds of node that are read, not computed; `a` is u + v, the `grad`s are read by the
-derivative.
-"""
+SOURCES = ("u", "v", "state", "noise", "param", "const", "grad", "grad_operand")
+"""Kinds of node that are read, not computed; the `grad`s are read by the derivative."""
 
 UNARY = (
     "neg",
@@ -54,17 +52,21 @@ class Node(NamedTuple):
 
 
 class Product(NamedTuple):
-    """How a phase makes its v from its operand; as `recurra.cells.Phase` says it, with the rows
-    spelt out.
+    """How a phase makes its v from its operand; as `recurra.cells.Phase` says it, with what follows
+    from its rules spelt out.
 
-    `first` and `total` count blocks of the weight: this phase uses rows first..first+len(gates) of
-    total. `norm` gives the number of blocks in each normalised group.
+        v = operand weight[rows]^T + bias[rows]               where `norm` is empty
+        v = norm(operand weight[rows]^T) gain[rows] + bias[rows]
+
+    Of weight, bias and gain each may be None: then v is the operand, nothing is added, or nothing
+    is multiplied. `first` and `total` count blocks of the weight: this phase uses rows
+    first..first+len(gates) of total. `norm` gives the number of blocks in each normalised group.
     """
 
     operand: int
     gates: tuple[str, ...]
     weight: str | None
-    bias: str
+    bias: str | None
     gain: str | None
     norm: tuple[int, ...]
     first: int
@@ -72,9 +74,25 @@ class Product(NamedTuple):
     width: str
     reads: str
 
+    @property
+    def vectors(self) -> tuple[str | None, str | None, str | None]:
+        """The weight, the bias and the gain."""
+        return self.weight, self.bias, self.gain
+
+    @property
+    def adds_bias(self) -> bool:
+        """Whether the bias is added to the product itself: a norm adds it after its gain."""
+        return self.bias is not None and not self.norm
+
+    def rows(self, unit: int) -> slice:
+        """The rows of weight, bias and gain that are read, where a block has `unit` of them."""
+        return slice(self.first * unit, (self.first + len(self.gates)) * unit)
+
 
 class Body(NamedTuple):
-    """What a phase computes, in order: its operand's nodes, its product, its nodes."""
+    """What a phase computes, in order: its operand's nodes, its product, its nodes. Only the first
+    of a program may be without a product.
+    """
 
     operand_nodes: tuple[int, ...]
     product: Product | None
@@ -170,13 +188,6 @@ class Builder:
     def op(self, op: str, args: Sequence[int], phase: int) -> int:
         """Add an operation; simplifies what costs nothing to simplify."""
         nodes = [self.nodes[i] for i in args]
-        if (
-            op == "add"
-            and {node.op for node in nodes} == {"u", "v"}
-            and nodes[0].name == nodes[1].name
-        ):
-            v = nodes[0] if nodes[0].op == "v" else nodes[1]
-            return self.source("a", v.name, v.phase, v.width)
         if op == "mul" and (one := self._is_one(args)) is not None:
             return one
         if op in ("add", "mul"):

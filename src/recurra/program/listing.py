@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recurra.program.graph import Product, Program
+from recurra.program.graph import Node, Product, Program
 from recurra.wording import printable
 
 INFIX = {
@@ -81,7 +81,7 @@ def _names(program: Program) -> dict[int, str]:
     for number, node in enumerate(program.nodes):
         if node.op == "const":
             names[number] = f"{node.value:g}"
-        elif node.op in ("a", "u", "v"):
+        elif node.op in ("u", "v"):
             names[number] = f"{node.op}.{node.name}"
         elif node.op == "grad":
             names[number] = f"d({node.name}')"
@@ -89,12 +89,24 @@ def _names(program: Program) -> dict[int, str]:
             names[number] = f"d(operand{node.phase + 1 if len(program.bodies) > 1 else ''})"
         elif node.name:
             names[number] = node.name
+        elif _sums(program, node):
+            names[number] = f"a.{program.nodes[node.args[0]].name}"
         elif number in outputs or number in gradients:
             names[number] = outputs.get(number) or gradients[number]
         else:
             temporary += 1
             names[number] = f"t{temporary}"
     return names
+
+
+def _sums(program: Program, node: Node) -> bool:
+    """Whether a node is the pre-activation u.f + v.f of a gate f."""
+    read = [program.nodes[arg] for arg in node.args]
+    return (
+        node.op == "add"
+        and {each.op for each in read} == {"u", "v"}
+        and read[0].name == read[1].name
+    )
 
 
 def _line(program: Program, names: dict[int, str], number: int) -> str:
@@ -119,6 +131,6 @@ def _product(product: Product, names: dict[int, str]) -> str:
         right = f"{right} @ {_weight(product)}.T"
     if product.norm:
         right = f"norm({right}) * {product.gain} + {product.bias}"
-    elif product.weight == "weight_hh":
+    elif product.adds_bias:
         right = f"{right} + {product.bias}"
     return f"  v = {right:<44} blocks {', '.join(product.gates)}"

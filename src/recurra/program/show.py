@@ -29,6 +29,7 @@ def show(cell: Cell | Program, noise: Iterable[str] = ()) -> Text:
     <BLANKLINE>
     step
       v = h @ weight_hh.T + bias_hh                    blocks h
+      a.h = u.h + v.h
       h' = tanh(a.h)
     <BLANKLINE>
     derivative

@@ -165,6 +165,17 @@ class _Tracer:
                 f" {line}{_line(error)}"
             ) from None
 
+    def bodies(self) -> tuple[Body, ...]:
+        """Trace every phase; what follows without a product is part of the one before."""
+        bodies: list[Body] = []
+        for phase in self.cell.active_phases():
+            if phase.gates or not bodies:
+                bodies.append(self.phase(len(bodies), phase))
+            else:
+                more = self.phase(len(bodies) - 1, phase).nodes
+                bodies[-1] = bodies[-1]._replace(nodes=bodies[-1].nodes + more)
+        return tuple(bodies)
+
     def phase(self, number: int, phase: Phase) -> Body:
         """Trace one phase: its operand, its v, its maths."""
         start = len(self.builder.nodes)
@@ -189,16 +200,12 @@ class _Tracer:
 
     def product(self, phase: Phase, operand: int) -> Product:
         """A phase's product with its rows spelt out."""
-        total = sum(len(p.gates) for p in self.cell.active_phases() if p.weight == phase.weight)
         return Product(
             operand,
             phase.gates,
-            phase.weight,
-            phase.bias,
-            phase.gain,
+            *phase.vectors,
             tuple(map(len, phase.norm)),
-            self.cell.first_block(phase),
-            total,
+            *self.cell.rows(phase),
             self.symbol(self.cell.phase_width(phase, self.hidden)),
             self.symbol(self.cell.width(phase.reads, self.hidden)),
         )
@@ -252,7 +259,7 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
 
     >>> from recurra.cells import LSTM
     >>> [len(body.nodes) for body in trace(LSTM()).bodies]
-    [9]
+    [13]
     """
     if not isinstance(cell, Cell):
         raise ProgramError(
@@ -272,9 +279,7 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
 def _trace(cell: Cell, noise: tuple[str, ...]) -> Program:
     with torch.inference_mode(False):  # there torch would hand composite operations over whole
         tracer = _Tracer(cell, noise)
-        bodies = tuple(
-            tracer.phase(number, phase) for number, phase in enumerate(cell.active_phases())
-        )
+        bodies = tracer.bodies()
     new = tracer.s.new.values
     check_complete(cell, new)
     state, gates = (

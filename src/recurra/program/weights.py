@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from recurra.errors import ProgramError
-from recurra.names import fault_in_names, vectors_of
+from recurra.names import fault_in_names
 from recurra.program.graph import Product, Program
 
 
@@ -53,7 +53,7 @@ def weights_of(program: Program) -> dict[str, Weight]:
         found["gain_ih"] = Weight(gates, None, True)
     ends: dict[str, int] = {}
     for product in (body.product for body in program.bodies if body.product):
-        weight, bias, gain = vectors_of(product)
+        weight, bias, gain = product.vectors
         rows = (product.total if weight else len(product.gates)), product.width
         for name, columns, needed in (
             (weight, product.reads, True),

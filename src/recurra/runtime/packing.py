@@ -10,8 +10,6 @@ import numpy as np
 
 from recurra.errors import ProgramError
 from recurra.kernels.encode import encode, load_native
-from recurra.kernels.layout import stages
-from recurra.names import vectors_of
 from recurra.network import (
     ACTIVATIONS,
     PRECISIONS,
@@ -81,7 +79,7 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
     elif isinstance(layer, AdaptiveSoftmax):
         weights = [
             _weight(matrix, None if number else layer.bias, alive)
-            for number, matrix in enumerate(layer.matrices)
+            for number, matrix in enumerate(layer.named_matrices().values())
         ]
     elif isinstance(layer, LayerNorm):
         gains, biases, eps = [_place(layer.gain, alive)], [_place(layer.bias, alive)], layer.eps
@@ -95,7 +93,7 @@ def _layer(layer: Layer, alive: list[Any]) -> tuple[Any, ...]:
     elif isinstance(layer, Recurrent):
         weights, gains, biases, params, program = _recurrent(layer, alive)
     else:
-        inside = [_layer(each, alive) for each in layer.layers]
+        inside = [_layer(each, alive) for each in layer.inside]
     return kind, *layer.widths, weights, gains, biases, params, program, numbers, eps, inside
 
 
@@ -112,25 +110,21 @@ def _recurrent(
     bias = vectors.get("bias_ih")
     weights: list[Any] = [_weight(layer.matrices["weight_ih"], None if normed else bias, alive)]
     gains, biases = [_place(vectors.get("gain_ih"), alive)], [_place(bias, alive)]
-    for product in stages(layer.program)[1]:
-        name, shift, gain = (None, None, None) if product is None else vectors_of(product)
-        unit = 0 if product is None else units[product.width]
-        part = slice(None)
-        if product is not None and product.weight:
-            part = slice(product.first * unit, (product.first + len(product.gates)) * unit)
-        given = (
-            None
-            if shift is None or shift not in vectors
-            else np.ascontiguousarray(vectors[shift][part])
-        )
-        if product is None or name is None:
+    for product in (body.product for body in layer.program.bodies):
+        if product is None:
             weights.append(NONE)
-        else:
-            weights.append(
-                _weight(_rows(layer.matrices[name], part), None if product.norm else given, alive)
-            )
-        gains.append(_place(np.ascontiguousarray(vectors[gain][part]) if gain else None, alive))
-        biases.append(_place(given, alive))
+            gains.append(NOTHING)
+            biases.append(NOTHING)
+            continue
+        rows = product.rows(units[product.width])
+        shift, gain = (
+            vectors[str(name)][rows] if name in vectors else None for name in product.vectors[1:]
+        )
+        own = shift if product.adds_bias else None
+        weight = product.weight and _weight(_rows(layer.matrices[product.weight], rows), own, alive)
+        weights.append(weight or NONE)
+        gains.append(_place(gain, alive))
+        biases.append(_place(shift, alive))
     return (
         weights,
         gains,

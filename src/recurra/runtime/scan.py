@@ -52,16 +52,21 @@ def scan(
         MissingDependency: the native module is not there.
 
     >>> from recurra.program import Body, Derivative, Node, Product
-    >>> nodes = (Node("state", name="h"), Node("a", name="h"), Node("tanh", (1,)))
-    >>> body = Body(
-    ...     (), Product(0, ("h",), "weight_hh", "bias_hh", None, (), 0, 1, "hidden", "hidden"), (2,)
+    >>> nodes = (
+    ...     Node("state", name="h"),
+    ...     Node("u", name="h"),
+    ...     Node("v", name="h"),
+    ...     Node("add", (1, 2)),
+    ...     Node("tanh", (3,)),
     ... )
+    >>> product = Product(0, ("h",), "weight_hh", "bias_hh", None, (), 0, 1, "hidden", "hidden")
+    >>> body = Body((), product, (3, 4))
     >>> program = Program(
     ...     "Elman()",
     ...     nodes,
     ...     (body,),
-    ...     {"h": 2},
-    ...     {"h": 2},
+    ...     {"h": 4},
+    ...     {"h": 4},
     ...     (),
     ...     (),
     ...     (),
