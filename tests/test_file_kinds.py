@@ -21,7 +21,7 @@ SAID = {
     "m.h": "a C header; give the run or the model that it was made of",
     "m.pt": (
         "a pickle of PyTorch, which could execute anything; write its module in Python:"
-        " recurra.export.runtime(module, 'm.rcr')"
+        " recurra.export.to_rcr(module, 'm.rcr')"
     ),
     "m.safetensors": (
         "weights, or a model that recurra trained; make a network of a model with: recurra export"

@@ -58,7 +58,7 @@ def test_without_torch_the_error_says_how_to_get_it() -> None:
     names = [
         *recurra.__all__,
         "export.network_of",
-        "export.runtime",
+        "export.to_rcr",
         "export.to_pt2",
         "program.show",
         "program.trace",

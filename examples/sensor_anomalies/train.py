@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
         model, facts = fit(stream, args.seed)
         path = (args.out / stream.name).with_suffix(".rcr")
         path.parent.mkdir(parents=True, exist_ok=True)
-        recurra.export.runtime(model, path, facts=facts)
+        recurra.export.to_rcr(model, path, facts=facts)
         count += 1
         print(f"{path}: {facts['rows']} rows, scale {facts['scale']:.3f}", flush=True)
     print(f"{count} forecasters in {time.perf_counter() - began:.0f} s")

@@ -61,7 +61,7 @@ def export(fitted: Fitted, path: Path, left_out: str | None = None) -> None:
         raise RunError(
             f"--out must be where a file can be written, got {path} ({error.strerror})"
         ) from None
-    recurra.export.runtime(fitted.model, path, facts=facts)
+    recurra.export.to_rcr(fitted.model, path, facts=facts)
 
 
 def compare(fitted: Fitted, model: recurra.runtime.Model, recordings: Sequence[Recording]) -> str:

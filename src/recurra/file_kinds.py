@@ -10,7 +10,7 @@ import shlex
 OURS = "give the run or the model that it was made of"
 PICKLE = (
     "a pickle of PyTorch, which could execute anything",
-    "write its module in Python: recurra.export.runtime(module, '{made}')",
+    "write its module in Python: recurra.export.to_rcr(module, '{made}')",
 )
 KINDS = {
     ".onnx": ("an ONNX model", "make a network of it with: recurra export {path} --to {made}"),

@@ -47,7 +47,7 @@ CELLS = {
     "run": "run",
     "stream": "recurra.Stream(model)",
     "model": (
-        "recurra.export.runtime(model, 'm.rcr')\nloaded = recurra.runtime.load('m.rcr')\nloaded"
+        "recurra.export.to_rcr(model, 'm.rcr')\nloaded = recurra.runtime.load('m.rcr')\nloaded"
     ),
     "session": "loaded.session(batch=2)",
     "network": "loaded.network",

@@ -15,7 +15,7 @@ from torch import nn
 import recurra
 from recurra.cells import GRU, LSTM, Elman, PeepholeLSTM, ResetBeforeGRU
 from recurra.errors import ArgumentError, ConversionError, DataError, MissingDependency
-from recurra.export import network_of, runtime, to_onnx
+from recurra.export import network_of, to_onnx, to_rcr
 from recurra.network import Linear, Network, Recurrent
 from recurra.runtime import load
 from tests.export.onnx_files import (
@@ -80,7 +80,7 @@ def test_a_file_becomes_one_of_the_runtime(tmp_path: Path) -> None:
         [node("MatMul", "x w", "p"), node("Tanh", "p", "y")],
         {"w": numbers(3, 4)},
     )
-    runtime(
+    to_rcr(
         path, tmp_path / "m.rcr", precision="bfloat16", facts={"licence": "MIT"}, vocabulary=None
     )
     network = load(tmp_path / "m.rcr").network

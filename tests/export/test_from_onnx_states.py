@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import recurra
 from recurra.errors import ArgumentError, ConversionError
 from recurra.export import from_onnx as importer
-from recurra.export import network_of, runtime
+from recurra.export import network_of, to_rcr
 from recurra.network import Matrix, Network, Recurrent
 from tests.export.onnx_files import node, written
 from tests.network.nets import numbers
@@ -462,7 +462,7 @@ def test_of_several_outputs_one_is_chosen_by_name(tmp_path: Path) -> None:
     for output, size in (("action", 2), ("value", 1), ("h_out", H)):
         network = equals(path, {"h": "h_out"}, output, {"h": ONE}, named=True)
         assert network.output_size == size
-    runtime(path, tmp_path / "m.rcr", output="value")
+    to_rcr(path, tmp_path / "m.rcr", output="value")
     assert recurra.runtime.load(tmp_path / "m.rcr").network.output_size == 1
     with pytest.raises(
         ArgumentError,

@@ -13,7 +13,7 @@ from torch import nn
 
 import recurra
 from recurra.errors import ArgumentError, ConversionError
-from recurra.export import network_of, runtime
+from recurra.export import network_of, to_rcr
 from recurra.models import Characters, LanguageModel
 from recurra.models.cell import CELLS
 from recurra.network import Loop
@@ -115,22 +115,22 @@ def test_an_adaptive_softmax_of_torchs_stands_for_its_log_prob(bias: bool) -> No
 
 def test_a_file_holds_the_vocabulary_and_the_facts(tmp_path: Path) -> None:
     model = LanguageModel(3, embed=4, hidden=4, vocabulary=Characters("abc")).float()
-    runtime(model, tmp_path / "m.rcr", precision="int8", facts={"licence": "MIT"})
+    to_rcr(model, tmp_path / "m.rcr", precision="int8", facts={"licence": "MIT"})
     network = load(tmp_path / "m.rcr").network
     assert (
         network.vocabulary == Characters("abc").record()
         and network.facts == {"licence": "MIT"}
         and network.precision == "int8"
     )
-    runtime(nn.GRU(3, 4), tmp_path / "g.rcr", vocabulary=None)
+    to_rcr(nn.GRU(3, 4), tmp_path / "g.rcr", vocabulary=None)
     assert load(tmp_path / "g.rcr").network.vocabulary is None
 
 
 def test_an_example_says_how_wide_the_input_is(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Tanh(), nn.ReLU())
     with pytest.raises(ConversionError, match="give an example of the input$"):
-        runtime(module, tmp_path / "m.rcr")
-    runtime(module, tmp_path / "m.rcr", example=torch.randn(5, 2, 7))
+        to_rcr(module, tmp_path / "m.rcr")
+    to_rcr(module, tmp_path / "m.rcr", example=torch.randn(5, 2, 7))
     assert load(tmp_path / "m.rcr").network.input_size == 7
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import recurra
 from recurra.errors import ArgumentError, ConversionError
-from recurra.export import network_of, runtime
+from recurra.export import network_of, to_rcr
 from recurra.network import Loop
 from recurra.parity import verify_module
 
@@ -100,7 +100,7 @@ def test_of_several_outputs_one_is_chosen(
         ),
     ):
         network_of(Own(run))
-    runtime(Own(run), tmp_path / "m.rcr", output=output)
+    to_rcr(Own(run), tmp_path / "m.rcr", output=output)
     (row,) = verify_module(Own(run).float(), X.astype(np.float32), output=output)
     assert row.holds
 

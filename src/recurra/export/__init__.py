@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from recurra.export.c_header import to_c, write_c
     from recurra.export.from_torch import network_of
     from recurra.export.onnx_graph import to_onnx
+    from recurra.export.rcr import to_rcr
     from recurra.export.signature import initial_states
-    from recurra.export.to_runtime import runtime
     from recurra.export.torch_graph import to_pt2
 
 _HOME = {
@@ -22,11 +22,11 @@ _HOME = {
     "network_of": "from_torch",
     "to_onnx": "onnx_graph",
     "initial_states": "signature",
-    "runtime": "to_runtime",
+    "to_rcr": "rcr",
     "to_pt2": "torch_graph",
 }
 
-__all__ = ["initial_states", "network_of", "runtime", "to_c", "to_onnx", "to_pt2", "write_c"]
+__all__ = ["initial_states", "network_of", "to_c", "to_onnx", "to_pt2", "to_rcr", "write_c"]
 
 
 def __getattr__(name: str) -> Any:

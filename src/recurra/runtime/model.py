@@ -73,7 +73,7 @@ def load(path: str | PathLike[str]) -> Model:
     """Read a model from a `.rcr` file. Nothing in the file is executed.
 
     Args:
-        path: the file, from `recurra export` or `recurra.export.runtime`.
+        path: the file, from `recurra export` or `recurra.export.to_rcr`.
 
     Raises:
         DataError: the file is missing, cut short, changed, of a newer form, or not a model.

@@ -12,7 +12,7 @@ from recurra.export.from_torch import network_of
 from recurra.network.file import write
 
 
-def runtime(
+def to_rcr(
     module: nn.Module | str | PathLike[str],
     path: str | PathLike[str],
     *,
