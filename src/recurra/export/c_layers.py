@@ -18,7 +18,6 @@ from recurra.network import (
     Linear,
     Matrix,
     Recurrent,
-    Residual,
 )
 
 
@@ -230,9 +229,7 @@ class Layers:
 
 def stateful(layer: Layer) -> bool:
     """Whether a layer, or one within it, remembers anything."""
-    if isinstance(layer, Residual):
-        return any(stateful(each) for each in layer.inside)
-    return isinstance(layer, Recurrent) or (isinstance(layer, Conv) and layer.past > 0)
+    return bool(layer.states) or any(stateful(each) for each in layer.inside)
 
 
 def said(layer: Layer, here: str) -> str:
