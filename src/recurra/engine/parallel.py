@@ -41,7 +41,7 @@ def run(job: Job) -> Scan:
         keep = torch.where(resets[..., None], torch.zeros_like(keep), keep)
         first = torch.where(resets[0][:, None], torch.zeros_like(first), first)
     write = torch.cat([(write[0] + keep[0] * first)[None], write[1:]])
-    h = associative_scan(keep, write)
+    h = associative_scan(keep, write, None if resets is None else resets[..., None])
     final = h[-1]
     if job.reverse:
         h = h.flip(0)
@@ -59,7 +59,7 @@ def run(job: Job) -> Scan:
     )
 
 
-def associative_scan(keep: Tensor, write: Tensor) -> Tensor:
+def associative_scan(keep: Tensor, write: Tensor, resets: Tensor | None = None) -> Tensor:
     """All h_t = keep_t * h_(t-1) + write_t with h_(-1) = 0, in work linear in T and depth log2(T).
 
     Only sums and products of the coefficients are formed, so nothing overflows that the loop keeps
@@ -67,6 +67,8 @@ def associative_scan(keep: Tensor, write: Tensor) -> Tensor:
 
     Args:
         keep, write: (T, ...).
+        resets: bool, (T, ...) with axes that broadcast to those: where h_t = write_t alone,
+            whatever came before, NaN and infinities too; None for nowhere.
 
     Source: Blelloch (1990), Prefix sums and their applications, CMU-CS-90-190.
 
@@ -77,12 +79,21 @@ def associative_scan(keep: Tensor, write: Tensor) -> Tensor:
     if steps == 1:
         return write
     even, odd = slice(0, steps - steps % 2, 2), slice(1, None, 2)
-    at_odd = associative_scan(keep[odd] * keep[even], keep[odd] * write[even] + write[odd])
+    together = None if resets is None else resets[odd] | resets[even]
+    carried = _carry(keep[odd], write[even], resets, odd)
+    at_odd = associative_scan(keep[odd] * keep[even], carried + write[odd], together)
     later = slice(2, None, 2)
     before = at_odd[: len(keep[later])]
-    at_even = torch.cat([write[:1], keep[later] * before + write[later]])
+    carried = _carry(keep[later], before, resets, later)
+    at_even = torch.cat([write[:1], carried + write[later]])
     pairs = torch.stack([at_even[: len(at_odd)], at_odd], 1).flatten(0, 1)
     return torch.cat([pairs, at_even[len(at_odd) :]])
+
+
+def _carry(keep: Tensor, before: Tensor, resets: Tensor | None, steps: slice) -> Tensor:
+    """What is kept of the value before; nothing at a reset, where 0 times a NaN would be one."""
+    kept = keep * before
+    return kept if resets is None else torch.where(resets[steps], torch.zeros_like(kept), kept)
 
 
 def _after(resets: Tensor | None) -> Tensor | None:
