@@ -169,3 +169,15 @@ def test_a_closed_stream_is_one_line(
         if closed == "stderr":
             sys.stderr.close()
     assert capsys.readouterr() == ("", f"{message}\n" if message else "")
+
+
+def test_what_a_file_nests_without_end_is_cut() -> None:
+    deep: Any = "core"
+    for _ in range(5000):
+        deep = [deep]
+    assert table_text({"a": deep, "b": [[1, 2], [3]]}).splitlines() == ["a  ...", "b  1, 2, 3"]
+    for _ in range(5000):
+        deep = {"x": deep}
+    assert table_text(deep).endswith("  ...")
+    with pytest.raises(DataError, match=r"^record must be nested no deeper than Python follows"):
+        answer(argparse.Namespace(json=True), {"a": deep}, "")

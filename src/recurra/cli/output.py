@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from recurra.errors import RunError
+from recurra.errors import DataError, RunError
 from recurra.strict_json import dumps
 from recurra.wording import printable
+
+MOST_NESTED = 8
+"""Lists and records within one another that a table shows: a file may nest them without end."""
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +25,12 @@ def answer(args: argparse.Namespace, record: Mapping[str, Any], text: str) -> No
     """Print a result: `record` as JSON if asked for, else `text`, in which nothing steers the
     terminal.
     """
-    print(dumps(record) if args.json else printable(text))
+    try:
+        print(dumps(record) if args.json else printable(text))
+    except RecursionError:
+        raise DataError(
+            "record must be nested no deeper than Python follows, got one that is; leave --json out"
+        ) from None
 
 
 def write_text(text: str) -> None:
@@ -54,23 +62,25 @@ def table_text(record: Mapping[str, Any]) -> str:
     tied         yes
     loss         2.34959
     """
-    rows = list(_flat(record))
+    rows = list(_flat(record, "", 0))
     wide = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"{name:<{wide}}  {value}" for name, value in rows)
 
 
-def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def _flat(record: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, str]]:
     for key, value in record.items():
         name = printable(f"{before}{key}", keep="")
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{before}{key}.")
+        if isinstance(value, Mapping) and value and depth < MOST_NESTED:
+            yield from _flat(value, f"{before}{key}.", depth + 1)
         else:
-            yield name, printable(_fact(value), keep="")
+            yield name, printable(_fact(value, depth), keep="")
 
 
-def _fact(value: Any) -> str:
+def _fact(value: Any, depth: int) -> str:
+    if isinstance(value, (list, tuple, Mapping)) and value and depth >= MOST_NESTED:
+        return "..."
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_fact, value)) or "none"
+        return ", ".join(_fact(each, depth + 1) for each in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
