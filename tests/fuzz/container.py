@@ -162,7 +162,8 @@ def change_tensors(entries: dict[str, Entry], draws: Random) -> None:
         entries[draws.choice(WORDS)] = entries.pop(name)
     elif way == 6 and entry.dtype in ("F32", "F64"):
         kind = np.dtype(NUMPY[entry.dtype])
-        values = np.frombuffer(entry.data, kind).copy()
+        whole = len(entry.data) // kind.itemsize * kind.itemsize  # it may have been cut before
+        values = np.frombuffer(entry.data[:whole], kind).copy()
         count = draws.choice((1, 1, len(values)))
         for place in draws.sample(range(len(values)), min(count, len(values))):
             values[place] = kind.type(draws.choice(FLOATS))
