@@ -95,7 +95,7 @@ class Surprise:
         try:
             found = load_tensors(blob)
             state, expected = found["session"].tobytes(), found.get("expected")
-        except (SafetensorError, KeyError) as error:
+        except (SafetensorError, KeyError, ValueError) as error:  # no rows of 2^63 numbers
             raise DataError(
                 f"blob must be what Surprise.save gave, got something else ({error})"
             ) from None
