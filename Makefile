@@ -6,7 +6,7 @@ CPP := $(wildcard csrc/*.hpp csrc/*.cpp tests/native/*.cpp)
 SOURCES := $(wildcard csrc/*) CMakeLists.txt pyproject.toml
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test bench bench-quality sanitize fuzz docs wheel format lint clean
+.PHONY: setup demo test bench bench-quality sanitize native-lines fuzz docs wheel format lint clean
 
 setup: .venv/.built  ## the environment, and the package in it
 
@@ -36,6 +36,9 @@ bench-quality: setup  ## recurrent tasks of the literature, learnt whole: up to 
 
 sanitize: setup  ## the native tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	scripts/sanitize.sh
+
+native-lines: setup  ## which lines of csrc the tests run, by gcov
+	$(PYTHON) scripts/native_lines.py
 
 fuzz: setup  ## forged files for every reader: MINUTES=60, TARGETS="rcr run", SANITIZE=1
 	MINUTES="$(MINUTES)" SANITIZE="$(SANITIZE)" scripts/fuzz.sh $(TARGETS)

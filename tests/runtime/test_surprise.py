@@ -68,7 +68,7 @@ def test_a_saved_place_is_gone_on_from() -> None:
     one.push("to be or")
     two.load(one.save())
     assert two.push(" not") == one.push(" not")
-    head = json.dumps({"session": {"dtype": "U8", "shape": [0, 2**62], "data_offsets": [0, 0]}})
+    head = json.dumps({"session": {"dtype": "U8", "shape": [0, 2**63], "data_offsets": [0, 0]}})
     no_rows = len(head).to_bytes(8, "little") + head.encode()
     for blob in (b"", b"x" * 99, one.session.save(), no_rows):
         with pytest.raises(DataError, match="blob must be what Surprise.save gave"):
