@@ -22,8 +22,9 @@ from recurra.export.onnx_sheet import IR_VERSION, OPSET, Sheet
 from recurra.network import Network, Recurrent
 from recurra.network.loop import OPERATIONS
 from recurra.program import trace
-from recurra.program.graph import ALPHABET, BINARY, TERNARY
-from tests.export.onnx_runs import EPS, drawn, every_way, operators, session
+from recurra.program.graph import ALPHABET, BINARY, TERNARY, Node
+from recurra.runtime import Model
+from tests.export.onnx_runs import EPS, drawn, every_way, held, operators, session
 from tests.network.nets import recurrent
 
 EDGES = np.float32(
@@ -122,6 +123,17 @@ def test_a_state_that_is_the_same_for_every_row() -> None:
     program = replace(layer.program, state={**layer.program.state, "c": alone})
     network = Network((Recurrent(program, layer.matrices, layer.vectors),))
     every_way(network, drawn(network, 4, 3))
+
+
+def test_a_state_that_is_a_number() -> None:
+    layer = recurrent(Forgetful(), 3, 4)
+    nodes = (*layer.program.nodes, Node("const", value=0.25))
+    state = {**layer.program.state, "c": len(nodes) - 1}
+    program = replace(layer.program, nodes=nodes, state=state)
+    network = Network((Recurrent(program, layer.matrices, layer.vectors),))
+    every_way(network, x := drawn(network, 4, 3))
+    runs = Model(network).session(3)
+    held(network, x, [runs.push(x), *runs.state.values()])
 
 
 def test_a_small_share_in_a_logarithm_keeps_its_digits() -> None:

@@ -207,6 +207,9 @@ def cell_step(
             values[number] = sources[node.op][node.name]
         elif node.op == "param":
             values[number] = b.vector(cell.vectors[node.name])
+    for number in program.state.values():  # a file may hold a state that is the same always
+        if program.nodes[number].op == "const":
+            values[number] = b.constant(program.nodes[number].value)
     for phase, body in enumerate(program.bodies):
         _compute(b, program, body.operand_nodes, values)
         if body.product is not None:
