@@ -125,9 +125,10 @@ def test_a_state_that_is_the_same_for_every_row() -> None:
     every_way(network, drawn(network, 4, 3))
 
 
-def test_a_state_that_is_a_number() -> None:
+def test_a_state_that_is_a_number_beside_what_nobody_reads() -> None:
     layer = recurrent(Forgetful(), 3, 4)
-    nodes = (*layer.program.nodes, Node("const", value=0.25))
+    unread = Node("v", name="of_no_gate")
+    nodes = (*layer.program.nodes, unread, Node("const", value=0.25))
     state = {**layer.program.state, "c": len(nodes) - 1}
     program = replace(layer.program, nodes=nodes, state=state)
     network = Network((Recurrent(program, layer.matrices, layer.vectors),))

@@ -217,7 +217,7 @@ def cell_step(
             values |= {
                 number: v[node.name]
                 for number, node in enumerate(program.nodes)
-                if node.op == "v" and node.phase == phase
+                if node.op == "v" and node.phase == phase and node.name in v
             }
         _compute(b, program, body.nodes, values)
     return {
