@@ -1,88 +1,134 @@
-"""Arguments that PyTorch's side and the runtime check alike."""
+"""What an argument must be: a whole number, a number in a range, a switch.
+
+NumPy's whole numbers and floats of any width are taken like Python's, and come back as Python's;
+True and False, NumPy's too, are switches and no numbers.
+"""
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from recurra.errors import ArgumentError, ShapeError, shape_text
-
-Numbers = npt.NDArray[np.int64]
+from recurra.errors import ArgumentError, quoted
 
 
-def row_numbers(rows: Any, batch: int, *, repeated: bool = False) -> Numbers:
-    """Row numbers, from numbers or from a bool mask.
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number.
 
-    A mask that is not bool would be read as the numbers 0 and 1, and other rows be taken than were
-    meant: an array of zeros and ones, as long as the batch, is refused. A list of such is a list of
-    row numbers.
+    >>> is_whole(3), is_whole(np.int64(3)), is_whole(3.0), is_whole(True)
+    (True, True, False, False)
+    """
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number, be it whole or not, finite or not.
+
+    >>> is_number(3), is_number(np.float32(0.5)), is_number("3"), is_number(True)
+    (True, True, False, False)
+    """
+    return is_whole(value) or isinstance(value, (float, np.floating))
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy's as Python's own, which a file holds and a name can be made of; anything
+    else as it is.
+
+    >>> plain(np.int64(3)), plain(np.float32(0.5)), plain("lstm")
+    (3, 0.5, 'lstm')
+    """
+    if isinstance(value, np.floating):
+        return float(value)
+    return int(value) if is_whole(value) else value
+
+
+def check_whole(
+    name: str, value: Any, least: int = 1, most: int | None = None, advice: str = ""
+) -> int:
+    """The whole number that an argument is, as Python's own.
 
     Args:
-        rows: whole numbers (N,) in 0..B-1, or bool (B,); a list, a range or an array.
-        batch: B.
-        repeated: whether a row may be named twice.
+        name: the argument's, for the message.
+        value: what was given.
+        least, most: both are taken; no upper end if None.
+        advice: what to do instead.
 
     Raises:
-        ShapeError: a mask is not as long as the batch.
-        ArgumentError: it is neither, a row is not one of the batch, or is named twice.
+        ArgumentError: it is no whole number, or outside the range.
 
-    >>> row_numbers([2, 0], 3).tolist(), row_numbers([True, False, True], 3).tolist()
-    ([2, 0], [0, 2])
+    >>> check_whole("batch", np.int64(3))
+    3
+    >>> check_whole("batch", True, advice="use 1 for one row")
+    Traceback (most recent call last):
+    ...
+    recurra.errors.ArgumentError: batch must be a positive whole number, got True; use 1 for one row
     """
-    chosen = _array(rows, batch)
-    if chosen.dtype == np.bool_:
-        if chosen.shape != (batch,):
-            raise ShapeError(
-                f"rows must have shape ({batch},) as a bool mask, got {shape_text(chosen.shape)}"
-            )
-        return np.flatnonzero(chosen)
-    if chosen.shape == (0,):
-        return np.zeros(0, np.int64)
-    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-        raise ArgumentError(
-            f"{_need(batch)}, got {chosen.dtype} of shape {shape_text(chosen.shape)}"
-        )
-    outside = chosen[(chosen < 0) | (chosen >= batch)]
-    if len(outside):
-        raise ArgumentError(
-            f"rows must be in 0..{batch - 1}, got {outside[0]}; give a bool mask ({batch},) to say"
-            " yes or no for each row"
-        )
+    if is_whole(value) and least <= value and (most is None or value <= most):
+        return int(value)
+    if most is not None:
+        raise _error(name, f"a whole number in {least}..{most}", value, advice)
+    need = "a positive whole number" if least == 1 else f"a whole number, {least} or more"
+    raise _error(name, need, value, advice)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    least: float = 0,
+    most: float = math.inf,
+    ends: str = "[)",
+    advice: str = "",
+) -> float:
+    """The finite number that an argument is, as a float.
+
+    Args:
+        name: the argument's, for the message.
+        value: what was given.
+        least, most: of the range.
+        ends: "[" or "(", then "]" or ")": whether `least` and `most` themselves are taken.
+        advice: what to do instead.
+
+    Raises:
+        ArgumentError: it is no number, not finite, or outside the range.
+
+    >>> check_number("rate", np.float32(0.5), 0, 1)
+    0.5
+    >>> check_number("top_p", 0, 0, 1, "(]")
+    Traceback (most recent call last):
+    ...
+    recurra.errors.ArgumentError: top_p must be a number in (0, 1], got 0
+    """
+    number = plain(value)
     if (
-        len(chosen) == batch > 1
-        and not isinstance(rows, (list, tuple, range))
-        and chosen.max() <= 1
+        is_number(number)
+        and abs(number) <= sys.float_info.max
+        and (least <= number if ends[0] == "[" else least < number)
+        and (number <= most if ends[1] == "]" else number < most)
     ):
-        raise ArgumentError(
-            f"{_need(batch)}, got zeros and ones, as many as rows; give a bool mask, or"
-            " rows.tolist() if they are row numbers"
-        )
-    if not repeated and len(np.unique(chosen)) < len(chosen):
-        twice = next(row for row in range(batch) if np.count_nonzero(chosen == row) > 1)
-        raise ArgumentError(
-            f"{_need(batch)}, got row {twice} more than once; give a bool mask if they say yes or"
-            " no for each row"
-        )
-    return chosen.astype(np.int64)
+        return float(number)
+    if most < math.inf:
+        raise _error(name, f"a number in {ends[0]}{least:g}, {most:g}{ends[1]}", value, advice)
+    need = "a positive number" if ends[0] == "(" and not least else f"a number, {least:g} or more"
+    raise _error(name, need, value, advice)
 
 
-def _array(rows: Any, batch: int) -> npt.NDArray[Any]:
-    bools = (
-        {isinstance(row, (bool, np.bool_)) for row in rows}
-        if isinstance(rows, (list, tuple))
-        else set()
-    )
-    if len(bools) == 2:
-        raise ArgumentError(f"{_need(batch)}, got both in one list")
-    try:
-        return np.asarray(
-            rows
-        ).copy()  # copied before it is looked at: another thread may write into the caller's
-    except (TypeError, ValueError, RuntimeError):  # a list of lists, a tensor on another device
-        raise ArgumentError(f"{_need(batch)}, got {type(rows).__name__}") from None
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless a switch is True or False: "no" would be true.
+
+    Raises:
+        ArgumentError: it is neither.
+
+    >>> check_flag("reverse", "no")
+    Traceback (most recent call last):
+    ...
+    recurra.errors.ArgumentError: reverse must be True or False, got 'no'
+    """
+    if not isinstance(value, bool):
+        raise _error(name, "True or False", value)
 
 
-def _need(batch: int) -> str:
-    return f"rows must be whole numbers (N,) or a bool mask ({batch},)"
+def _error(name: str, need: str, value: Any, advice: str = "") -> ArgumentError:
+    return ArgumentError(f"{name} must be {need}, got {quoted(value)}{advice and f'; {advice}'}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.cells import Cell
+from recurra.check import check_number
 from recurra.errors import ArgumentError, choice_text
 
 
@@ -172,8 +173,7 @@ def uniform(module: nn.Module, bound: float) -> None:
 
     Source: Zaremba et al. (2014), arXiv:1409.2329, with 0.1, 0.05 and 0.04 for its three sizes.
     """
-    if not 0 < bound < math.inf:
-        raise ArgumentError(f"bound must be positive, got {bound}")
+    bound = check_number("bound", bound, ends="()")
     for name, weight in module.named_parameters():
         if name.rpartition(".")[2].startswith("gain"):
             weight.fill_(1.0)

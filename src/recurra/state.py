@@ -22,11 +22,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recurra.cells.named import named_type
-from recurra.check import row_numbers
 from recurra.checksum import checksum
 from recurra.durable import write_durably
 from recurra.errors import DataError, DtypeError, RunError, ShapeError, reason, shape_text
 from recurra.regular_file import check_regular
+from recurra.rows import row_numbers
 
 
 def transform(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -139,7 +139,7 @@ def select(state: Any, rows: Sequence[int] | Tensor) -> Any:
 
 
 def row_indices(rows: Any, batch: int, *, repeated: bool = False) -> Tensor:
-    """Row numbers, from numbers or a mask, on the CPU; the rules are `recurra.check.row_numbers`'s.
+    """Row numbers, from numbers or a mask, on the CPU; the rules are `recurra.rows.row_numbers`'s.
 
     >>> row_indices(torch.tensor([True, False, True]), 3)
     tensor([0, 2])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra import state as states
+from recurra.check import check_whole
 from recurra.display import card, note, one_line, table
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, choice_text, shape_text
 from recurra.layers import SequenceModule
@@ -55,8 +56,7 @@ class Stream:
             )
         if why := model.streaming_obstacle():
             raise ArgumentError(f"model must be able to stream, got {type(model).__name__}: {why}")
-        if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
-            raise ArgumentError(f"batch must be a positive whole number, got {batch!r}")
+        batch = check_whole("batch", batch)
         if nan not in NAN:
             raise ArgumentError(choice_text("nan", nan, NAN))
         self.model, self.batch, self.nan = model, batch, nan

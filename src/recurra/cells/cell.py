@@ -15,6 +15,7 @@ from recurra.cells.named import check_names, named_type
 from recurra.cells.reads import check_complete, check_returned, gates_read
 from recurra.cells.row_norm import row_norm, rows_of
 from recurra.cells.values import ByName, Known, Pre, Values, Weights
+from recurra.check import check_whole
 from recurra.errors import ArgumentError
 
 RESERVED = frozenset({"u", "v", "new", "noise", "label", "values"})
@@ -188,8 +189,7 @@ class Cell:
             hidden_size: H.
             biases: 2 as in torch (`bias_ih` and `bias_hh`), 1 as in textbooks (`bias_ih`), or 0.
         """
-        if isinstance(biases, bool) or biases not in (0, 1, 2):
-            raise ArgumentError(f"biases must be 0, 1 or 2, got {biases!r}")
+        check_whole("biases", biases, 0, 2)
         phases, named = (
             self.active_phases(),
             [(phase.weight, phase.gates) for phase in self.phases() if phase.gates],

@@ -8,7 +8,7 @@ from torch import Tensor, sigmoid, tanh
 
 from recurra.cells.cell import Cell, Phase
 from recurra.cells.values import ByName, Known, Pre, Values
-from recurra.errors import ArgumentError
+from recurra.check import check_whole
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,8 @@ class ProjectedLSTM(Cell):
     state, gates = ("h", "c"), ("i", "f", "g", "o")
 
     def __post_init__(self) -> None:
-        if (
-            not isinstance(self.proj_size, int)
-            or isinstance(self.proj_size, bool)
-            or self.proj_size < 1
-        ):
-            raise ArgumentError(
-                f"proj_size must be a positive whole number, got {self.proj_size!r}; use LSTM for"
-                " no projection"
-            )
+        size = check_whole("proj_size", self.proj_size, advice="use LSTM for no projection")
+        object.__setattr__(self, "proj_size", size)
 
     def width(self, name: str, hidden_size: int) -> int:
         return self.proj_size if name == "h" else hidden_size

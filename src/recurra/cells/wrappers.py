@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recurra.cells.cell import Cell, Noise, Phase
 from recurra.cells.values import ByName, Known, Pre, Values
+from recurra.check import check_number
 from recurra.errors import ArgumentError
 
 
@@ -94,8 +95,7 @@ class Zoneout(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, rate in (("h", self.h), ("c", self.c)):
-            if not 0 <= rate < 1:
-                raise ArgumentError(f"{name} must be in [0, 1), got {rate}")
+            object.__setattr__(self, name, check_number(name, rate, 0, 1))
             if rate and name not in self.cell.state:
                 raise ArgumentError(
                     f"{name} must be 0 for a cell whose state is {self.cell.state}, got {rate}"
@@ -163,8 +163,7 @@ class RecurrentDropout(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.rate < 1:
-            raise ArgumentError(f"rate must be in [0, 1), got {self.rate}")
+        object.__setattr__(self, "rate", check_number("rate", self.rate, 0, 1))
         if not self.cell.blocks("weight_hh"):
             raise ArgumentError(
                 f"cell must have a recurrent product, whose operand is dropped, got {self.cell!r};"

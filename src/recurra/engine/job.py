@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recurra.cells import Cell
 from recurra.cells.values import Values, Weights
+from recurra.check import check_flag
 from recurra.engine.transforms import batched
 from recurra.errors import ArgumentError, DtypeError, ShapeError, choice_text, shape_text
 
@@ -121,9 +122,8 @@ def prepare(
             f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example"
         )
     check_weights(cell, weights)
-    for name, flag in (("reverse", reverse), ("recompute", recompute)):
-        if not isinstance(flag, bool):
-            raise ArgumentError(f"{name} must be True or False, got {flag!r}")
+    check_flag("reverse", reverse)
+    check_flag("recompute", recompute)
     check_together(weights)
     _check_x(weights, x)
     steps, rows = x.shape[:2]

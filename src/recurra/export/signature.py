@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recurra.errors import ArgumentError, ConversionError
+from recurra.check import check_whole
+from recurra.errors import ConversionError
 from recurra.network import Network
 
 Array = npt.NDArray[Any]
@@ -35,8 +36,7 @@ def initial_states(network: Network, batch: int = 1) -> dict[str, Array]:
     ... )
     {'state_0_past': array([[0., 0., 0., 0.]], dtype=float32)}
     """
-    if batch < 1:
-        raise ArgumentError(f"batch must be at least 1, got {batch!r}")
+    batch = check_whole("batch", batch)
     names = state_names(network)
     return {
         names[spec.name]: np.tile(spec.first.astype(np.float32), (batch, 1))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recurra.cells import Cell, Wrapper
+from recurra.check import check_number
 from recurra.engine import Job
-from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
 from recurra.inspection.observe import observe_scans, reachable, rerun, undisturbed
 from recurra.models.mode import evaluating
@@ -95,8 +95,7 @@ def gate_use(
     >>> list(use.saturation[0]), use.time_constants[0].shape
     (['r', 'z', 'n'], torch.Size([4]))
     """
-    if not 0 < margin < 0.5:
-        raise ArgumentError(f"margin must be in (0, 0.5), got {margin}")
+    check_number("margin", margin, 0, 0.5, "()")
     net, _ = reachable(model)
     with undisturbed(model), evaluating(net):
         seen = observe_scans(net, example_of(model, batch, inputs))

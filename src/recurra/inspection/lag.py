@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from recurra.cells import Probed
 from recurra.cells.wrappers import probe_name
+from recurra.check import check_number, check_whole
 from recurra.engine import Job
-from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
 from recurra.inspection.observe import observe_scans, reachable, rerun, undisturbed
-from recurra.layers.recurrent import check_size
 from recurra.models.mode import evaluating
 from recurra.wording import count_text
 
@@ -106,7 +105,7 @@ def gradient_by_lag(
     >>> gradient_by_lag(layer, (torch.ones(4, 1, 1),)).norms[0]["h"].tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
-    check_size("vectors", vectors)
+    vectors = check_whole("vectors", vectors)
     net, _ = reachable(model)
     with undisturbed(model), evaluating(net):
         seen = observe_scans(net, example_of(model, batch, inputs))
@@ -202,8 +201,7 @@ def memory_length(norms: Tensor | Sequence[float], share: float = E_FOLD) -> flo
     >>> memory_length([1.0, 0.5, 0.25, 0.125]), memory_length([1.0, 0.9], share=0.5)
     (2.0, inf)
     """
-    if not 0 < share < 1:
-        raise ArgumentError(f"share must be in (0, 1), got {share}")
+    check_number("share", share, 0, 1, "()")
     values = [float(norm) for norm in norms]
     known = [lag for lag, norm in enumerate(values) if not math.isnan(norm)]
     above = [lag for lag in known if not values[lag] < share * values[0]]

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from recurra.inspection.performance import is_figure
+from recurra.check import is_number
 
 
 class TrainingNorms(NamedTuple):
@@ -69,7 +69,7 @@ def training_norms(
     """
     rows = [row for row in history if row.get("kind") == "train" and "grad_norm" in row]
     given = [
-        row["grad_norm"] for row in rows if row["grad_norm"] is None or is_figure(row["grad_norm"])
+        row["grad_norm"] for row in rows if row["grad_norm"] is None or is_number(row["grad_norm"])
     ]
     if not given:
         return None

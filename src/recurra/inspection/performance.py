@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from recurra.check import is_number
 from recurra.inspection.loss import Cost
 
 BEATS = 0.98
@@ -87,18 +88,13 @@ class Course(NamedTuple):
         return min(range(len(self.validation)), key=self.validation.__getitem__)
 
 
-def is_figure(value: Any) -> bool:
-    """Whether a value of a row is a number: somebody else may have written into a history."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def course_of(history: Iterable[Mapping[str, Any]]) -> Course | None:
     """The losses of a run's history; None before its first validation."""
     names = ("epoch", "train_loss", "validation_loss")
     rows = [
         row
         for row in history
-        if row.get("kind") == "validation" and all(is_figure(row.get(name)) for name in names)
+        if row.get("kind") == "validation" and all(is_number(row.get(name)) for name in names)
     ]
     return Course(*([row[name] for row in rows] for name in names)) if rows else None
 
@@ -117,7 +113,7 @@ def performance_of(
     rows = [
         row
         for row in history or ()
-        if row.get("kind") == "baseline" and is_figure(row.get("loss")) and row.get("name")
+        if row.get("kind") == "baseline" and is_number(row.get("loss")) and row.get("name")
     ]
     trained = (
         None if history is None else sum(row.get("kind") == "train" for row in history) >= TRAINED

@@ -6,9 +6,8 @@ import time
 from collections import deque
 from typing import Any
 
-from recurra.errors import ArgumentError
+from recurra.check import check_number, check_whole
 from recurra.inspection.diagnosis import Diagnosis, diagnose
-from recurra.layers.recurrent import check_size
 
 FIRST_GUESS = 10.0
 """Chunks that a first diagnosis is taken to cost, before one was measured: 3 are usual at 32 rows,
@@ -47,11 +46,8 @@ class Watch:
     """
 
     def __init__(self, every: int = 100, share: float = 0.02, rows: int = 8) -> None:
-        check_size("every", every)
-        check_size("rows", rows)
-        if not 0 < share <= 1:
-            raise ArgumentError(f"share must be in (0, 1], got {share}")
-        self.every, self.share, self.rows = every, share, rows
+        self.every, self.rows = check_whole("every", every), check_whole("rows", rows)
+        self.share = check_number("share", share, 0, 1, "(]")
         self.diagnoses: list[tuple[int, Diagnosis]] = []
         self.elapsed_s = 0.0
         self.began = time.perf_counter()

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recurra.cells import Cell
+from recurra.check import check_flag, check_number, check_whole
 from recurra.errors import ArgumentError, ShapeError
 from recurra.layers.door import turn_time_first
-from recurra.layers.dropout import check_rate, warn_of_idle_dropout
-from recurra.layers.recurrent import Recurrent, check_size
+from recurra.layers.dropout import warn_of_idle_dropout
+from recurra.layers.recurrent import Recurrent
 from recurra.layers.sequence import FORWARD, SequenceModule, unchanged, zero_past
 from recurra.layers.weight_hooks import compute_weights
 
@@ -55,9 +56,8 @@ class Stack(SequenceModule):
             _check_time_major("layers", layer)
         if not layers:
             raise ArgumentError("layers must hold at least one module, got none")
-        if not isinstance(batch_first, bool):
-            raise ArgumentError(f"batch_first must be True or False, got {batch_first!r}")
-        self.dropout, self.batch_first = check_rate(dropout, "dropout"), batch_first
+        check_flag("batch_first", batch_first)
+        self.dropout, self.batch_first = check_number("dropout", dropout, 0, 1), batch_first
         if self.dropout and len(layers) == 1:
             warn_of_idle_dropout("Stack", dropout, "one layer")
         self.layers = nn.ModuleList(layers)
@@ -103,9 +103,8 @@ class Stack(SequenceModule):
         >>> net(torch.zeros(2, 5, 3))[0].shape
         torch.Size([2, 5, 8])
         """
-        check_size("num_layers", num_layers)
         layers: list[nn.Module] = []
-        for _ in range(num_layers):
+        for _ in range(check_whole("num_layers", num_layers)):
             both = [
                 Recurrent(cell, input_size, hidden_size, **options)
                 for _ in range(2 if bidirectional else 1)

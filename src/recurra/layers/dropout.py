@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recurra.cells.named import named_type
+from recurra.check import check_number
 from recurra.engine import Scan
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
 from recurra.layers.recurrent import METHODS, Recurrent
@@ -41,7 +42,7 @@ class LockedDropout(SequenceModule):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = check_rate(rate)
+        self.rate = check_number("rate", rate, 0, 1)
 
     def forward(
         self, x: Tensor, state: Any = None, *, lengths: Any = None, resets: Any = None
@@ -96,7 +97,7 @@ class WeightDropout(SequenceModule):
         super().__init__()
         if not isinstance(layer, Recurrent):
             raise ArgumentError(f"layer must be a Recurrent layer, got {type(layer).__name__}")
-        self.layer, self.rate, self.names = layer, check_rate(rate), tuple(names)
+        self.layer, self.rate, self.names = layer, check_number("rate", rate, 0, 1), tuple(names)
         for name in self.names:
             if name not in layer.weights():
                 raise ArgumentError(choice_text("names", name, layer.weights()))
@@ -141,10 +142,3 @@ def warn_of_idle_dropout(kind: str, rate: float, why: str, stacklevel: int = 3) 
         " recurra.LockedDropout after the layer"
     )
     warnings.warn(text, stacklevel=stacklevel)
-
-
-def check_rate(rate: Any, name: str = "rate") -> float:
-    """Return a dropout rate after looking at its range."""
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-        raise ArgumentError(f"{name} must be in [0, 1), got {rate!r}")
-    return float(rate)

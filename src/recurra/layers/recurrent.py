@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recurra import init as initialisers
 from recurra.cells import Cell
+from recurra.check import check_flag, check_whole, plain
 from recurra.engine import Scan, scan, single
 from recurra.errors import ArgumentError
 from recurra.kernels.noise import draw
@@ -62,15 +63,15 @@ class Recurrent(SequenceModule):
             raise ArgumentError(
                 f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example"
             )
-        check_size("input_size", input_size)
-        check_size("hidden_size", hidden_size)
+        input_size = check_whole("input_size", input_size)
+        hidden_size = check_whole("hidden_size", hidden_size)
         check_flag("learned_state", learned_state)
         check_flag("recompute", recompute)
         self.cell, self.input_size, self.hidden_size, self.biases = (
             cell,
             input_size,
             hidden_size,
-            biases,
+            plain(biases),
         )
         self.output_size, self.recompute = cell.width(cell.state[0], hidden_size), recompute
         shapes = cell.weights(input_size, hidden_size, biases)
@@ -207,15 +208,3 @@ def weights_of(module: nn.Module, names: Mapping[str, str]) -> dict[str, Tensor]
         module._parameters
     )  # a module's attributes are slow to find; one that is computed is not among these
     return {name: own[at] if at in own else getattr(module, at) for name, at in names.items()}
-
-
-def check_size(name: str, value: Any) -> None:
-    """Raise unless a size is a positive whole number."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raise unless a switch is True or False: "no" would be true."""
-    if not isinstance(value, bool):
-        raise ArgumentError(f"{name} must be True or False, got {value!r}")

@@ -14,12 +14,13 @@ from recurra import init as initialisers
 from recurra.cells import GRU as GRUCellEquations
 from recurra.cells import LSTM as LSTMCellEquations
 from recurra.cells import Cell, Elman, ProjectedLSTM
+from recurra.check import check_flag, check_number, check_whole, is_whole
 from recurra.engine import scan, single
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.layers import door
 from recurra.layers.dropout import warn_of_idle_dropout
 from recurra.layers.memory import check_memory
-from recurra.layers.recurrent import check_flag, check_size, weights_of
+from recurra.layers.recurrent import weights_of
 from recurra.layers.sequence import SequenceModule, unchanged
 
 METHODS = frozenset({"forward", "layer_weights"})
@@ -58,8 +59,7 @@ class TorchLike(SequenceModule):
         dtype: Any,
     ) -> None:
         super().__init__()
-        self.input_size, self.hidden_size = sizes
-        _check(type(self).__name__, self.input_size, self.hidden_size, options)
+        self.input_size, self.hidden_size, options = _checked(type(self).__name__, *sizes, options)
         (
             self.num_layers,
             self.bias,
@@ -69,7 +69,6 @@ class TorchLike(SequenceModule):
             self.proj_size,
             self.recompute,
         ) = options
-        self.dropout = float(self.dropout)
         self.cell, self.init = cell, init
         self.output_size = cell.width("h", self.hidden_size) * self.directions
         self._names: dict[tuple[int, int], dict[str, str]] = {}
@@ -330,7 +329,7 @@ class LSTM(TorchLike):
         )
         cell = (
             ProjectedLSTM(proj_size)
-            if type(proj_size) is int and proj_size > 0
+            if is_whole(proj_size) and proj_size > 0
             else LSTMCellEquations()
         )
         super().__init__(cell, (input_size, hidden_size), options, init, device, dtype)
@@ -377,25 +376,19 @@ def _torch_name(name: str, layer: int, direction: int) -> str:
     return f"{name}_l{layer}{'_reverse' if direction else ''}"
 
 
-def _check(kind: str, input_size: Any, hidden_size: Any, options: Options) -> None:
-    """The rules of torch.nn's constructors."""
-    check_size("input_size", input_size)
-    check_size("hidden_size", hidden_size)
-    check_size("num_layers", options.num_layers)
+def _checked(
+    kind: str, input_size: Any, hidden_size: Any, options: Options
+) -> tuple[int, int, Options]:
+    """The sizes and options by the rules of torch.nn's constructors."""
+    input_size = check_whole("input_size", input_size)
+    hidden_size = check_whole("hidden_size", hidden_size)
+    layers = check_whole("num_layers", options.num_layers)
     for name in ("bias", "batch_first", "bidirectional", "recompute"):
         check_flag(name, getattr(options, name))
-    rate, proj_size = options.dropout, options.proj_size
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-        raise ArgumentError(f"dropout must be a number in [0, 1], got {rate!r}")
-    if (
-        not isinstance(proj_size, int)
-        or isinstance(proj_size, bool)
-        or proj_size < 0
-        or proj_size >= hidden_size
-    ):
-        raise ArgumentError(
-            f"proj_size must be between 0 (none) and hidden_size - 1 = {hidden_size - 1}, got"
-            f" {proj_size!r}"
-        )
-    if rate > 0 and options.num_layers == 1:
+    rate = check_number("dropout", options.dropout, 0, 1, "[]")
+    advice = "0 is none, and hidden_size - 1 the most"
+    proj_size = check_whole("proj_size", options.proj_size, 0, hidden_size - 1, advice)
+    if rate > 0 and layers == 1:
         warn_of_idle_dropout(kind, rate, "num_layers=1", stacklevel=5)
+    options = options._replace(num_layers=layers, dropout=rate, proj_size=proj_size)
+    return input_size, hidden_size, options

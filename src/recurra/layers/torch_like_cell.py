@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from recurra import init as initialisers
 from recurra.cells import GRU, LSTM, Cell, Elman
+from recurra.check import check_flag, check_whole
 from recurra.engine.job import check_placement, check_together, check_value, initial_state
 from recurra.errors import ShapeError, shape_text
 from recurra.layers.memory import check_memory
-from recurra.layers.recurrent import check_flag, check_size
 
 
 class TorchLikeCell(nn.Module):
@@ -25,12 +25,11 @@ class TorchLikeCell(nn.Module):
         self, cell: Cell, sizes: tuple[int, int], bias: bool, init: Any, device: Any, dtype: Any
     ) -> None:
         super().__init__()
-        self.input_size, self.hidden_size = sizes
-        check_size("input_size", self.input_size)
-        check_size("hidden_size", self.hidden_size)
+        self.input_size = check_whole("input_size", sizes[0])
+        self.hidden_size = check_whole("hidden_size", sizes[1])
         check_flag("bias", bias)
         self.cell, self.bias, self.init = cell, bias, init
-        shapes = cell.weights(*sizes, 2 if bias else 0)
+        shapes = cell.weights(self.input_size, self.hidden_size, 2 if bias else 0)
         self._names = tuple(shapes)
         check_memory("hidden_size", self.hidden_size, shapes.values(), device, dtype)
         for name, shape in shapes.items():

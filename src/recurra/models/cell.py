@@ -9,6 +9,7 @@ from torch import nn
 
 from recurra import cells
 from recurra.cells import Cell, Zoneout
+from recurra.check import is_number
 from recurra.errors import ArgumentError, choice_text
 from recurra.layers import LockedDropout, Recurrent, Stack, WeightDropout
 
@@ -49,10 +50,7 @@ def make_cell(cell: str | Cell, zoneout: Any = (0.0, 0.0)) -> Cell:
         raise ArgumentError(choice_text("cell", cell, CELLS))
     made = CELLS[cell]() if isinstance(cell, str) else cell
     rates = list(zoneout) if isinstance(zoneout, Sequence) else []
-    if len(rates) != 2 or not all(
-        isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 <= rate < 1
-        for rate in rates
-    ):
+    if len(rates) != 2 or not all(is_number(rate) and 0 <= rate < 1 for rate in rates):
         raise ArgumentError(f"zoneout must be two rates (h, c), each in [0, 1), got {zoneout!r}")
     h, c = rates
     if c and isinstance(made, Cell) and "c" not in made.state:
@@ -61,7 +59,7 @@ def make_cell(cell: str | Cell, zoneout: Any = (0.0, 0.0)) -> Cell:
         )
     if not h and not c:
         return made  # type: ignore[no-any-return]
-    wrapped = Zoneout(made, h=float(h), c=float(c))
+    wrapped = Zoneout(made, h, c)
     wrapped.noises()  # raises where the cell is zoned out already
     return wrapped
 

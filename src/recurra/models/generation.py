@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recurra.check import check_number, check_whole
 from recurra.errors import ArgumentError
-from recurra.layers.recurrent import check_size
 from recurra.models.language_model import LanguageModel
 from recurra.models.mode import evaluating
 from recurra.vocabulary import continued
@@ -141,18 +141,12 @@ def sample(model: LanguageModel, prompt: str = "", length: int = 500, **options:
 def _check_lengths(prompt: Sequence[int], length: int) -> None:
     if not len(prompt):
         raise ArgumentError("prompt must hold at least one token, got none")
-    if not isinstance(length, int) or isinstance(length, bool) or length < 0:
-        raise ArgumentError(f"length must be a whole number, 0 or more, got {length!r}")
+    check_whole("length", length, 0)
 
 
 def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not 0 <= temperature < float("inf"):
-        raise ArgumentError(
-            f"temperature must be 0 (the most likely token) or positive, got {temperature}"
-        )
+    check_number("temperature", temperature, advice="0 takes the most likely token")
     if top_k is not None:
-        check_size("top_k", top_k)
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ArgumentError(
-            f"top_p must be in (0, 1], got {top_p}; leave it out to keep every token"
-        )
+        check_whole("top_k", top_k)
+    if top_p is not None:
+        check_number("top_p", top_p, 0, 1, "(]", "leave it out to keep every token")

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from recurra import init as initialisers
 from recurra.cells import Cell
+from recurra.check import check_flag, check_number, check_whole, is_number, is_whole, plain
 from recurra.errors import ArgumentError, ShapeError, quoted
 from recurra.layers import SequenceModule, Stack
-from recurra.layers.dropout import check_rate
 from recurra.layers.memory import check_memory
-from recurra.layers.recurrent import check_size
 from recurra.models.cell import CELLS as CELLS
 from recurra.models.cell import drop, make_cell, make_stack
 from recurra.models.embedding import check_tokens, embed
@@ -111,8 +110,8 @@ class LanguageModel(SequenceModule):
             weight_dropout=weight_dropout,
             zoneout=_listed(zoneout),
             adaptive=cutoffs,
-            div_value=div_value,
-            init=init,
+            div_value=plain(div_value),
+            init=plain(init),
         )
         _check(self.options)
         if vocabulary is not None and len(vocabulary) != vocab_size:
@@ -290,15 +289,14 @@ def _listed(value: Any, alone: bool = False) -> Any:
     alone.
     """
     if isinstance(value, (tuple, list)):
-        return list(value)
-    return value if alone or not isinstance(value, int) else [value]
+        return list(map(plain, value))
+    return plain(value) if alone or not is_whole(value) else [plain(value)]
 
 
 def _widths(hidden: Any, layers: int) -> list[int]:
     """H of each layer."""
-    widths = list(hidden) if isinstance(hidden, (tuple, list)) else [hidden] * layers
-    for width in widths:
-        check_size("hidden", width)
+    given = hidden if isinstance(hidden, (tuple, list)) else [hidden] * layers
+    widths = [check_whole("hidden", width) for width in given]
     if len(widths) != layers:
         raise ArgumentError(
             f"hidden must have a width for each of the {count_text(layers, 'layer')}, got"
@@ -321,7 +319,7 @@ def _check_memory(options: dict[str, Any], cell: Cell, widths: Sequence[int]) ->
 def _check(options: dict[str, Any]) -> None:
     """Raise unless each option is in its range, and none contradicts another."""
     for name in ("vocab_size", "embed", "layers"):
-        check_size(name, options[name])
+        options[name] = check_whole(name, options[name])
     for name in (
         "dropout",
         "input_dropout",
@@ -329,19 +327,15 @@ def _check(options: dict[str, Any]) -> None:
         "embedding_dropout",
         "weight_dropout",
     ):
-        check_rate(options[name], name)
+        options[name] = check_number(name, options[name], 0, 1)
     for name in ("tied", "locked"):
-        if not isinstance(options[name], bool):
-            raise ArgumentError(f"{name} must be True or False, got {options[name]!r}")
+        check_flag(name, options[name])
     if options["layers"] > MOST_LAYERS:
         raise ArgumentError(
             f"layers must be at most {MOST_LAYERS}, got {quoted(options['layers'])}"
         )
     start = options["init"]
-    number = (
-        isinstance(start, (int, float)) and not isinstance(start, bool) and 0 < start < math.inf
-    )
-    if not number and start not in ("default", "torch"):
+    if not (is_number(start) and 0 < start < math.inf) and start not in ("default", "torch"):
         raise ArgumentError(f"init must be 'default', 'torch' or a positive number, got {start!r}")
     if options["adaptive"] and options["tied"]:
         text = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recurra.check import check_number, is_whole
 from recurra.errors import ArgumentError, ShapeError, shape_text
 from recurra.models.embedding import check_kind, check_range, extremes
 
@@ -90,17 +90,9 @@ def adaptive_softmax(
     >>> [part[0].out_features for part in adaptive_softmax(32, 100, (10, 30)).tail]
     [8, 2]
     """
+    div_value = check_number("div_value", div_value, 1)
     if (
-        isinstance(div_value, bool)
-        or not isinstance(div_value, (int, float))
-        or not 1 <= div_value < math.inf
-    ):
-        raise ArgumentError(f"div_value must be at least 1, got {div_value!r}")
-    whole = isinstance(cutoffs, Sequence) and all(
-        isinstance(cut, int) and not isinstance(cut, bool) for cut in cutoffs
-    )
-    if (
-        not whole
+        not (isinstance(cutoffs, Sequence) and all(map(is_whole, cutoffs)))
         or list(cutoffs) != sorted(set(cutoffs))
         or not 0 < cutoffs[0] <= cutoffs[-1] < vocab_size
     ):

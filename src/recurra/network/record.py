@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recurra.check import is_number, is_whole
 from recurra.errors import ArgumentError, choice_text, quoted
 from recurra.network.layer import Layer
 from recurra.network.layers import (
@@ -144,9 +145,11 @@ class Reader:
             return tuple((self._matrix(narrow), self._matrix(wide)) for narrow, wide in value)
         if name in ("bias", "gain"):
             return None if value is None else self._vector(value)
-        wanted = str if name == "kind" else (int, float) if name == "eps" else int
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ArgumentError(f"{name} must be a number, got {quoted(value)}")
+        text, number = isinstance(value, str), "a number" if name == "eps" else "a whole number"
+        fits = text if name == "kind" else is_number(value) if name == "eps" else is_whole(value)
+        if not fits:
+            need = "text" if name == "kind" else number
+            raise ArgumentError(f"{name} must be {need}, got {quoted(value)}")
         return value
 
     def _matrix(self, record: Mapping[str, Any]) -> Matrix:

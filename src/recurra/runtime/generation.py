@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recurra.check import check_number, check_whole
 from recurra.errors import ArgumentError
 from recurra.runtime.model import Model
 
@@ -55,27 +56,16 @@ def generate(
         raise ArgumentError("prompt must hold at least one token, got none")
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
         raise ArgumentError(f"prompt must hold whole numbers, got {prompt!r:.60}")
-    if not _whole(length) or length < 0:
-        raise ArgumentError(f"length must be a whole number, 0 or more, got {length!r}")
-    if seed is not None and (not _whole(seed) or seed < 0):
-        raise ArgumentError(f"seed must be a whole number, 0 or more, got {seed!r}")
+    length = check_whole("length", length, 0)
+    if seed is not None:
+        check_whole("seed", seed, 0)
     distribution(np.zeros(1), temperature, top_k, top_p)
     return _draw(
         model,
         tokens.astype(np.int64),
-        int(length),
+        length,
         (temperature, top_k, top_p),
         np.random.default_rng(seed),
-    )
-
-
-def _whole(number: Any) -> bool:
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
-
-
-def _real(number: Any) -> bool:
-    return isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(
-        number, bool
     )
 
 
@@ -139,16 +129,11 @@ def distribution(
     >>> distribution(np.array([0.0, 1.0, 2.0]), temperature=0).tolist()
     [0.0, 0.0, 1.0]
     """
-    if not _real(temperature) or not 0 <= temperature < float("inf"):
-        raise ArgumentError(
-            f"temperature must be 0 (the most likely token) or positive, got {temperature!r}"
-        )
-    if top_k is not None and (not _whole(top_k) or top_k < 1):
-        raise ArgumentError(f"top_k must be a positive whole number, got {top_k!r}")
-    if top_p is not None and (not _real(top_p) or not 0 < top_p <= 1):
-        raise ArgumentError(
-            f"top_p must be in (0, 1], got {top_p!r}; leave it out to keep every token"
-        )
+    check_number("temperature", temperature, advice="0 takes the most likely token")
+    if top_k is not None:
+        check_whole("top_k", top_k)
+    if top_p is not None:
+        check_number("top_p", top_p, 0, 1, "(]", "leave it out to keep every token")
     if not np.isfinite(logits.max()):
         raise ArgumentError(
             f"logits must be finite, got {logits.max()}; the model's weights are damaged, or its"

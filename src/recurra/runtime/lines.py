@@ -9,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from recurra.check import is_number
 from recurra.errors import DataError
 from recurra.strict_json import dumps
 from recurra.wording import count_text
@@ -100,7 +101,7 @@ def _numbers(line: str, form: str, width: int) -> Array:
         raise ValueError("a list of lists")
     if len(values) != width:
         raise ValueError(f"{len(values)} of them")
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+    if not all(map(is_number, values)):
         raise ValueError("not all of them numbers")
     return np.array([float(value) for value in values])
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from recurra.check import row_numbers
+from recurra.check import check_whole
 from recurra.display import card
 from recurra.errors import (
     ArgumentError,
@@ -27,6 +27,7 @@ from recurra.errors import (
 from recurra.network import Network
 from recurra.network.description import network_tables, network_text
 from recurra.network.file import checksum
+from recurra.rows import row_numbers
 from recurra.runtime.arrays import refuse_mask
 from recurra.wording import count_text
 
@@ -66,17 +67,10 @@ class Session:
     ) -> None:
         from recurra import native
 
-        if (
-            not isinstance(batch, (int, np.integer))
-            or isinstance(batch, bool)
-            or not 1 <= batch <= MOST_ROWS
-        ):
-            raise ArgumentError(
-                f"batch must be a whole number of rows from 1 to {MOST_ROWS}, got {batch!r}"
-            )
+        batch = check_whole("batch", batch, 1, MOST_ROWS)
         if nan not in NAN:
             raise ArgumentError(choice_text("nan", nan, NAN))
-        self.network, self.batch, self._nan = network, int(batch), nan
+        self.network, self.batch, self._nan = network, batch, nan
         self._packed, self._fingerprint, self._check = packed, fingerprint, nan != "pass"
         dtype, reads = (
             np.dtype(np.float32),

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurra.errors import ArgumentError, DataError
+from recurra.check import check_whole
+from recurra.errors import DataError
 from recurra.train.corpus import Corpus, Part
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -66,9 +67,7 @@ def baseline(corpus: Corpus, order: int = 5, most: int = 2_000_000) -> Naive:
     >>> found.ngram < 0.2 < 2 < found.unigram
     True
     """
-    for name, value in (("order", order), ("most", most)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")
+    order, most = check_whole("order", order), check_whole("most", most)
     train, size = _last(corpus.train, most), len(corpus.vocabulary)
     held = _Text(corpus.validation)
     asked = np.flatnonzero(held.place > 0)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurra.display import card, table
-from recurra.errors import ArgumentError, DataError, quoted
+from recurra.errors import DataError, quoted
 from recurra.text_blocks import Paths, listed_paths
 from recurra.train.token_file import TokenFile, token_file
 from recurra.vocabulary.levels import learn_vocabulary
@@ -108,7 +108,7 @@ def from_text(
     (30, 10, 14)
     """
     documents = [text.removeprefix(MARK) for text in ([texts] if isinstance(texts, str) else texts)]
-    _check_share(validation)
+    validation = _share(validation)
     if not any(documents):
         raise DataError("text must not be empty, got no characters")
     vocabulary = learn_vocabulary(documents, level, vocab_size)
@@ -154,8 +154,9 @@ def from_files(
         ArgumentError: `validation`, `level` or `vocab_size` is outside its range.
     """
     place, listed = _cache(cache), listed_paths(train)
+    validation, vocab_size = plain(validation), plain(vocab_size)
     if isinstance(validation, (int, float)):
-        _check_share(validation)
+        validation = _share(validation)
     whole = token_file(listed, level, vocab_size, None, place, show)
     parts: dict[str, TokenFile] = {}
     for name, given in (("validation", validation), ("test", test)):
@@ -259,6 +260,5 @@ def _cache(cache: str | PathLike[str] | None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurra"
 
 
-def _check_share(validation: float) -> None:
-    if not 0 < validation < 1:
-        raise ArgumentError(f"validation must be in (0, 1), the share held out, got {validation}")
+def _share(validation: float) -> float:
+    return check_number("validation", validation, 0, 1, "()", "it is the share held out")

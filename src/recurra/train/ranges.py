@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from recurra.check import is_number, is_whole
+
 MOST_WHOLE = 1 << 64
 CHOICES = {
     "optimizer": ("adam", "adamw", "sgd", "asgd"),
@@ -21,16 +23,12 @@ def whole(value: Any, least: int = 1) -> bool:
     >>> whole(3), whole(True), whole(0), whole(0, 0), whole(10**400)
     (True, False, False, True, False)
     """
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < MOST_WHOLE
+    return is_whole(value) and least <= value < MOST_WHOLE
 
 
 def number(value: Any) -> bool:
     """Whether a value is a finite number."""
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max
-    )
+    return is_number(value) and abs(value) <= sys.float_info.max
 
 
 def _choice(name: str) -> tuple[Callable[[Any], bool], str]:

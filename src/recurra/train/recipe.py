@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from recurra.check import plain
 from recurra.errors import MOST_LINES, ArgumentError, near_text, quoted, shortened
 from recurra.train.ranges import CHOICES, RANGES, contradictions
 
@@ -91,8 +92,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.betas, list):  # as TOML and JSON hold it
-            object.__setattr__(self, "betas", tuple(self.betas))
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
+        if isinstance(self.betas, (list, tuple)):  # TOML and JSON hold a list
+            object.__setattr__(self, "betas", tuple(map(plain, self.betas)))
         given, defaults = vars(self), {field.name: field.default for field in fields(self)}
         outside = {
             name: (

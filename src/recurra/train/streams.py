@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recurra.check import check_whole
 from recurra.errors import ArgumentError, DataError, DtypeError, ShapeError, shape_text
-from recurra.train.windows import Cut, check_whole, cuts
+from recurra.train.windows import Cut, cuts
 
 IGNORED = -100
 

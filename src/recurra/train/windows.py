@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from recurra.check import check_whole
 from recurra.errors import ArgumentError
 
 
@@ -46,9 +47,8 @@ def cuts(
     >>> [(cut.start, cut.stop) for cut in cuts(100, 40, generator_seed=1)]
     [(0, 44), (44, 77), (77, 100)]
     """
-    stride = window if stride is None else stride
-    check_whole("window", window)
-    check_whole("stride", stride)
+    window = check_whole("window", window)
+    stride = window if stride is None else check_whole("stride", stride)
     if stride > window:
         raise ArgumentError(
             f"stride must be at most window = {window}, got {stride}; a longer one would skip steps"
@@ -84,9 +84,3 @@ def count_chunks(steps: int, window: int, stride: int) -> int:
     3
     """
     return 1 + max(0, math.ceil((steps - window) / stride))
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Raise unless a value is a positive whole number."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from recurra.check import check_whole
 from recurra.errors import ArgumentError, MissingDependency, quoted, reason
 from recurra.vocabulary.vocabulary import Vocabulary
 
@@ -82,11 +83,8 @@ class Pieces(Vocabulary):
         Raises:
             ArgumentError: `size` is below the 256 bytes.
         """
-        size = 8000 if size is None else size
-        if not isinstance(size, int) or isinstance(size, bool) or size < 256:
-            raise ArgumentError(
-                f"vocab_size must be a whole number of pieces, 256 bytes at least, got {size!r}"
-            )
+        most = 8000 if size is None else size
+        size = check_whole("vocab_size", most, 256, advice="each byte is a piece")
         library = _library()
         tokenizer = library.Tokenizer(library.models.BPE())
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from recurra.check import check_whole
 from recurra.errors import ArgumentError
 from recurra.vocabulary.vocabulary import Vocabulary
 
@@ -66,11 +67,8 @@ class Words(Vocabulary):
         Raises:
             ArgumentError: `size` is too small.
         """
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 2):
-            raise ArgumentError(
-                f"vocab_size must be a whole number of words, {UNKNOWN} and {END} among them, got"
-                f" {size!r}"
-            )
+        if size is not None:
+            check_whole("vocab_size", size, 2, advice=f"{UNKNOWN} and {END} are among the words")
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(text.split())

@@ -12,9 +12,9 @@ import torch
 import recurra
 from recurra import Stream
 from recurra import state as states
-from recurra.check import row_numbers
 from recurra.errors import ArgumentError, ShapeError
 from recurra.export.from_torch import network_of
+from recurra.rows import row_numbers
 from recurra.runtime.model import Model
 
 NEED = "rows must be whole numbers (N,) or a bool mask (5,), got "
