@@ -63,7 +63,7 @@ def test_the_shapes_are_torchs() -> None:
     assert {f"{name}_l0": shape for name, shape in shapes.items()} == {
         name: tuple(p.shape) for name, p in theirs.named_parameters()
     }
-    with pytest.raises(ArgumentError, match="biases must be 0, 1 or 2, got 3"):
+    with pytest.raises(ArgumentError, match="biases must be a whole number in 0..2, got 3"):
         cells.LSTM().weights(3, 5, 3)
 
 
@@ -211,13 +211,13 @@ class Wide(Cell):
             lambda: cells.Probed("gru"),
             "cell must be a cell, got 'gru'; write Probed(recurra.cells.LSTM())",
         ),
-        (lambda: cells.Zoneout(cells.LSTM(), h=1.0), "h must be in [0, 1), got 1.0"),
-        (lambda: cells.Zoneout(cells.LSTM(), c=-0.1), "c must be in [0, 1), got -0.1"),
+        (lambda: cells.Zoneout(cells.LSTM(), h=1.0), "h must be a number in [0, 1), got 1.0"),
+        (lambda: cells.Zoneout(cells.LSTM(), c=-0.1), "c must be a number in [0, 1), got -0.1"),
         (
             lambda: cells.Zoneout(cells.GRU(), c=0.1),
             "c must be 0 for a cell whose state is ('h',), got 0.1",
         ),
-        (lambda: cells.RecurrentDropout(cells.GRU(), 1), "rate must be in [0, 1), got 1"),
+        (lambda: cells.RecurrentDropout(cells.GRU(), 1), "rate must be a number in [0, 1), got 1"),
         (
             lambda: cells.Zoneout(cells.Zoneout(cells.GRU(), h=0.1), h=0.1).noises(),
             "cell must not be a Zoneout already, got Zoneout(cell=GRU()",

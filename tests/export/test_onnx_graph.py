@@ -201,7 +201,7 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         match="kind must be one of 'sequence', 'step', got 'steps'; did you mean 'step'?",
     ):
         to_onnx(network, kind="steps")
-    with pytest.raises(ArgumentError, match="batch must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="batch must be a positive whole number, got 0"):
         initial_states(network, batch=0)
     with pytest.raises(RunError, match="path must be a file that can be written"):
         to_onnx(network, tmp_path / "no" / "net.onnx")

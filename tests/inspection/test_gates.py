@@ -172,6 +172,7 @@ def test_it_prints_every_layer() -> None:
 @pytest.mark.parametrize("margin", [0.0, 0.5, -1.0])
 def test_margins_outside_are_refused(margin: float) -> None:
     with pytest.raises(
-        ArgumentError, match=rf"^margin must be in \(0, 0.5\), got {re.escape(str(margin))}$"
+        ArgumentError,
+        match=rf"^margin must be a number in \(0, 0.5\), got {re.escape(str(margin))}$",
     ):
         gate_use(recurra.GRU(2, 3), (torch.randn(5, 3, 2),), margin=margin)

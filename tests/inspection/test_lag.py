@@ -210,7 +210,7 @@ def test_memory_length_is_the_lag_from_which_on_it_stays_below(
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
 def test_shares_outside_are_refused(share: float) -> None:
     with pytest.raises(
-        ArgumentError, match=rf"^share must be in \(0, 1\), got {re.escape(str(share))}$"
+        ArgumentError, match=rf"^share must be a number in \(0, 1\), got {re.escape(str(share))}$"
     ):
         memory_length([1.0], share=share)
 

@@ -245,8 +245,8 @@ def test_a_run_is_the_same_with_and_without_it() -> None:
     [
         ({"every": 0}, "every must be a positive whole number, got 0"),
         ({"rows": 0}, "rows must be a positive whole number, got 0"),
-        ({"share": 0.0}, r"share must be in \(0, 1\], got 0.0"),
-        ({"share": 1.5}, r"share must be in \(0, 1\], got 1.5"),
+        ({"share": 0.0}, r"share must be a number in \(0, 1\], got 0.0"),
+        ({"share": 1.5}, r"share must be a number in \(0, 1\], got 1.5"),
     ],
 )
 def test_options_outside_are_refused(options: dict[str, Any], message: str) -> None:

@@ -205,9 +205,13 @@ LAYER = Recurrent(cells.GRU(), 4, 5, dtype=torch.float64)
                 torch.ones(3, 2, 4), LockedDropout(0.5)(torch.ones(3, 1, 4))[1]
             ),
         ),
-        (ArgumentError, "rate must be in [0, 1), got 1.0", lambda: LockedDropout(1.0)),
-        (ArgumentError, "rate must be in [0, 1), got '0.1'", lambda: LockedDropout("0.1")),
-        (ArgumentError, "rate must be in [0, 1), got True", lambda: WeightDropout(LAYER, True)),
+        (ArgumentError, "rate must be a number in [0, 1), got 1.0", lambda: LockedDropout(1.0)),
+        (ArgumentError, "rate must be a number in [0, 1), got '0.1'", lambda: LockedDropout("0.1")),
+        (
+            ArgumentError,
+            "rate must be a number in [0, 1), got True",
+            lambda: WeightDropout(LAYER, True),
+        ),
         (
             ArgumentError,
             "layer must be a Recurrent layer, got GRU",

@@ -24,8 +24,8 @@ from recurra.errors import ArgumentError, DtypeError, ShapeError
         (dict(dropout=1.5), "dropout must be a number in [0, 1], got 1.5"),
         (dict(dropout=True), "dropout must be a number in [0, 1], got True"),
         (dict(dropout="0.1"), "dropout must be a number in [0, 1], got '0.1'"),
-        (dict(proj_size=4), "proj_size must be between 0 (none) and hidden_size - 1 = 3, got 4"),
-        (dict(proj_size=-1), "proj_size must be between 0 (none) and hidden_size - 1 = 3, got -1"),
+        (dict(proj_size=4), "proj_size must be a whole number in 0..3, got 4"),
+        (dict(proj_size=-1), "proj_size must be a whole number in 0..3, got -1"),
         (
             dict(init="orthogonall"),
             (

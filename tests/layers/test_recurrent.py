@@ -186,7 +186,7 @@ def test_bad_input_is_named_when_training_too(
         ((cells.LSTM, 3, 5), "cell must be a cell, got <class 'recurra.cells.lstm.LSTM'>"),
         ((cells.LSTM(), 0, 5), "input_size must be a positive whole number, got 0"),
         ((cells.LSTM(), 3, 2.0), "hidden_size must be a positive whole number, got 2.0"),
-        ((cells.LSTM(), 3, 5, 3), "biases must be 0, 1 or 2, got 3"),
+        ((cells.LSTM(), 3, 5, 3), "biases must be a whole number in 0..2, got 3"),
         (
             (cells.LSTM(), 3, 5, 2, False, "zero"),
             "init must be one of 'orthogonal', 'torch', got 'zero'",

@@ -257,12 +257,12 @@ def test_it_is_exported_where_it_can_stream(tmp_path: Path) -> None:
         ),
         (
             ArgumentError,
-            "dropout must be in [0, 1), got 1.0",
+            "dropout must be a number in [0, 1), got 1.0",
             lambda: Stack.of(cells.GRU(), I, H, 2, dropout=1.0),
         ),
         (
             ArgumentError,
-            "dropout must be in [0, 1), got '0.1'",
+            "dropout must be a number in [0, 1), got '0.1'",
             lambda: Stack([nn.Tanh(), nn.Tanh()], dropout="0.1"),
         ),
         (ArgumentError, "cell must be a cell, got 'lstm'", lambda: Stack.of("lstm", I, H)),

@@ -346,7 +346,7 @@ def test_a_switch_must_be_true_or_false(kind: str, name: str, value: Any) -> Non
     [
         (
             lambda: recurra.LSTM(3, 4, proj_size=True),
-            "proj_size must be between 0 (none) and hidden_size - 1 = 3, got True",
+            "proj_size must be a whole number in 0..3, got True; 0 is none, and hidden_size - 1 the most",
         ),
         (
             lambda: recurra.GRU(3, 4, num_layers=True),
@@ -356,7 +356,7 @@ def test_a_switch_must_be_true_or_false(kind: str, name: str, value: Any) -> Non
         (lambda: recurra.LSTMCell(3, 4, bias=1), "bias must be True or False, got 1"),
         (
             lambda: recurra.Recurrent(cells.GRU(), 3, 4, biases=True),
-            "biases must be 0, 1 or 2, got True",
+            "biases must be a whole number in 0..2, got True",
         ),
         (
             lambda: recurra.Recurrent(cells.GRU(), 3, 4, learned_state=1),

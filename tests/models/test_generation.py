@@ -183,7 +183,7 @@ WRONG = [
     *(
         (
             {"temperature": value},
-            f"temperature must be 0 (the most likely token) or positive, got {value}",
+            f"temperature must be a number, 0 or more, got {value}; 0 takes the most likely token",
         )
         for value in (-0.5, math.inf, math.nan)
     ),
@@ -194,7 +194,7 @@ WRONG = [
     *(
         (
             {"top_p": value},
-            f"top_p must be in (0, 1], got {value}; leave it out to keep every token",
+            f"top_p must be a number in (0, 1], got {value}; leave it out to keep every token",
         )
         for value in (0, -0.1, 1.1, math.nan)
     ),

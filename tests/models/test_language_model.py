@@ -232,7 +232,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         ),
     ),
     *(
-        ({"dropout": value}, f"dropout must be in [0, 1), got {value!r}")
+        ({"dropout": value}, f"dropout must be a number in [0, 1), got {value!r}")
         for value in (-0.1, 1.0, float("nan"), True, "0.1", None)
     ),
     (

@@ -302,7 +302,7 @@ def test_chrono_initialisation_reaches_every_layer() -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     *(
-        ({name: value}, f"{name} must be in [0, 1), got {value!r}")
+        ({name: value}, f"{name} must be a number in [0, 1), got {value!r}")
         for name in ("input_dropout", "output_dropout", "embedding_dropout", "weight_dropout")
         for value in (-0.1, 1, float("nan"), True, "0.1")
     ),
@@ -347,7 +347,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"adaptive": (2, 4), "tied": False, "div_value": 0.5},
-        "div_value must be at least 1, got 0.5",
+        "div_value must be a number, 1 or more, got 0.5",
     ),
     ({"div_value": 2.0}, "div_value must be left out without adaptive, got 2.0"),
     *(

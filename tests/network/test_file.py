@@ -190,7 +190,7 @@ def test_a_thousand_layers_are_read_and_no_more(tmp_path: Path) -> None:
 
 
 def test_a_width_that_is_true_is_no_number(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="width must be a number, got True$"):
+    with pytest.raises(DataError, match="width must be a whole number, got True$"):
         read(
             forged(
                 written(tmp_path, Network((Activation("relu", 1),))),

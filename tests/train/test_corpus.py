@@ -93,7 +93,9 @@ def test_too_little_text(text: str, share: float) -> None:
 def test_the_share_is_checked(share: float) -> None:
     with pytest.raises(
         ArgumentError,
-        match=re.escape(f"validation must be in (0, 1), the share held out, got {share}"),
+        match=re.escape(
+            f"validation must be a number in (0, 1), got {share}; it is the share held out"
+        ),
     ):
         from_text("abc" * 10, validation=share)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurra.check import check_number, plain
 from recurra.display import card, table
 from recurra.errors import DataError, quoted
 from recurra.text_blocks import Paths, listed_paths
