@@ -346,7 +346,8 @@ def test_a_switch_must_be_true_or_false(kind: str, name: str, value: Any) -> Non
     [
         (
             lambda: recurra.LSTM(3, 4, proj_size=True),
-            "proj_size must be a whole number in 0..3, got True; 0 is none, and hidden_size - 1 the most",
+            "proj_size must be a whole number in 0..3, got True; 0 is none, and hidden_size - 1"
+            " the most",
         ),
         (
             lambda: recurra.GRU(3, 4, num_layers=True),

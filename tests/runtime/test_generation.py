@@ -52,7 +52,7 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     for options, text in (
         (
             {"temperature": -1},
-            "temperature must be a number, 0 or more, got -1; 0 takes the most likely token",
+            "temperature must be a number, 0 or more, got -1; 0 takes the most",
         ),
         ({"top_k": 0}, "top_k must be a positive whole number, got 0"),
         ({"top_p": 1.5}, r"top_p must be a number in \(0, 1\], got 1.5"),

@@ -323,7 +323,7 @@ def test_other_threads_run_while_one_pushes() -> None:
 def test_options_out_of_range_are_refused() -> None:
     model = Model(NETWORK)
     for batch in (0, -1, 1.5, True, 1 << 30):
-        with pytest.raises(ArgumentError, match="batch must be a whole number in 1\.\.16777216"):
+        with pytest.raises(ArgumentError, match=r"batch must be a whole number in 1\.\.16777216"):
             model.session(batch)  # type: ignore[arg-type]
     assert model.session(np.int64(2)).batch == 2  # type: ignore[arg-type]
     with pytest.raises(

@@ -94,7 +94,7 @@ def test_the_share_is_checked(share: float) -> None:
     with pytest.raises(
         ArgumentError,
         match=re.escape(
-            f"validation must be a number in (0, 1), got {share}; it is the share held out"
+            f"validation must be a number in (0, 1), got {share}; it is the share held"
         ),
     ):
         from_text("abc" * 10, validation=share)

@@ -64,7 +64,7 @@ def test_bad_sizes_and_tokens() -> None:
     for size in (1, 0, 2.5, True):
         with pytest.raises(
             ArgumentError,
-            match="^vocab_size must be a whole number, 2 or more, got .*; <unk> and <eos> are among",
+            match="^vocab_size must be a whole number, 2 or more, got .*; <unk> and <eos> are",
         ):
             learn_vocabulary([TEXT], "word", size)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"^tokens must be in 0\.\.6, got 7$"):
