@@ -67,6 +67,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: check_number("n", 0, 0, 1, "(]"), "a number in (0, 1], got 0"),
     (lambda: check_number("n", 0.5, 0, 0.5, "()"), "a number in (0, 0.5), got 0.5"),
     (lambda: check_number("n", 0, ends="()"), "a positive number, got 0"),
+    (lambda: check_number("n", 2, 2, ends="()"), "a number above 2, got 2"),
     (lambda: check_number("n", 0.5, 1), "a number, 1 or more, got 0.5"),
     (lambda: check_number("n", math.nan), "a number, 0 or more, got nan"),
     (lambda: check_number("n", math.inf), "a number, 0 or more, got inf"),

@@ -6,8 +6,8 @@ True and False, NumPy's too, are switches and no numbers.
 
 from __future__ import annotations
 
-import math
 import sys
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,7 @@ def is_number(value: object) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy's as Python's own, which a file holds and a name can be made of; anything
-    else as it is.
+    """A number of NumPy's as Python's own, which JSON can hold; anything else as it is.
 
     >>> plain(np.int64(3)), plain(np.float32(0.5)), plain("lstm")
     (3, 0.5, 'lstm')
@@ -68,19 +67,13 @@ def check_whole(
     """
     if is_whole(value) and least <= value and (most is None or value <= most):
         return int(value)
-    if most is not None:
-        raise _error(name, f"a whole number in {least}..{most}", value, advice)
-    need = "a positive whole number" if least == 1 else f"a whole number, {least} or more"
+    above = "a positive whole number" if least == 1 else f"a whole number, {least} or more"
+    need = above if most is None else f"a whole number in {least}..{most}"
     raise _error(name, need, value, advice)
 
 
 def check_number(
-    name: str,
-    value: Any,
-    least: float = 0,
-    most: float = math.inf,
-    ends: str = "[)",
-    advice: str = "",
+    name: str, value: Any, least: float = 0, most: float = inf, ends: str = "[)", advice: str = ""
 ) -> float:
     """The finite number that an argument is, as a float.
 
@@ -102,16 +95,13 @@ def check_number(
     recurra.errors.ArgumentError: top_p must be a number in (0, 1], got 0
     """
     number = plain(value)
-    if (
-        is_number(number)
-        and abs(number) <= sys.float_info.max
-        and (least <= number if ends[0] == "[" else least < number)
-        and (number <= most if ends[1] == "]" else number < most)
-    ):
+    finite = is_number(number) and abs(number) <= sys.float_info.max
+    at_end = (number == least and ends[0] == "(") or (number == most and ends[1] == ")")
+    if finite and least <= number <= most and not at_end:
         return float(number)
-    if most < math.inf:
-        raise _error(name, f"a number in {ends[0]}{least:g}, {most:g}{ends[1]}", value, advice)
-    need = "a positive number" if ends[0] == "(" and not least else f"a number, {least:g} or more"
+    above = f"a number above {least:g}" if least else "a positive number"
+    above = above if ends[0] == "(" else f"a number, {least:g} or more"
+    need = above if most == inf else f"a number in {ends[0]}{least:g}, {most:g}{ends[1]}"
     raise _error(name, need, value, advice)
 
 

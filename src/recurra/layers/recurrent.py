@@ -63,16 +63,11 @@ class Recurrent(SequenceModule):
             raise ArgumentError(
                 f"cell must be a cell, got {cell!r}; write recurra.cells.LSTM(), for example"
             )
-        input_size = check_whole("input_size", input_size)
-        hidden_size = check_whole("hidden_size", hidden_size)
+        self.cell, self.biases = cell, plain(biases)
+        self.input_size = input_size = check_whole("input_size", input_size)
+        self.hidden_size = hidden_size = check_whole("hidden_size", hidden_size)
         check_flag("learned_state", learned_state)
         check_flag("recompute", recompute)
-        self.cell, self.input_size, self.hidden_size, self.biases = (
-            cell,
-            input_size,
-            hidden_size,
-            plain(biases),
-        )
         self.output_size, self.recompute = cell.width(cell.state[0], hidden_size), recompute
         shapes = cell.weights(input_size, hidden_size, biases)
         if learned_state:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.check import check_number, check_whole
+from recurra.check import check_number, check_whole, plain
 from recurra.errors import ArgumentError
 from recurra.models.language_model import LanguageModel
 from recurra.models.mode import evaluating
@@ -50,7 +50,7 @@ def generate(
     """
     _check_lengths(prompt, length)
     _check(temperature, top_k, top_p)
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    generator = None if seed is None else torch.Generator().manual_seed(plain(seed))
     return _draw(model, prompt, length, temperature, (top_k, top_p), generator)
 
 

@@ -114,17 +114,15 @@ class LanguageModel(SequenceModule):
             init=plain(init),
         )
         _check(self.options)
+        vocab_size, embed, layers = map(self.options.__getitem__, ("vocab_size", "embed", "layers"))
         if vocabulary is not None and len(vocabulary) != vocab_size:
             raise ArgumentError(
                 f"vocab_size must be the size of the vocabulary, {len(vocabulary)}, got"
                 f" {vocab_size}"
             )
-        self.vocab_size, self.vocabulary, self.embedding_dropout = (
-            vocab_size,
-            vocabulary,
-            embedding_dropout,
-        )
-        made, widths = make_cell(cell, zoneout), (embed, *_widths(hidden, layers))
+        self.vocab_size, self.vocabulary = vocab_size, vocabulary
+        self.embedding_dropout = self.options["embedding_dropout"]
+        made, widths = make_cell(cell, zoneout), (embed, *_widths(self.options["hidden"], layers))
         if isinstance(made, Cell):
             _check_memory(self.options, made, widths)
         self.embedding = nn.Embedding(vocab_size, embed)

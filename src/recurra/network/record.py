@@ -145,10 +145,9 @@ class Reader:
             return tuple((self._matrix(narrow), self._matrix(wide)) for narrow, wide in value)
         if name in ("bias", "gain"):
             return None if value is None else self._vector(value)
-        text, number = isinstance(value, str), "a number" if name == "eps" else "a whole number"
-        fits = text if name == "kind" else is_number(value) if name == "eps" else is_whole(value)
-        if not fits:
-            need = "text" if name == "kind" else number
+        kinds = {"kind": ("text", lambda v: isinstance(v, str)), "eps": ("a number", is_number)}
+        need, fits = kinds.get(name, ("a whole number", is_whole))
+        if not fits(value):
             raise ArgumentError(f"{name} must be {need}, got {quoted(value)}")
         return value
 

@@ -19,6 +19,8 @@ from recurra.vocabulary.levels import learn_vocabulary
 from recurra.vocabulary.vocabulary import MARK, Vocabulary
 from recurra.wording import count_text
 
+SHARE = "it is the share held out"
+
 
 class Part(NamedTuple):
     """Tokens (N,), where documents begin in them, and how many stand for words outside the
@@ -109,7 +111,7 @@ def from_text(
     (30, 10, 14)
     """
     documents = [text.removeprefix(MARK) for text in ([texts] if isinstance(texts, str) else texts)]
-    validation = _share(validation)
+    validation = check_number("validation", validation, 0, 1, "()", SHARE)
     if not any(documents):
         raise DataError("text must not be empty, got no characters")
     vocabulary = learn_vocabulary(documents, level, vocab_size)
@@ -157,7 +159,7 @@ def from_files(
     place, listed = _cache(cache), listed_paths(train)
     validation, vocab_size = plain(validation), plain(vocab_size)
     if isinstance(validation, (int, float)):
-        validation = _share(validation)
+        validation = check_number("validation", validation, 0, 1, "()", SHARE)
     whole = token_file(listed, level, vocab_size, None, place, show)
     parts: dict[str, TokenFile] = {}
     for name, given in (("validation", validation), ("test", test)):
@@ -259,7 +261,3 @@ def _cache(cache: str | PathLike[str] | None) -> Path:
     if "RECURRA_CACHE" in os.environ:
         return Path(os.environ["RECURRA_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurra"
-
-
-def _share(validation: float) -> float:
-    return check_number("validation", validation, 0, 1, "()", "it is the share held out")

@@ -137,7 +137,7 @@ class TokenStreams:
             raise ShapeError(f"tokens must have shape (N,), got {shape_text(shape)}")
         if dtype is not None and np.dtype(dtype).kind not in "iu":
             raise DtypeError(f"tokens must be whole numbers, got {dtype}")
-        _check_batch(len(tokens), batch)
+        batch = _checked_batch(len(tokens), batch)
         self.source, self.count = tokens, len(tokens) - 1
         begin = np.asarray(starts, np.int64)
         if (
@@ -219,7 +219,7 @@ def contiguous(tokens: Any, batch: int, starts: Sequence[int] = ()) -> Streams:
     tokens = tokens.long()
     if tokens.ndim != 1:
         raise ShapeError(f"tokens must have shape (N,), got {shape_text(tokens.shape)}")
-    _check_batch(len(tokens), batch)
+    batch = _checked_batch(len(tokens), batch)
     count = len(tokens) - 1
     steps = math.ceil(count / batch)
     x, y = tokens.new_zeros(batch * steps), tokens.new_full((batch * steps,), IGNORED)
@@ -300,10 +300,11 @@ def _check_columns(x: Any, y: Any, resets: Any) -> None:
         )
 
 
-def _check_batch(count: int, batch: Any) -> None:
-    check_whole("batch", batch)
+def _checked_batch(count: int, batch: Any) -> int:
+    batch = check_whole("batch", batch)
     if count - 1 < batch:
         raise DataError(
             f"tokens must be more than batch = {batch}, got {count}; give more text or a smaller"
             " batch"
         )
+    return batch
