@@ -88,7 +88,9 @@ def test_chrono_spreads_memory_from_one_step_to_the_longest(
 
 
 def test_chrono_says_what_does_not_fit() -> None:
-    with pytest.raises(ArgumentError, match="longest must be at least 3 steps, got 2"):
+    with pytest.raises(
+        ArgumentError, match="longest must be a number, 3 or more, got 2; it counts steps"
+    ):
         init.chrono(recurra.LSTM(3, 4), 2)
     with pytest.raises(
         ArgumentError,

@@ -106,10 +106,7 @@ def check_number(
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raise unless a switch is True or False: "no" would be true.
-
-    Raises:
-        ArgumentError: it is neither.
+    """Raise ArgumentError unless a switch is True or False: "no" would be true.
 
     >>> check_flag("reverse", "no")
     Traceback (most recent call last):

@@ -96,8 +96,8 @@ def test_numbers_that_differ_end_with_1_and_no_speed(
             "cells must be one of 'gru', 'lstm', 'rnn', got 'lstn'; did you mean 'lstm'?",
         ),
         (["--parts", "all"], "parts must be one of"),
-        (["--threads", "0"], "threads must be positive, got 0"),
-        (["--rounds", "0"], "rounds must be positive, got 0"),
+        (["--threads", "0"], "threads must be a positive whole number, got 0"),
+        (["--rounds", "0"], "rounds must be a positive whole number, got 0"),
         (["--method", "fussed"], "did you mean 'fused'?"),
         (
             ["--json", "nowhere/bench.json"],

@@ -427,6 +427,6 @@ def test_one_step_and_one_row_can_be_looked_at() -> None:
 def test_options_outside_are_refused(option: str, value: float) -> None:
     with pytest.raises(
         ArgumentError,
-        match=rf"^{option} must be positive, got {value}; leave it out if there is none$",
+        match=rf"^{option} must be a positive number, got {value}; leave it out if there is none$",
     ):
         diagnose(recurra.GRU(I, H), batch(), **{option: value})  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from recurra.bench.registry import (
     STEPS,
 )
 from recurra.bench.shape import Shape
+from recurra.check import check_number, check_whole
 from recurra.engine import METHODS
 from recurra.errors import ArgumentError, choice_text
 
@@ -77,13 +78,12 @@ class Plan:
             if not getattr(self, argument):
                 raise ArgumentError(f"{argument} must not be empty, got none")
         for number in self.threads:
-            if number < 1:
-                raise ArgumentError(f"threads must be positive, got {number}")
-        for argument in ("rounds", "least", "calls", "limit_s", "peak_s"):
-            if getattr(self, argument) <= 0:
-                raise ArgumentError(f"{argument} must be positive, got {getattr(self, argument)}")
-        if self.span_s < 0:
-            raise ArgumentError(f"span_s must not be negative, got {self.span_s}")
+            check_whole("threads", number)
+        for argument in ("rounds", "least", "calls"):
+            check_whole(argument, getattr(self, argument))
+        for argument in ("limit_s", "peak_s"):
+            check_number(argument, getattr(self, argument), ends="()")
+        check_number("span_s", self.span_s)
 
 
 QUICK = dict(

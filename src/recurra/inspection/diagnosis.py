@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from recurra.check import check_number
 from recurra.errors import ArgumentError
 from recurra.inspection.example import example_of
 from recurra.inspection.measurement import LayerFigures, finite, measure
@@ -165,10 +166,8 @@ def diagnose(
     (['vanishing gradient'], 199.0)
     """
     for name, value in (("window", window), ("clip_norm", clip_norm), ("reach", reach)):
-        if value is not None and not value > 0:
-            raise ArgumentError(
-                f"{name} must be positive, got {value}; leave it out if there is none"
-            )
+        if value is not None:
+            check_number(name, value, ends="()", advice="leave it out if there is none")
     rows = None if history is None else list(history)
     layers, cost, asked, unseen = measure(model, example_of(model, batch, inputs, target, loss))
     need = need_of(layers, asked, reach)

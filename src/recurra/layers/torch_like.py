@@ -60,15 +60,8 @@ class TorchLike(SequenceModule):
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, options = _checked(type(self).__name__, *sizes, options)
-        (
-            self.num_layers,
-            self.bias,
-            self.batch_first,
-            self.dropout,
-            self.bidirectional,
-            self.proj_size,
-            self.recompute,
-        ) = options
+        self.num_layers, self.bias, self.batch_first, self.dropout = options[:4]
+        self.bidirectional, self.proj_size, self.recompute = options[4:]
         self.cell, self.init = cell, init
         self.output_size = cell.width("h", self.hidden_size) * self.directions
         self._names: dict[tuple[int, int], dict[str, str]] = {}

@@ -318,13 +318,7 @@ def _check(options: dict[str, Any]) -> None:
     """Raise unless each option is in its range, and none contradicts another."""
     for name in ("vocab_size", "embed", "layers"):
         options[name] = check_whole(name, options[name])
-    for name in (
-        "dropout",
-        "input_dropout",
-        "output_dropout",
-        "embedding_dropout",
-        "weight_dropout",
-    ):
+    for name in [name for name in options if name.endswith("dropout")]:
         options[name] = check_number(name, options[name], 0, 1)
     for name in ("tied", "locked"):
         check_flag(name, options[name])

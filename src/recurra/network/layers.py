@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recurra.check import check_number, check_whole
 from recurra.errors import ArgumentError, ShapeError, choice_text, shape_text
 from recurra.network.layer import Layer, StateSpec, present
 from recurra.network.matrix import Matrix, check_vector
@@ -83,11 +84,10 @@ class LayerNorm(Layer):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        check_width(self.width)
+        check_whole("width", self.width)
         check_vector("gain", self.gain, self.width)
         check_vector("bias", self.bias, self.width)
-        if not 0 < self.eps < 1e30:
-            raise ArgumentError(f"eps must be positive, got {self.eps!r}")
+        check_number("eps", self.eps, 0, 1e30, "()")
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -115,7 +115,7 @@ class Activation(Layer):
     def __post_init__(self) -> None:
         if self.kind not in ACTIVATIONS:
             raise ArgumentError(choice_text("kind", self.kind, ACTIVATIONS))
-        check_width(self.width)
+        check_whole("width", self.width)
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -147,10 +147,8 @@ class Conv(Layer):
 
     def __post_init__(self) -> None:
         check_vector("bias", self.bias, self.weight.shape[0])
-        if min(self.width, self.kernel, self.dilation, self.groups) < 1:
-            raise ArgumentError(
-                f"width, kernel, dilation and groups must be at least 1, got {self.sizes}"
-            )
+        for name in ("width", "kernel", "dilation", "groups"):
+            check_whole(name, getattr(self, name))
         if self.width % self.groups or self.weight.shape[0] % self.groups:
             raise ArgumentError(
                 f"groups must divide the widths {self.width} and {self.weight.shape[0]}, got"
@@ -281,12 +279,6 @@ class AdaptiveSoftmax(Layer):
     def widths(self) -> tuple[int, int]:
         """I, and how many words there are."""
         return self.weight.shape[1], self.words + sum(wide.shape[0] for _, wide in self.clusters)
-
-
-def check_width(width: int) -> None:
-    """Raise unless a width is positive."""
-    if width < 1:
-        raise ArgumentError(f"width must be at least 1, got {width!r}")
 
 
 def check_chain(name: str, layers: tuple[Layer, ...]) -> None:
