@@ -89,7 +89,7 @@ def test_chrono_spreads_memory_from_one_step_to_the_longest(
 
 def test_chrono_says_what_does_not_fit() -> None:
     with pytest.raises(
-        ArgumentError, match="longest must be a number, 3 or more, got 2; it counts steps"
+        ArgumentError, match="longest must be a number, 3 or more, got 2; it counts"
     ):
         init.chrono(recurra.LSTM(3, 4), 2)
     with pytest.raises(

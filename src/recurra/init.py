@@ -106,7 +106,7 @@ def chrono(module: nn.Module, longest: int) -> None:
 
     Source: Tallec & Ollivier (2018), arXiv:1804.11188.
     """
-    longest = check_number("longest", longest, 3, advice="it counts steps")
+    check_number("longest", longest, 3, advice="it counts steps")
     for cell, weights in parts(module):
         signs = _keeping(cell)
         if not signs or "bias_ih" not in weights:

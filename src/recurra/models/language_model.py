@@ -122,7 +122,7 @@ class LanguageModel(SequenceModule):
             )
         self.vocab_size, self.vocabulary = vocab_size, vocabulary
         self.embedding_dropout = self.options["embedding_dropout"]
-        made, widths = make_cell(cell, zoneout), (embed, *_widths(self.options["hidden"], layers))
+        made, widths = make_cell(cell, zoneout), (embed, *_widths(hidden, layers))
         if isinstance(made, Cell):
             _check_memory(self.options, made, widths)
         self.embedding = nn.Embedding(vocab_size, embed)
