@@ -37,7 +37,7 @@ def run(job: Job) -> Scan:
     if job.reverse:
         keep, write, resets = keep.flip(0), write.flip(0), _after(resets)
     if resets is not None:
-        write = torch.where(resets[..., None], write + keep * initial, write)
+        write = write + _product(keep, initial, ~resets[..., None])
         keep = torch.where(resets[..., None], torch.zeros_like(keep), keep)
         first = torch.where(resets[0][:, None], torch.zeros_like(first), first)
     write = torch.cat([(write[0] + keep[0] * first)[None], write[1:]])
@@ -79,21 +79,27 @@ def associative_scan(keep: Tensor, write: Tensor, resets: Tensor | None = None) 
     if steps == 1:
         return write
     even, odd = slice(0, steps - steps % 2, 2), slice(1, None, 2)
+    at_last = None if resets is None else resets[odd]
     together = None if resets is None else resets[odd] | resets[even]
-    carried = _carry(keep[odd], write[even], resets, odd)
-    at_odd = associative_scan(keep[odd] * keep[even], carried + write[odd], together)
+    carried = _product(keep[odd], write[even], at_last)
+    kept = _product(keep[odd], keep[even], together)
+    at_odd = associative_scan(kept, carried + write[odd], together)
     later = slice(2, None, 2)
     before = at_odd[: len(keep[later])]
-    carried = _carry(keep[later], before, resets, later)
+    carried = _product(keep[later], before, None if resets is None else resets[later])
     at_even = torch.cat([write[:1], carried + write[later]])
     pairs = torch.stack([at_even[: len(at_odd)], at_odd], 1).flatten(0, 1)
     return torch.cat([pairs, at_even[len(at_odd) :]])
 
 
-def _carry(keep: Tensor, before: Tensor, resets: Tensor | None, steps: slice) -> Tensor:
-    """What is kept of the value before; nothing at a reset, where 0 times a NaN would be one."""
-    kept = keep * before
-    return kept if resets is None else torch.where(resets[steps], torch.zeros_like(kept), kept)
+def _product(keep: Tensor, value: Tensor, none: Tensor | None) -> Tensor:
+    """keep * value, and 0 where `none` says so. The factors are selected and not what comes out:
+    there the gradient of each would be 0 times the other, a NaN where that is one.
+    """
+    if none is None:
+        return keep * value
+    zero = torch.zeros((), dtype=keep.dtype, device=keep.device)
+    return torch.where(none, zero, keep) * torch.where(none, zero, value)
 
 
 def _after(resets: Tensor | None) -> Tensor | None:
