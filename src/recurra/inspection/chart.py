@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from recurra.strict_json import dumps
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe & Ito's, which the colour-blind tell apart."""
@@ -164,9 +165,7 @@ class Chart:
             f" {html.escape(one.name)}</button></li>"
             for mark, one in zip(marks, self.series)
         )
-        data = json.dumps(self.record(), allow_nan=False, separators=(",", ":")).replace(
-            "<", "\\u003c"
-        )
+        data = dumps(self.record()).replace("<", "\\u003c")
         canvas = (
             f'<canvas role="img" aria-label="{html.escape(label)}"></canvas><div class="tip"'
             " hidden></div>"
