@@ -4,6 +4,7 @@ memory.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import traceback
@@ -47,10 +48,11 @@ def observe(target: Target, data: bytes, folder: Path) -> Outcome:
     Args:
         target: reads it.
         data: the file.
-        folder: where it may write.
+        folder: where it may write; it is read there, since a name out of a file may become a path.
     """
-    outcome = _once(target, data, folder)
-    return _once(target, data, folder) if outcome.place in ("time", "memory") else outcome
+    with contextlib.chdir(folder):
+        outcome = _once(target, data, folder)
+        return _once(target, data, folder) if outcome.place in ("time", "memory") else outcome
 
 
 def _once(target: Target, data: bytes, folder: Path) -> Outcome:

@@ -90,7 +90,6 @@ def work(
     done, said = summary(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
-        os.chdir(folder)  # a name out of a file may become a path
         observe(target, target.make(seed, first), folder)  # what is loaded or compiled once
         for number in range(first, first + files):
             place.set(number, False)
@@ -112,7 +111,6 @@ def work(
                 if now > until:
                     break
         _say(out, done)
-        os.chdir("/")
 
 
 def _say(out: Path, done: dict[str, Any]) -> None:

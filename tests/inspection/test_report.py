@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -166,6 +167,14 @@ def test_a_hostile_name_stays_text() -> None:
         and text.count("</script>") == 1
         and drawn(text)[0]["series"][0]["name"] == name
     )
+
+
+@pytest.mark.parametrize("where", ["x", "y"])
+def test_a_figure_that_is_not_finite_is_a_gap(where: str) -> None:
+    good, bad = [1.0, 2.0, 3.0], [1.0, math.inf, math.nan]
+    xs, ys = (bad, good) if where == "x" else (good, bad)
+    text = Chart("x", "y", series=[Series("loss", COLOURS[0], xs, ys)]).to_html("loss")
+    assert "Infinity" not in text and "NaN" not in text and drawn(text)
 
 
 def test_history_is_drawn_with_the_clip_line_and_gaps() -> None:

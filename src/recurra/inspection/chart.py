@@ -86,6 +86,7 @@ class Chart:
             else [value for one in self.series for value in one.y if value is not None]
         )
         values += [level[0] for level in self.levels] + ([self.least] if self.least else [])
+        values = [value for value in values if math.isfinite(value)]
         low, high = min(values, default=0.0), max(values, default=1.0)
         if self.log and low > 0 and high >= 3 * low:
             pad = (high / low) ** 0.04
