@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from recurra.cells import GRU, LSTM, Cell, Elman, LayerNormGRU, MinGRU, ProjectedLSTM
+from recurra.cells import (
+    GRU,
+    LSTM,
+    Cell,
+    Elman,
+    Known,
+    LayerNormGRU,
+    MinGRU,
+    Phase,
+    Pre,
+    ProjectedLSTM,
+)
+from recurra.cells.values import Values
 from recurra.program import trace
 from recurra.program.compare import Equation, matching_names
 
@@ -62,3 +75,27 @@ def test_what_does_not_commute_keeps_its_order() -> None:
 def test_another_operand_is_another_program() -> None:
     of_a_gate = {"old": ("tanh", ("add", ("u", "n"), ("v", "n", ("tanh", H))))}
     assert matching_names(trace(Elman()), of_a_gate) is None
+
+
+def test_another_number_is_another_program() -> None:
+    r, z = ("sigmoid", a("r")), ("sigmoid", a("z"))
+    n = ("tanh", ("add", ("u", "n"), ("mul", r, ("v", "n", H))))
+    less = ("add", ("mul", ("sub", 2.0, z), n), ("mul", z, H))
+    assert matching_names(trace(GRU()), {"old": less}) is None
+
+
+class Normed(Cell):
+    """The plain cell, its product normalised."""
+
+    state, gates = ("h",), ("n",)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase(self.pointwise, ("n",), gain="gain_hh", norm=(("n",),)),)
+
+    def pointwise(self, a: Pre, s: Known) -> Values:
+        h = torch.tanh(a.n)
+        return dict(h=h, n=h)
+
+
+def test_a_norm_is_another_program() -> None:
+    assert matching_names(trace(Normed()), {"old": ("tanh", a("n"))}) is None
