@@ -115,6 +115,17 @@ def crc(text: str, entries: Mapping[str, Entry], prefix: str) -> int:
     return total
 
 
+def signed(record: Any, entries: Mapping[str, Entry], prefix: str = "") -> dict[str, str]:
+    """Metadata of networks, and with the prefix "torch." of models: the record as JSON under
+    "recurra", with its checksum within.
+    """
+    if not isinstance(record, dict):
+        return {"recurra": json.dumps(record)}
+    header = {key: value for key, value in record.items() if key != "crc32"}
+    checksum = crc(json.dumps(header, sort_keys=True), entries, prefix)
+    return {"recurra": json.dumps(header | {"crc32": checksum})}
+
+
 def forged(container: Container, record: Any, sign: Sign, draws: Random) -> bytes:
     """A file in which something is changed: mostly behind a checksum that fits, since before it
     little can happen.

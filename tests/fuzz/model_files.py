@@ -10,8 +10,7 @@ import io
 import json
 import tempfile
 import zlib
-from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +25,7 @@ from recurra.export import network_of
 from recurra.models import LanguageModel
 from recurra.network import Loop
 from recurra.vocabulary import Characters, Words
-from tests.fuzz.container import Container, Entry, crc, forged, parse
+from tests.fuzz.container import Container, forged, parse, signed
 from tests.fuzz.shown import check_terminal
 
 READERS = (
@@ -44,16 +43,7 @@ READERS = (
 COUNT = 150
 
 
-def sign(record: Any, entries: Mapping[str, Entry]) -> dict[str, str]:
-    """Metadata as `recurra.models.save` makes them."""
-    if not isinstance(record, dict):
-        return {"recurra": json.dumps(record)}
-    header = {key: value for key, value in record.items() if key != "crc32"}
-    return {
-        "recurra": json.dumps(
-            header | {"crc32": crc(json.dumps(header, sort_keys=True), entries, "torch.")}
-        )
-    }
+sign = partial(signed, prefix="torch.")
 
 
 @cache

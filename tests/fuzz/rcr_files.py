@@ -10,7 +10,6 @@ import io
 import json
 import tempfile
 import zlib
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -25,7 +24,7 @@ from recurra.export import to_c
 from recurra.network import Loop, Network
 from recurra.network import file as network_file
 from recurra.runtime import Model
-from tests.fuzz.container import Container, Entry, crc, forged, parse
+from tests.fuzz.container import Container, forged, parse, signed
 from tests.fuzz.shown import check_c, check_html, check_terminal
 from tests.fuzz.target import CORPUS
 from tests.network.nets import adaptive, every_kind, matrix, recurrent
@@ -46,18 +45,6 @@ READERS = (
 )
 LARGEST = 20_000
 """Numbers of a network that is written as C too."""
-
-
-def sign(record: Any, entries: Mapping[str, Entry]) -> dict[str, str]:
-    """Metadata as `recurra.network.file.write` makes them."""
-    if not isinstance(record, dict):
-        return {"recurra": json.dumps(record)}
-    header = {key: value for key, value in record.items() if key != "crc32"}
-    return {
-        "recurra": json.dumps(
-            header | {"crc32": crc(json.dumps(header, sort_keys=True), entries, "")}
-        )
-    }
 
 
 @cache
@@ -93,7 +80,7 @@ def seeds() -> tuple[tuple[Container, Any], ...]:
 def forge(draws: Random) -> bytes:
     """A file of which something is changed."""
     container, record = draws.choice(seeds())
-    return forged(container, record, sign, draws)
+    return forged(container, record, signed, draws)
 
 
 def read(data: bytes, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -16,7 +15,15 @@ from recurra.errors import RecurraError
 from recurra.network import Embedding, Linear, Network
 from recurra.runtime import Model
 from recurra.runtime.surprise import Surprise
-from tests.fuzz.container import Container, Entry, assemble, change_tensors, crc, forged, parse
+from tests.fuzz.container import (
+    Container,
+    Entry,
+    assemble,
+    change_tensors,
+    forged,
+    parse,
+    signed,
+)
 from tests.fuzz.mutation import bend
 from tests.network.nets import matrix, numbers, recurrent
 
@@ -24,18 +31,6 @@ READERS = ("runtime/session.py", "runtime/surprise.py")
 COUNT = 400
 SHARE = 0.7
 """Of states of sessions; the others are of a text that is read."""
-
-
-def sign(record: Any, entries: Mapping[str, Entry]) -> dict[str, str]:
-    """Metadata as `Session.save` makes them."""
-    if not isinstance(record, dict):
-        return {"recurra": json.dumps(record)}
-    header = {key: value for key, value in record.items() if key != "crc32"}
-    return {
-        "recurra": json.dumps(
-            header | {"crc32": crc(json.dumps(header, sort_keys=True), entries, "")}
-        )
-    }
 
 
 @cache
@@ -66,10 +61,10 @@ def forge(draws: Random) -> bytes:
     """
     (container, record), place = seeds()
     if draws.random() < SHARE:
-        return forged(container, record, sign, draws)
+        return forged(container, record, signed, draws)
     entries = dict(place.entries)
     inner = parse(entries["session"].data)
-    data = forged(inner, json.loads(inner.metadata["recurra"]), sign, draws)
+    data = forged(inner, json.loads(inner.metadata["recurra"]), signed, draws)
     if draws.random() < 0.7:
         entries["session"] = Entry("U8", [len(data)], data)
     return (

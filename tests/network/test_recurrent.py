@@ -13,7 +13,7 @@ from recurra.network import Matrix, Network, Recurrent
 from recurra.network.file import read, write
 from recurra.program import from_json, to_json, trace
 from recurra.program.evaluation import forward_only
-from tests.network.signed import joined, parts
+from tests.fuzz.container import Container, assemble, parse, signed
 from tests.program.test_weights import renamed
 
 
@@ -36,15 +36,15 @@ def test_file_whose_param_is_called_as_a_bias_is_refused(name: str, tmp_path: Pa
     """It would be H numbers, read as 4 H: what lies behind them in memory would come out."""
     path = tmp_path / "model.rcr"
     write(Network((zeros(PeepholeLSTM()),)), path)
-    outer, data = parts(path.read_bytes())
-    header = json.loads(outer["__metadata__"]["recurra"])
+    container = parse(path.read_bytes())
+    header = json.loads(container.metadata["recurra"])
     layer = header["layers"][0]
     del layer["vectors"][name]
     layer["program"], layer["vectors"] = (
         renamed(layer["program"], "p_i", name),
         renamed(layer["vectors"], "p_i", name),
     )
-    path.write_bytes(joined(outer, header, data))
+    path.write_bytes(assemble(Container(signed(header, container.entries), container.entries)))
     with pytest.raises(DataError, match="params must not be called as a weight"):
         read(path)
 
