@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recurra.cells.row_norm import group_norm, rows_of
+from recurra.cells.row_norm import group_norm
 from recurra.network.equations import EQUATIONS
 from recurra.program.evaluate import MEANING
 from recurra.program.graph import Program
@@ -58,14 +58,13 @@ class Tensors:
         self, x: Tensor, weight: Any, bias: Any = None, rows: slice | None = None
     ) -> Tensor:
         """x weight[rows]^T + bias[rows]."""
-        added = None if bias is None else self.vector(bias, rows)
-        return F.linear(x, self.matrix(weight)[rows or slice(None)], added)
+        added, whole = None if bias is None else self.vector(bias, rows), self.matrix(weight)
+        return F.linear(x, whole if rows is None else whole[rows], added)
 
     def vector(self, vector: Any, rows: slice | None = None) -> Tensor:
         """A vector, or some of its numbers."""
-        part = rows_of(self.array(vector), rows or slice(None))
-        assert part is not None
-        return part
+        whole = self.array(vector)
+        return whole if rows is None else whole[rows]
 
     def constant(self, value: float) -> Tensor:
         """A number."""

@@ -21,7 +21,7 @@ def forward_only(program: Program) -> Program:
     wanted |= {
         number
         for number, node in enumerate(program.nodes)
-        if node.op in ("a", "v", "u", "state", "param", "noise")
+        if node.op in ("u", "v", "state", "param", "noise")
     }
     order = sorted(wanted)
     to = {number: place for place, number in enumerate(order)}
