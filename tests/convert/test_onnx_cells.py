@@ -60,10 +60,8 @@ def test_cells_trace_to_the_program_of_their_step(cell: recurra.Cell) -> None:
             )
             if node.name in known:
                 values[number] = known[node.name]
-            elif node.op in ("a", "v") and (node.name, node.phase) in v:
-                values[number] = v[node.name, node.phase] + (
-                    blocks[node.name] if node.op == "a" else 0
-                )
+            elif node.op == "v" and (node.name, node.phase) in v:
+                values[number] = v[node.name, node.phase]
 
     for phase, body in enumerate(program.bodies):
         read()

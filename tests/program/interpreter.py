@@ -43,8 +43,8 @@ def forward(
             products[phase] = operand, v
             blocks = dict(zip(body.product.gates, v.detach().chunk(len(body.product.gates), -1)))
             for number, node in enumerate(program.nodes):
-                if node.op in ("a", "v") and node.phase == phase:
-                    values[number] = blocks[node.name] + (u[node.name] if node.op == "a" else 0)
+                if node.op == "v" and node.phase == phase:
+                    values[number] = blocks[node.name]
         evaluate(program.nodes, body.nodes, values, like)
     state, gates = (
         {name: values[number] for name, number in group.items()}

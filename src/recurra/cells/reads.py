@@ -94,7 +94,8 @@ def _remembered(cell: Cell) -> tuple[tuple[str, ...], ...]:
 def _find(cell: Cell) -> tuple[tuple[str, ...], ...]:
     phases = cell.phases()
     try:
-        with torch.no_grad():
+        # as in `recurra.program.trace`, nothing of this is to be seen by torch.export
+        with torch._C.DisableTorchFunction(), torch.no_grad():
             return _run(cell, phases)
     except EquationError as error:
         raise EquationError(f"{cell!r}: {error}") from None

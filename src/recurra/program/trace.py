@@ -277,7 +277,9 @@ def trace(cell: Cell, noise: Iterable[str] = ()) -> Program:
 
 @functools.lru_cache(maxsize=512)
 def _trace(cell: Cell, noise: tuple[str, ...]) -> Program:
-    with torch.inference_mode(False):  # there torch would hand composite operations over whole
+    # torch.export would write down the switching of gradients, and not be able to read it again;
+    # in inference mode torch would hand composite operations over whole
+    with torch._C.DisableTorchFunction(), torch.inference_mode(False):
         tracer = _Tracer(cell, noise)
         bodies = tracer.bodies()
     new = tracer.s.new.values
