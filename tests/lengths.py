@@ -37,7 +37,7 @@ LONG_FILES = {
     "tests/export/test_from_torch_refusals.py": 440,
     "tests/fuzz/onnx_files.py": 560,
     "tests/inspection/test_diagnosis.py": 440,
-    "tests/kernels/test_operator.py": 430,
+    "tests/kernels/test_operator.py": 428,
     "tests/layers/test_torch_like.py": 440,
     "tests/native/test_program.py": 450,
     "tests/runtime/test_session_state.py": 500,

@@ -34,6 +34,14 @@ def with_gradients(without_gradients: None) -> Iterator[None]:
         yield
 
 
+def run(code: str, *arguments: str) -> str:
+    """What another process prints that runs `code`."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 def arguments(at: Scene, options: Options = PLAIN, **ragged: Any) -> tuple[Any, ...]:
     """What the operator takes."""
     hidden = at.weights["weight_ih"].shape[0] // len(at.cell.gates)
@@ -342,15 +350,9 @@ def test_exported_graph_runs_in_another_process(tmp_path: Any) -> None:
     model = Output().float()
     x = torch.linspace(-1, 1, 24, dtype=torch.float32).reshape(8, 1, 3)
     torch.export.save(torch.export.export(model, (x,)), tmp_path / "model.pt2")
-    done = subprocess.run(
-        [sys.executable, "-c", EXPORTED, str(tmp_path / "model.pt2")],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    printed = run(EXPORTED, str(tmp_path / "model.pt2"))
     assert torch.allclose(
-        torch.tensor([float(n) for n in done.stdout.split()]),
+        torch.tensor([float(n) for n in printed.split()]),
         model(x).double().flatten(),
         atol=1e-6,
     )
@@ -402,10 +404,7 @@ print("equal")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")
 def test_forked_processes_and_workers_run_alone() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100
-    )
-    assert done.stdout.strip() == "equal", done.stderr[-2000:]
+    assert run(FORKED) == "equal\n"
 
 
 LARGE = """
@@ -426,7 +425,4 @@ print("ended")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")
 def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=100
-    )
-    assert done.stdout.strip() == "ended", done.stderr[-2000:]
+    assert run(LARGE) == "ended\n"
